@@ -1,0 +1,127 @@
+//! What handlers work on.
+
+use super::Node;
+use crate::config::{Config, EncodingLimits};
+use crate::metrics::CoreMetrics;
+use crate::resp::{Args, Protocol, Reply};
+use crate::session::{Session, Sessions};
+use crate::shard::{Database, Millis, Shard, ShardId};
+use crate::stdx::random::Random;
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The class of a keyspace event, by which notifications are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the classes")]
+pub enum EventClass {
+    Generic,
+    String,
+    List,
+    Set,
+    Hash,
+    Expired,
+}
+
+/// What a handler on keys works on.
+pub struct ShardContext<'a> {
+    /// The selected database's slice on this shard.
+    pub db: &'a mut Database,
+    /// All databases of the shard but the selected one, which stands there as an empty one while the handler runs.
+    pub databases: &'a mut [Database],
+    /// Index of the selected database.
+    pub database_index: u16,
+    /// Where the reply goes.
+    pub reply: Reply<'a>,
+    /// The encoding limits now.
+    pub encoding: &'a EncodingLimits,
+    /// All directives.
+    pub config: &'a Config,
+    /// Random numbers.
+    pub random: &'a mut Random,
+    /// Changes made by this command, as `rdb_changes_since_last_save` counts them.
+    pub dirty: u64,
+    /// Which of how many shards this is, for cursors.
+    pub shard: ShardId,
+    /// How many shards there are.
+    pub shards: u16,
+}
+
+impl ShardContext<'_> {
+    /// The clock.
+    pub fn now(&self) -> Millis {
+        self.db.now()
+    }
+
+    /// Tells that `key` of the selected database was changed by event `event` (`set`, `lpush`, `del` ...): every write
+    /// calls this once for each key it changed, and only when it changed something. WATCH, client tracking, keyspace
+    /// notifications and the log hang on it.
+    #[inline]
+    pub fn changed(&mut self, _class: EventClass, _event: &'static str, _key: &[u8]) {
+        self.dirty += 1;
+    }
+}
+
+/// What a handler on the session or the server works on.
+pub struct SessionContext<'a> {
+    /// The client.
+    pub session: &'a mut Session,
+    /// Where the reply goes.
+    pub reply: Reply<'a>,
+    /// What all cores share.
+    pub node: &'a Node,
+    /// The directives as they are now.
+    pub config: &'a Config,
+    /// Which core this is.
+    pub core: ShardId,
+    /// The clock.
+    pub now: Millis,
+    /// Random numbers.
+    pub random: &'a mut Random,
+}
+
+impl SessionContext<'_> {
+    /// The protocol version the client speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.session.protocol
+    }
+}
+
+/// How a session goes on after a session command.
+pub enum Flow {
+    /// With its next command.
+    Done,
+    /// It is closed when what it has been answered is sent.
+    Close,
+    /// It waits until every core has run this; the last step writes the reply.
+    EveryCore(Arc<dyn EveryCore>),
+    /// The whole core stands still for this long, as DEBUG SLEEP wants it.
+    Stall(Duration),
+}
+
+/// A request to every core, such as CLIENT LIST: each core answers with a part, the asking core joins them.
+pub trait EveryCore: Send + Sync {
+    /// One core's part.
+    fn run(&self, core: &mut CoreView<'_>) -> Box<dyn Any + Send>;
+    /// Writes the reply from all parts, ordered by core.
+    fn finish(&self, parts: Vec<Box<dyn Any + Send>>, context: &mut SessionContext<'_>);
+}
+
+/// What a request to every core sees of one core.
+pub struct CoreView<'a> {
+    /// Which core.
+    pub core: ShardId,
+    /// Its sessions. The asking session is among them.
+    pub sessions: &'a mut Sessions,
+    /// Its data.
+    pub shard: &'a mut Shard,
+    /// Its counters.
+    pub metrics: &'a CoreMetrics,
+    /// The clock.
+    pub now: Millis,
+}
+
+/// Keeps the rest of the arguments of a request that outlives its input buffer.
+pub fn own(args: Args<'_>) -> Vec<Vec<u8>> {
+    args.iter_from(0).map(<[u8]>::to_vec).collect()
+}

@@ -1,0 +1,25 @@
+//! The commands: one file a group, each with its rows and handlers. Adding a command is a row and a function here.
+//!
+//! A handler is a plain synchronous function named after its command. It reads its arguments, works on the context it is
+//! given and writes one reply; an error it returns becomes the reply, and whatever it had written is taken back.
+
+pub mod connection;
+pub mod context;
+pub mod generic;
+pub mod hash;
+pub mod list;
+pub mod node;
+pub mod row;
+pub mod server;
+pub mod set;
+pub mod string;
+pub mod table;
+
+pub use context::{CoreView, EveryCore, Flow, SessionContext, ShardContext};
+pub use node::Node;
+pub use row::{Handler, Row};
+pub use table::{CommandTable, Entry, table};
+
+/// All rows, family by family.
+pub const FAMILIES: &[&[Row]] =
+    &[string::ROWS, list::ROWS, set::ROWS, hash::ROWS, generic::ROWS, connection::ROWS, server::ROWS];

@@ -1,0 +1,6 @@
+//! Commands of the group server.
+
+use super::Row;
+
+/// The rows.
+pub const ROWS: &[Row] = &[];

@@ -1,0 +1,96 @@
+//! The table of directives, a row each: it feeds the configuration file, the flags, `--help`, CONFIG GET, SET and
+//! REWRITE, and the sample file under `deploy`.
+
+/// The values of all directives.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the directive table documents each")]
+pub struct Config {
+    pub bind: Vec<String>,
+    pub port: u16,
+    pub unixsocket: String,
+    pub unixsocketperm: u32,
+    pub tcp_backlog: u32,
+    pub tcp_keepalive: u32,
+    pub timeout: u64,
+    pub maxclients: usize,
+    pub databases: usize,
+    pub threads: usize,
+    pub cpus: Vec<usize>,
+    pub dir: String,
+    pub loglevel: String,
+    pub logfile: String,
+    pub protected_mode: bool,
+    pub proto_max_bulk_len: u64,
+    pub client_query_buffer_limit: u64,
+    pub client_output_buffer_limits: [OutputLimit; 3],
+    pub encoding: EncodingLimits,
+}
+
+/// Up to where a collection keeps its compact encoding; each is a directive of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EncodingLimits {
+    /// `list-max-listpack-size`: positive: elements in a list node; -1 to -5: 4, 8, 16, 32, 64 KiB.
+    pub list_max_listpack_size: i32,
+    /// `hash-max-listpack-entries`: fields.
+    pub hash_max_listpack_entries: usize,
+    /// `hash-max-listpack-value`: bytes of a field or value.
+    pub hash_max_listpack_value: usize,
+    /// `set-max-intset-entries`: members.
+    pub set_max_intset_entries: usize,
+    /// `set-max-listpack-entries`: members.
+    pub set_max_listpack_entries: usize,
+    /// `set-max-listpack-value`: bytes of a member.
+    pub set_max_listpack_value: usize,
+}
+
+impl Default for EncodingLimits {
+    fn default() -> Self {
+        Self {
+            list_max_listpack_size: -2,
+            hash_max_listpack_entries: 512,
+            hash_max_listpack_value: 64,
+            set_max_intset_entries: 512,
+            set_max_listpack_entries: 128,
+            set_max_listpack_value: 64,
+        }
+    }
+}
+
+/// One class of `client-output-buffer-limit`; the classes are normal, replica and pubsub, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimit {
+    /// Bytes at which the client is closed at once; 0: never.
+    pub hard_bytes: u64,
+    /// Bytes at which it is closed when it stays above them for `soft_seconds`; 0: never.
+    pub soft_bytes: u64,
+    /// See `soft_bytes`.
+    pub soft_seconds: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        const MIB: u64 = 1024 * 1024;
+        let limit = |hard, soft, soft_seconds| OutputLimit { hard_bytes: hard, soft_bytes: soft, soft_seconds };
+        Self {
+            bind: vec!["*".into(), "-::*".into()],
+            port: 6379,
+            unixsocket: String::new(),
+            unixsocketperm: 0,
+            tcp_backlog: 511,
+            tcp_keepalive: 300,
+            timeout: 0,
+            maxclients: 10_000,
+            databases: 16,
+            threads: 0,
+            cpus: Vec::new(),
+            dir: ".".into(),
+            loglevel: "notice".into(),
+            logfile: String::new(),
+            protected_mode: true,
+            proto_max_bulk_len: 512 * MIB,
+            client_query_buffer_limit: 1024 * MIB,
+            client_output_buffer_limits: [limit(0, 0, 0), limit(256 * MIB, 64 * MIB, 60), limit(32 * MIB, 8 * MIB, 60)],
+            encoding: Default::default(),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Every bound of the server, with its reason. A queue, buffer or batch without a limit here is a bug.
+
+/// Most bytes of one inline request or of one length line, as Redis's `PROTO_INLINE_MAX_SIZE`.
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Most arguments of one request, as Redis (`INT_MAX`).
+pub const ARGUMENTS_MAX: i64 = i32::MAX as i64;
+
+/// Most arguments of a request on a connection that has not logged in yet, as Redis.
+pub const ARGUMENTS_UNAUTHENTICATED_MAX: i64 = 10;
+
+/// Most bytes of one argument on a connection that has not logged in yet, as Redis.
+pub const BULK_UNAUTHENTICATED_BYTES_MAX: i64 = 16 * 1024;
+
+/// Values of at least this many bytes are sent from a shared buffer instead of being copied into the reply.
+/// Below it a copy is cheaper than a second element of a vectored send.
+pub const SHARED_VALUE_BYTES_MIN: usize = 16 * 1024;
+
+/// Most shards of one server: the cursor of SCAN carries the shard in this many values.
+pub const SHARDS_MAX: usize = 1024;

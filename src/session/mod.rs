@@ -1,0 +1,118 @@
+//! One client's state: what it has chosen (database, protocol, name), what it has sent and not yet been answered, and
+//! what waits to be sent to it. No sockets: the runtime moves the bytes.
+
+pub mod pending;
+pub mod registry;
+
+pub use pending::Pending;
+pub use registry::{SessionKey, Sessions};
+
+use crate::resp::parser::RequestParser;
+use crate::resp::{Output, Protocol};
+use crate::shard::Millis;
+use bitflags::bitflags;
+
+bitflags! {
+    /// A session's switches.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct SessionFlags: u16 {
+        /// Close it once what waits to be sent is sent.
+        const CLOSE_AFTER_REPLY = 1 << 0;
+        /// Close it now; what waits to be sent is lost.
+        const CLOSE_NOW = 1 << 1;
+        /// CLIENT REPLY OFF.
+        const REPLY_OFF = 1 << 2;
+        /// CLIENT REPLY SKIP was this command: the next one has no reply.
+        const REPLY_SKIP_NEXT = 1 << 3;
+        /// This command has no reply.
+        const REPLY_SKIP = 1 << 4;
+        /// CLIENT NO-EVICT.
+        const NO_EVICT = 1 << 5;
+        /// CLIENT NO-TOUCH.
+        const NO_TOUCH = 1 << 6;
+        /// Came through the unix socket.
+        const UNIX_SOCKET = 1 << 7;
+        /// Waits for a command that must finish before the next may start.
+        const STALLED = 1 << 8;
+    }
+}
+
+/// What a client told about itself and where it comes from; rarely touched.
+#[derive(Debug, Default)]
+pub struct Identity {
+    /// Its address, `ip:port`, `[ip]:port`, or `path:0` for a unix socket.
+    pub address: String,
+    /// The address it connected to.
+    pub local_address: String,
+    /// Its socket.
+    pub fd: i32,
+    /// CLIENT SETNAME; empty: none.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME; empty: none.
+    pub lib_name: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER; empty: none.
+    pub lib_version: Vec<u8>,
+}
+
+/// One client's state.
+pub struct Session {
+    /// The client's id, unique on this server and ascending.
+    pub id: u64,
+    /// The selected database.
+    pub database: u16,
+    /// The protocol version it speaks.
+    pub protocol: Protocol,
+    /// Switches.
+    pub flags: SessionFlags,
+    /// Number of the command it ran last in the command table, plus one; 0: none yet.
+    pub last_command: u16,
+    /// Bytes received that are not a whole request yet, or wait because the session is stalled.
+    pub input: Vec<u8>,
+    /// How far `input` has been understood.
+    pub parser: RequestParser,
+    /// Replies that wait to be sent.
+    pub output: Output,
+    /// Requests whose replies are not there yet, and replies that wait for them.
+    pub pending: Pending,
+    /// When it connected.
+    pub connected_ms: Millis,
+    /// When it sent something last.
+    pub active_ms: Millis,
+    /// Since when its output is above the soft limit; 0: it is not.
+    pub over_soft_limit_ms: Millis,
+    /// Bytes handed to the network that are not sent yet.
+    pub sending_bytes: usize,
+    /// Bytes received since it connected.
+    pub input_bytes: u64,
+    /// Bytes sent since it connected.
+    pub output_bytes: u64,
+    /// Commands since it connected.
+    pub commands: u64,
+    /// Who it is.
+    pub identity: Box<Identity>,
+}
+
+impl Session {
+    /// A session that has just connected.
+    pub fn new(id: u64, identity: Identity, now: Millis) -> Self {
+        Self {
+            id,
+            database: 0,
+            protocol: Protocol::Resp2,
+            flags: SessionFlags::empty(),
+            last_command: 0,
+            input: Vec::new(),
+            parser: RequestParser::default(),
+            output: Output::default(),
+            pending: Pending::default(),
+            connected_ms: now,
+            active_ms: now,
+            over_soft_limit_ms: 0,
+            sending_bytes: 0,
+            input_bytes: 0,
+            output_bytes: 0,
+            commands: 0,
+            identity: Box::new(identity),
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! One core's data: its slice of every database, and the routing from a key to the shard that owns it.
+
+pub mod database;
+pub mod routing;
+
+pub use database::{Database, Expiry};
+pub use routing::{Router, ShardId, Slot};
+
+/// Milliseconds since the Unix epoch.
+pub type Millis = i64;
+
+/// One core's data.
+pub struct Shard {
+    /// Which shard this is.
+    pub id: ShardId,
+    /// The databases, by index.
+    pub databases: Vec<Database>,
+}
+
+impl Shard {
+    /// An empty shard with `databases` databases.
+    pub fn new(id: ShardId, databases: usize) -> Self {
+        Self { id, databases: (0..databases).map(|_| Database::new()).collect() }
+    }
+}

@@ -1,0 +1,7 @@
+//! What the standard library lacks: number text, glob patterns, checksums, random numbers. Knows nothing of Redis's
+//! commands or data.
+
+pub mod crc;
+pub mod glob;
+pub mod number;
+pub mod random;

@@ -1,0 +1,131 @@
+//! Redis's data types as values, with their encodings and the conversions between them. A command never sees an
+//! encoding; a type never sees a reply.
+
+pub mod hash;
+pub mod list;
+pub mod set;
+pub mod string;
+
+pub use hash::Hash;
+pub use list::List;
+pub use set::Set;
+pub use string::{StringRef, StringValue};
+
+/// The type of a value, as TYPE names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the types")]
+pub enum Kind {
+    String,
+    List,
+    Set,
+    Hash,
+}
+
+impl Kind {
+    /// TYPE's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::List => "list",
+            Self::Set => "set",
+            Self::Hash => "hash",
+        }
+    }
+}
+
+/// An owned value: what COPY makes, RENAME moves and one core sends to another.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names are the types")]
+pub enum Value {
+    String(StringValue),
+    List(List),
+    Set(Set),
+    Hash(Hash),
+}
+
+impl Value {
+    /// Its type.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::String(_) => Kind::String,
+            Self::List(_) => Kind::List,
+            Self::Set(_) => Kind::Set,
+            Self::Hash(_) => Kind::Hash,
+        }
+    }
+}
+
+/// A value where it lies in the keyspace.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the names are the types")]
+pub enum ValueRef<'a> {
+    String(StringRef<'a>),
+    List(&'a List),
+    Set(&'a Set),
+    Hash(&'a Hash),
+}
+
+impl ValueRef<'_> {
+    /// Its type.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::String(_) => Kind::String,
+            Self::List(_) => Kind::List,
+            Self::Set(_) => Kind::Set,
+            Self::Hash(_) => Kind::Hash,
+        }
+    }
+
+    /// OBJECT ENCODING's name.
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Self::String(string) => string.encoding(),
+            Self::List(list) => list.encoding(),
+            Self::Set(set) => set.encoding(),
+            Self::Hash(hash) => hash.encoding(),
+        }
+    }
+
+    /// A copy of its own.
+    pub fn to_value(&self) -> Value {
+        match *self {
+            Self::String(string) => Value::String(string.to_value()),
+            Self::List(list) => Value::List(list.clone()),
+            Self::Set(set) => Value::Set(set.clone()),
+            Self::Hash(hash) => Value::Hash(hash.clone()),
+        }
+    }
+}
+
+/// A type whose values the keyspace stores as objects (all but strings).
+pub trait Object: Sized {
+    /// Which type it is.
+    const KIND: Kind;
+    /// Wraps it.
+    fn into_value(self) -> Value;
+    /// The value as this type, if it is.
+    fn from_ref(value: &Value) -> Option<&Self>;
+    /// The value as this type, if it is.
+    fn from_mut(value: &mut Value) -> Option<&mut Self>;
+}
+
+macro_rules! object {
+    ($type:ident) => {
+        impl Object for $type {
+            const KIND: Kind = Kind::$type;
+            fn into_value(self) -> Value {
+                Value::$type(self)
+            }
+            fn from_ref(value: &Value) -> Option<&Self> {
+                if let Value::$type(inner) = value { Some(inner) } else { None }
+            }
+            fn from_mut(value: &mut Value) -> Option<&mut Self> {
+                if let Value::$type(inner) = value { Some(inner) } else { None }
+            }
+        }
+    };
+}
+
+object!(List);
+object!(Set);
+object!(Hash);

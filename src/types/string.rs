@@ -1,0 +1,131 @@
+//! Strings: integers, short byte strings that the keyspace keeps inside the entry, and large ones that can be lent to
+//! the network without a copy.
+
+use crate::stdx::number;
+use bytes::{Bytes, BytesMut};
+
+/// Longest string whose encoding is called `embstr`, in bytes, as in Redis.
+pub const EMBSTR_BYTES_MAX: usize = 44;
+
+/// An owned string value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StringValue {
+    /// Text that is a canonical 64-bit integer.
+    Int(i64),
+    /// Any bytes. `raw`: it was made by changing a string in place, so its encoding is `raw` however short it is.
+    Bytes {
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// Whether it was changed in place.
+        raw: bool,
+    },
+    /// A large string, which replies may share.
+    Large(LargeString),
+}
+
+impl StringValue {
+    /// The value SET stores for `bytes`: an integer where the text is one.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        match number::parse_i64(bytes) {
+            Some(integer) => Self::Int(integer),
+            None => Self::Bytes { bytes: bytes.to_vec(), raw: false },
+        }
+    }
+
+    /// A view of it.
+    pub fn as_ref(&self) -> StringRef<'_> {
+        match self {
+            Self::Int(integer) => StringRef::Int(*integer),
+            Self::Bytes { bytes, raw } => StringRef::Bytes { bytes, raw: *raw },
+            Self::Large(large) => StringRef::Large(large),
+        }
+    }
+}
+
+/// A large string: owned while it changes, shared while replies that carry it are on their way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LargeString(Bytes);
+
+impl LargeString {
+    /// A string of these bytes.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Bytes::from(bytes))
+    }
+
+    /// Its bytes, for sending without a copy.
+    pub fn shared(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// Changes it in place; copies first when a reply still holds it.
+    pub fn edit<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        let bytes = std::mem::take(&mut self.0);
+        let mut owned = Vec::from(bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..])));
+        let result = change(&mut owned);
+        self.0 = Bytes::from(owned);
+        result
+    }
+}
+
+/// A string value where it lies.
+#[derive(Clone, Copy, Debug)]
+pub enum StringRef<'a> {
+    /// An integer.
+    Int(i64),
+    /// Any bytes.
+    Bytes {
+        /// The bytes.
+        bytes: &'a [u8],
+        /// Whether it was changed in place.
+        raw: bool,
+    },
+    /// A large string.
+    Large(&'a LargeString),
+}
+
+impl<'a> StringRef<'a> {
+    /// Its bytes; `digits` holds them when it is an integer.
+    pub fn bytes<'b>(&self, digits: &'b mut itoa::Buffer) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match *self {
+            Self::Int(integer) => digits.format(integer).as_bytes(),
+            Self::Bytes { bytes, .. } => bytes,
+            Self::Large(large) => &large.0,
+        }
+    }
+
+    /// Its length in bytes.
+    #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        self.bytes(&mut itoa::Buffer::new()).len()
+    }
+
+    /// Its value as an integer, if its text is a canonical one.
+    pub fn integer(&self) -> Option<i64> {
+        match *self {
+            Self::Int(integer) => Some(integer),
+            Self::Bytes { bytes, .. } => number::parse_i64(bytes),
+            Self::Large(_) => None,
+        }
+    }
+
+    /// OBJECT ENCODING's name.
+    pub fn encoding(&self) -> &'static str {
+        match *self {
+            Self::Int(_) => "int",
+            Self::Bytes { bytes, raw: false } if bytes.len() <= EMBSTR_BYTES_MAX => "embstr",
+            _ => "raw",
+        }
+    }
+
+    /// A copy of its own; a large one is shared.
+    pub fn to_value(&self) -> StringValue {
+        match *self {
+            Self::Int(integer) => StringValue::Int(integer),
+            Self::Bytes { bytes, raw } => StringValue::Bytes { bytes: bytes.to_vec(), raw },
+            Self::Large(large) => StringValue::Large(large.clone()),
+        }
+    }
+}
