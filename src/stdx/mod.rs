@@ -1,5 +1,5 @@
-//! What the standard library lacks: number text, glob patterns, checksums, random numbers. Knows nothing of Redis's
-//! commands or data.
+//! What the standard library lacks: number text, glob patterns, checksums, random numbers, quoted words. Knows nothing
+//! of Redis's commands or data.
 
 pub mod crc;
 pub mod glob;
