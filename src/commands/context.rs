@@ -3,7 +3,7 @@
 use super::Node;
 use crate::config::{Config, EncodingLimits};
 use crate::metrics::CoreMetrics;
-use crate::resp::{Args, Protocol, Reply};
+use crate::resp::{Protocol, Reply};
 use crate::session::{Session, Sessions};
 use crate::shard::{Database, Millis, Shard, ShardId};
 use crate::stdx::random::Random;
@@ -178,9 +178,4 @@ pub struct CoreView<'a> {
     pub metrics: &'a CoreMetrics,
     /// The clock.
     pub now: Millis,
-}
-
-/// Keeps the rest of the arguments of a request that outlives its input buffer.
-pub fn own(args: Args<'_>) -> Vec<Vec<u8>> {
-    args.iter_from(0).map(<[u8]>::to_vec).collect()
 }

@@ -43,12 +43,15 @@ pub struct Call {
     pub no_touch: bool,
     /// Whether nobody wants the reply (CLIENT REPLY).
     pub no_reply: bool,
+    /// Whether this is a part of a command, which is counted where the whole is.
+    pub part: bool,
 }
 
 const HEAD_BYTES: usize = 20;
 const RESP3: u8 = 1;
 const NO_TOUCH: u8 = 2;
 const NO_REPLY: u8 = 4;
+const PART: u8 = 8;
 
 /// Commands of one core's clients for another core, and the replies to them.
 #[derive(Debug)]
@@ -88,7 +91,8 @@ impl Batch {
     pub fn push<'a>(&mut self, ticket: Ticket, call: Call, args: impl ExactSizeIterator<Item = &'a [u8]> + Clone) {
         let flags = if call.protocol == Protocol::Resp3 { RESP3 } else { 0 }
             | if call.no_touch { NO_TOUCH } else { 0 }
-            | if call.no_reply { NO_REPLY } else { 0 };
+            | if call.no_reply { NO_REPLY } else { 0 }
+            | if call.part { PART } else { 0 };
         let mut head = [0; HEAD_BYTES];
         head[0..4].copy_from_slice(&ticket.owner.to_le_bytes());
         head[4..8].copy_from_slice(&ticket.number.to_le_bytes());
@@ -139,6 +143,7 @@ impl Batch {
             protocol: if head[12] & RESP3 != 0 { Protocol::Resp3 } else { Protocol::Resp2 },
             no_touch: head[12] & NO_TOUCH != 0,
             no_reply: head[12] & NO_REPLY != 0,
+            part: head[12] & PART != 0,
         };
         (ticket, call, u32_at(head, 16) as usize)
     }

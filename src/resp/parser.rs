@@ -88,6 +88,12 @@ impl RequestParser {
         Ok(parsed)
     }
 
+    /// How many bytes, from its start, a request that is not all there needs at least; `None` between requests.
+    pub fn needed_bytes(&self) -> Option<usize> {
+        let progress = self.partial.as_ref()?.progress;
+        Some(progress.position + progress.bulk.map_or(4, |len| len + 2))
+    }
+
     /// Bytes held for a request that is not all there.
     pub fn held_bytes(&self) -> usize {
         let spans = self.partial.as_ref().map_or(0, |partial| partial.spans.capacity());

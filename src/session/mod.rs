@@ -121,4 +121,14 @@ impl Session {
             identity: Box::new(identity),
         }
     }
+
+    /// Adds a reply behind all those that are still awaited.
+    pub fn append_reply(&mut self, reply: Output) {
+        if self.pending.is_empty() {
+            crate::resp::Reply::new(&mut self.output, self.protocol).append(reply);
+        } else {
+            let number = self.pending.expect();
+            self.pending.complete(number, &reply.bytes, reply.pins, &mut self.output);
+        }
+    }
 }
