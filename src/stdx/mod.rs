@@ -4,5 +4,6 @@
 pub mod crc;
 pub mod glob;
 pub mod number;
+pub mod os;
 pub mod random;
 pub mod words;
