@@ -119,6 +119,8 @@ pub struct CoreView<'a> {
     pub metrics: &'a CoreMetrics,
     /// The clock.
     pub now: Millis,
+    /// How long the core stands still when this has run; zero at first.
+    pub stall: Duration,
 }
 
 /// Keeps the rest of the arguments of a request that outlives its input buffer.

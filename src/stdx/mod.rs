@@ -1,7 +1,8 @@
-//! What the standard library lacks: number text, glob patterns, checksums, random numbers. Knows nothing of Redis's
-//! commands or data.
+//! What the standard library lacks: number text, glob patterns, checksums, random numbers, facts about the process.
+//! Knows nothing of Redis's commands or data.
 
 pub mod crc;
 pub mod glob;
 pub mod number;
+pub mod process;
 pub mod random;
