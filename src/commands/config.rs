@@ -1,5 +1,6 @@
 //! CONFIG: the directives of the running server.
 
+use super::server::write_help;
 use super::{Flow, Row, SessionContext};
 use crate::config::{Change, Config, DIRECTIVES, Directive, find, rewrite};
 use crate::limits::{DESCRIPTORS_RESERVED, DESCRIPTORS_RESERVED_PER_CORE};
@@ -178,7 +179,6 @@ fn reset_statistics(ctx: &mut SessionContext<'_>, _: Args<'_>) -> Result<Flow, C
 
 fn help(ctx: &mut SessionContext<'_>, _: Args<'_>) -> Result<Flow, CommandError> {
     const LINES: &[&str] = &[
-        "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         "GET <pattern>",
         "    Return parameters matching the glob-like <pattern> and their values.",
         "SET <directive> <value>",
@@ -187,10 +187,7 @@ fn help(ctx: &mut SessionContext<'_>, _: Args<'_>) -> Result<Flow, CommandError>
         "    Reset statistics reported by the INFO command.",
         "REWRITE",
         "    Rewrite the configuration file.",
-        "HELP",
-        "    Prints this help.",
     ];
-    ctx.reply.array(LINES.len());
-    LINES.iter().for_each(|line| ctx.reply.simple(line));
+    write_help(&mut ctx.reply, "CONFIG", LINES);
     Ok(Flow::Done)
 }

@@ -127,7 +127,8 @@ fn resolve(text: &str, port: u16) -> io::Result<SocketAddr> {
 
 fn open_tcp(address: SocketAddr, backlog: u32, shared: bool) -> Result<Socket, Failure> {
     let step = |step| move |error| Failure { step, error };
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(step("socket"))?;
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(step("socket"))?;
     if address.is_ipv6() {
         socket.set_only_v6(true).map_err(step("setsockopt"))?;
     }
@@ -220,9 +221,8 @@ mod tests {
     fn a_port_is_not_shared_with_another_server() {
         let port = free_port();
         let _first = listen(&config(&["127.0.0.1"], port), 2).expect("bound");
-        let expected = format!(
-            "Could not create server TCP listening socket 127.0.0.1:{port}: bind: Address already in use"
-        );
+        let expected =
+            format!("Could not create server TCP listening socket 127.0.0.1:{port}: bind: Address already in use");
         assert_eq!(error(&config(&["127.0.0.1"], port)), expected);
         assert!(error(&config(&["127.0.0.1", "127.0.0.1"], free_port())).contains("Address already in use"));
     }

@@ -104,8 +104,7 @@ struct Stamp {
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MONTHS: [&str; 12] =
-            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let time = local_time(self.seconds as i64);
         write!(f, "{:02} {} {} ", time.day, MONTHS[time.month], time.year)?;
         write!(f, "{:02}:{:02}:{:02}.{:03}", time.hour, time.minute, time.second, self.millis)

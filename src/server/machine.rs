@@ -37,7 +37,9 @@ fn check_kernel(release: &str) -> Result<(), BootError> {
         return Ok(());
     }
     let (want_major, want_minor) = KERNEL_MIN;
-    Err(BootError(format!("Linux {release} is too old: Crimson needs {want_major}.{want_minor} or newer for io_uring.")))
+    Err(BootError(format!(
+        "Linux {release} is too old: Crimson needs {want_major}.{want_minor} or newer for io_uring."
+    )))
 }
 
 /// What to do about an io_uring that cannot be set up; `disabled` is the kernel's setting.
@@ -50,9 +52,11 @@ fn uring_advice(error: &std::io::Error, disabled: &str) -> String {
         (ErrorKind::PermissionDenied, _) => "A seccomp filter forbids it, as containers have by default: allow \
              io_uring_setup, io_uring_enter and io_uring_register, for example with --security-opt seccomp=unconfined."
             .into(),
-        (ErrorKind::OutOfMemory, _) => "Locked memory is used up: raise LimitMEMLOCK of the service, --ulimit memlock of \
+        (ErrorKind::OutOfMemory, _) => {
+            "Locked memory is used up: raise LimitMEMLOCK of the service, --ulimit memlock of \
              the container, or `ulimit -l`."
-            .into(),
+                .into()
+        }
         (ErrorKind::Unsupported, _) => "This kernel is built without it (CONFIG_IO_URING), or hides it.".into(),
         _ => "The kernel does not support what Crimson needs.".into(),
     };
