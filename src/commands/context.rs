@@ -194,4 +194,6 @@ pub struct CoreView<'a> {
     pub metrics: &'a CoreMetrics,
     /// The clock.
     pub now: Millis,
+    /// How long the core stands still when this has run; zero at first.
+    pub stall: Duration,
 }
