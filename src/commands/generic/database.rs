@@ -20,7 +20,7 @@ pub(super) fn database_index(ctx: &ShardContext<'_>, text: &[u8]) -> Result<usiz
 }
 
 fn existing(ctx: &ShardContext<'_>, index: i64) -> Result<usize, CommandError> {
-    let index = usize::try_from(index).ok().filter(|&index| index < ctx.databases.len());
+    let index = usize::try_from(index).ok().filter(|&index| index < ctx.others.count());
     index.ok_or(CommandError::DbIndexOutOfRange)
 }
 
@@ -39,7 +39,7 @@ pub(super) fn flushdb(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn flushall(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     check_flush_options(args)?;
-    for db in ctx.databases.iter_mut().chain([&mut *ctx.db]) {
+    for db in ctx.others.iter_mut().chain([&mut *ctx.db]) {
         ctx.dirty += db.len() as u64;
         db.clear();
     }
@@ -62,14 +62,13 @@ pub(super) fn swapdb(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let second = index(2, CommandError::fixed("ERR invalid second DB index"))?;
     let (first, second) = (existing(ctx, first)?, existing(ctx, second)?);
     let selected = usize::from(ctx.database_index);
-    if first == second {
-        // Nothing to exchange; Redis answers OK all the same.
-    } else if first == selected {
-        std::mem::swap(ctx.db, &mut ctx.databases[second]);
-    } else if second == selected {
-        std::mem::swap(ctx.db, &mut ctx.databases[first]);
-    } else {
-        ctx.databases.swap(first, second);
+    // Two equal indexes leave everything as it is; Redis answers OK all the same.
+    if let Some((first, second)) = ctx.others.pair_mut(first, second) {
+        std::mem::swap(first, second);
+    } else if first != second {
+        let other = if first == selected { second } else { first };
+        let other = ctx.others.get_mut(other).expect("it exists and is not the selected one");
+        std::mem::swap(ctx.db, other);
     }
     ctx.dirty += 1;
     ctx.reply.ok();
