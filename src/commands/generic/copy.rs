@@ -76,9 +76,12 @@ pub(super) fn copy(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
-/// The existing database `index`.
+/// Database `index`.
 fn database<'a>(ctx: &'a mut ShardContext<'_>, index: usize) -> &'a mut Database {
-    ctx.others.get_mut(index).unwrap_or(ctx.db)
+    if index == usize::from(ctx.database_index) {
+        return ctx.db;
+    }
+    ctx.others.get_mut(index).expect("the index exists and is not the selected one")
 }
 
 /// MOVE.

@@ -62,14 +62,12 @@ pub(super) fn swapdb(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let first = index(1, CommandError::fixed("ERR invalid first DB index"))?;
     let second = index(2, CommandError::fixed("ERR invalid second DB index"))?;
     let (first, second) = (existing(ctx, first)?, existing(ctx, second)?);
-    let selected = usize::from(ctx.database_index);
-    // Two equal indexes leave everything as it is; Redis answers OK all the same.
-    if let Some((first, second)) = ctx.others.pair_mut(first, second) {
-        std::mem::swap(first, second);
+    // An index that is not among the others is the selected database's; equal ones leave nothing to exchange.
+    if let Some((a, b)) = ctx.others.pair_mut(first, second) {
+        std::mem::swap(a, b);
     } else if first != second {
-        let other = if first == selected { second } else { first };
-        let other = ctx.others.get_mut(other).expect("it exists and is not the selected one");
-        std::mem::swap(ctx.db, other);
+        let other = if first == usize::from(ctx.database_index) { second } else { first };
+        std::mem::swap(ctx.db, ctx.others.get_mut(other).expect("the index exists and is not the selected one"));
     }
     ctx.dirty += 1;
     ctx.reply.ok();
