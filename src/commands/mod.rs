@@ -10,6 +10,7 @@ pub mod hash;
 pub mod list;
 pub mod node;
 pub mod row;
+pub mod scan_options;
 pub mod server;
 pub mod set;
 pub mod string;
