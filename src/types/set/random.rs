@@ -1,0 +1,120 @@
+//! Random members of a set: looking at them and taking them out.
+
+use super::{Repr, Set};
+use crate::config::EncodingLimits;
+use crate::stdx::random::Random;
+use crate::structures::listpack::Element;
+use crate::types::sampling::Selection;
+use std::collections::HashSet;
+
+/// Taking single members out of a hash table pays while at least this many times fewer go than stay; see Redis's
+/// `SPOP_MOVE_STRATEGY_MUL`, which decides where a set changes its encoding.
+const POP_KEEP_FACTOR: usize = 5;
+
+/// Picking single members pays while this many times the wanted number are there, as in Redis.
+const SAMPLE_FACTOR: usize = 3;
+
+impl Set {
+    /// A random member; `None` if there is none.
+    pub fn random(&self, random: &mut Random) -> Option<Element<'_>> {
+        match &self.0 {
+            _ if self.is_empty() => None,
+            Repr::Intset(integers) => Some(Element::Int(integers.get(random.below(integers.len())))),
+            Repr::Listpack(listpack) => {
+                let position = listpack.seek(random.below(listpack.len()) as i64);
+                position.map(|position| listpack.get(position))
+            }
+            Repr::Table(table) => table.random(random).map(Element::Bytes),
+        }
+    }
+
+    /// Hands `count` different random members to `each`, all of them if there are no more.
+    pub fn sample(&self, count: usize, random: &mut Random, mut each: impl FnMut(Element<'_>)) {
+        let len = self.len();
+        if count >= len {
+            return self.iter().for_each(each);
+        }
+        if let Repr::Table(table) = &self.0
+            && count.saturating_mul(SAMPLE_FACTOR) <= len
+        {
+            let mut seen = HashSet::with_capacity_and_hasher(count, ahash::RandomState::new());
+            while seen.len() < count {
+                let member = table.random(random).expect("there are more members than wanted");
+                if seen.insert(member) {
+                    each(Element::Bytes(member));
+                }
+            }
+            return;
+        }
+        let mut selection = Selection::new(len, count);
+        for member in self.iter() {
+            if selection.is_done() {
+                break;
+            }
+            if selection.takes(random) {
+                each(member);
+            }
+        }
+    }
+
+    /// Takes a random member out and hands it to `each`; does nothing if there is none.
+    pub fn pop(&mut self, random: &mut Random, each: impl FnOnce(Element<'_>)) {
+        match &mut self.0 {
+            Repr::Intset(integers) if integers.is_empty() => {}
+            Repr::Intset(integers) => {
+                let index = random.below(integers.len());
+                each(Element::Int(integers.remove_at(index)));
+            }
+            Repr::Listpack(listpack) if listpack.is_empty() => {}
+            Repr::Listpack(listpack) => {
+                let position = listpack.seek(random.below(listpack.len()) as i64).expect("it is below the length");
+                each(listpack.get(position));
+                listpack.remove(position);
+            }
+            Repr::Table(table) => table.pop(random, |member| each(Element::Bytes(member))),
+        }
+    }
+
+    /// Takes `count` random members out, fewer than there are, and hands them to `each`.
+    pub fn pop_many(
+        &mut self,
+        count: usize,
+        limits: &EncodingLimits,
+        random: &mut Random,
+        mut each: impl FnMut(Element<'_>),
+    ) {
+        let len = self.len();
+        debug_assert!(count < len, "a set that loses all its members is removed");
+        if matches!(self.0, Repr::Table(_)) && (len - count).saturating_mul(POP_KEEP_FACTOR) > count {
+            for _ in 0..count {
+                self.pop(random, &mut each);
+            }
+            return;
+        }
+        // One walk tells those that go from those that stay, which make a new set.
+        let mut stay = if self.is_intset() { Self::new() } else { Self::with_strings() };
+        let mut selection = Selection::new(len, count);
+        for member in self.iter() {
+            if selection.takes(random) {
+                each(member);
+            } else {
+                stay.keep(member, limits);
+            }
+        }
+        *self = stay;
+    }
+
+    /// Adds a member that is known not to be there. A compact set that only loses members stays compact, even where
+    /// the limits have been lowered since.
+    fn keep(&mut self, member: Element<'_>, limits: &EncodingLimits) {
+        match (&mut self.0, member) {
+            (Repr::Listpack(listpack), Element::Int(_)) => listpack.push_back(member),
+            (Repr::Intset(integers), Element::Int(integer)) => {
+                integers.insert(integer);
+            }
+            _ => {
+                self.add_element(member, limits);
+            }
+        }
+    }
+}
