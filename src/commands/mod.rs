@@ -15,6 +15,8 @@ pub mod server;
 pub mod set;
 pub mod string;
 pub mod table;
+#[cfg(test)]
+mod testing;
 
 pub use context::{CoreView, EveryCore, Flow, SessionContext, ShardContext};
 pub use node::Node;
