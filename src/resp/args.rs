@@ -44,7 +44,7 @@ impl<'a> Args<'a> {
     }
 
     /// The arguments from `first` on.
-    pub fn iter_from(&self, first: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+    pub fn iter_from(&self, first: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
         let args = *self;
         (first.min(self.len())..self.len()).map(move |index| args.at(index))
     }

@@ -91,30 +91,26 @@ impl Set {
             }
             return;
         }
-        // One walk tells those that go from those that stay, which make a new set.
+        // One walk tells those that go from those that stay, which make a new set. A compact one stays compact, even
+        // where the limits have been lowered since; a hash table becomes one if what is left allows.
+        let is_compact = !matches!(self.0, Repr::Table(_));
         let mut stay = if self.is_intset() { Self::new() } else { Self::with_strings() };
         let mut selection = Selection::new(len, count);
         for member in self.iter() {
             if selection.takes(random) {
                 each(member);
-            } else {
-                stay.keep(member, limits);
+                continue;
+            }
+            match (&mut stay.0, member) {
+                (Repr::Intset(integers), Element::Int(integer)) => {
+                    integers.insert(integer);
+                }
+                (Repr::Listpack(listpack), _) if is_compact => listpack.push_back(member),
+                _ => {
+                    stay.add_element(member, limits);
+                }
             }
         }
         *self = stay;
-    }
-
-    /// Adds a member that is known not to be there. A compact set that only loses members stays compact, even where
-    /// the limits have been lowered since.
-    fn keep(&mut self, member: Element<'_>, limits: &EncodingLimits) {
-        match (&mut self.0, member) {
-            (Repr::Listpack(listpack), Element::Int(_)) => listpack.push_back(member),
-            (Repr::Intset(integers), Element::Int(integer)) => {
-                integers.insert(integer);
-            }
-            _ => {
-                self.add_element(member, limits);
-            }
-        }
     }
 }
