@@ -1,7 +1,8 @@
-//! What the standard library lacks: number text, glob patterns, checksums, random numbers. Knows nothing of Redis's
+//! What the standard library lacks: number text, long doubles, glob patterns, checksums, random numbers. Knows nothing of Redis's
 //! commands or data.
 
 pub mod crc;
 pub mod glob;
+pub mod long_double;
 pub mod number;
 pub mod random;
