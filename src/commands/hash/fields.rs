@@ -180,9 +180,23 @@ mod tests {
         let mut shell = Shell::new();
         shell.run("SET str a");
         for command in [
-            "HSET str a 1", "HMSET str a 1", "HSETNX str a 1", "HGET str a", "HMGET str a", "HDEL str a",
-            "HEXISTS str a", "HSTRLEN str a", "HLEN str", "HGETALL str", "HKEYS str", "HVALS str", "HSCAN str 0",
-            "HINCRBY str a 1", "HINCRBYFLOAT str a 1", "HRANDFIELD str", "HRANDFIELD str 1",
+            "HSET str a 1",
+            "HMSET str a 1",
+            "HSETNX str a 1",
+            "HGET str a",
+            "HMGET str a",
+            "HDEL str a",
+            "HEXISTS str a",
+            "HSTRLEN str a",
+            "HLEN str",
+            "HGETALL str",
+            "HKEYS str",
+            "HVALS str",
+            "HSCAN str 0",
+            "HINCRBY str a 1",
+            "HINCRBYFLOAT str a 1",
+            "HRANDFIELD str",
+            "HRANDFIELD str 1",
         ] {
             let refused = "(error) WRONGTYPE Operation against a key holding the wrong kind of value";
             assert_eq!(shell.run(command), refused, "{command}");

@@ -38,7 +38,7 @@ pub(super) fn hincrbyfloat(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcom
     }
     let hash = ctx.db.get_or_insert(key, Hash::new)?;
     let value = match hash.get(field) {
-        None => LongDouble::ZERO,
+        None => LongDouble::parse(b"0").expect("a number"),
         Some(value) => LongDouble::parse(value.bytes(&mut itoa::Buffer::new())).ok_or(NOT_FLOAT)?,
     };
     let sum = value + increment;
@@ -102,8 +102,12 @@ mod tests {
             > HINCRBYFLOAT h f -5
             "5.6"
             > HINCRBYFLOAT h f 5.0e3
-            "5005.6"
+            "5005.60000000000000009"
             > HINCRBYFLOAT h f -5005.6
+            "0"
+            > HINCRBYFLOAT h f -0
+            "0"
+            > HINCRBYFLOAT h minus -0
             "0"
             > HINCRBYFLOAT h n 3
             "3"

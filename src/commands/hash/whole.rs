@@ -112,7 +112,9 @@ mod tests {
             "#,
         );
         let mut shell = Shell::resp3();
-        shell.session("> HSET h a 1\n> HGETALL h\n{\"a\": \"1\"}\n> HGETALL none\n{}\n> HKEYS h\n[\"a\"]\n> HVALS h\n[\"1\"]");
+        shell.session(
+            "> HSET h a 1\n> HGETALL h\n{\"a\": \"1\"}\n> HGETALL none\n{}\n> HKEYS h\n[\"a\"]\n> HVALS h\n[\"1\"]",
+        );
     }
 
     #[test]

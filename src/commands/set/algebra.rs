@@ -21,11 +21,7 @@ fn sources<'d>(
 }
 
 /// All sources from argument `first` to the end.
-fn all_sources<'d>(
-    db: &'d mut Database,
-    args: Args<'_>,
-    first: usize,
-) -> Result<Vec<Option<&'d Set>>, CommandError> {
+fn all_sources<'d>(db: &'d mut Database, args: Args<'_>, first: usize) -> Result<Vec<Option<&'d Set>>, CommandError> {
     sources(db, args, first, args.len() - first)
 }
 
@@ -302,7 +298,9 @@ mod tests {
         );
         assert!(!shell.database().contains(b"r"));
         let mut shell = Shell::resp3();
-        shell.session("> SADD a 1\n> SINTER a a\n~[\"1\"]\n> SUNION a\n~[\"1\"]\n> SDIFF a\n~[\"1\"]\n> SINTER none\n~[]");
+        shell.session(
+            "> SADD a 1\n> SINTER a a\n~[\"1\"]\n> SUNION a\n~[\"1\"]\n> SDIFF a\n~[\"1\"]\n> SINTER none\n~[]",
+        );
     }
 
     #[test]
@@ -396,7 +394,7 @@ mod tests {
                 let mut model = BTreeSet::new();
                 for _ in 0..size {
                     let number = random.below(900);
-                    let member = if texts && number % 2 == 0 { format!("t{number}") } else { number.to_string() };
+                    let member = if texts && number < 450 { format!("t{number}") } else { number.to_string() };
                     shell.run(&format!("SADD {key} {member}"));
                     model.insert(member);
                 }

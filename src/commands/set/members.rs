@@ -173,9 +173,15 @@ mod tests {
     fn other_types_are_refused_and_left_alone() {
         let mut shell = Shell::new();
         shell.run("SET str a");
-        for command in
-            ["SADD str a", "SREM str a", "SCARD str", "SMEMBERS str", "SISMEMBER str a", "SMISMEMBER str a", "SSCAN str 0"]
-        {
+        for command in [
+            "SADD str a",
+            "SREM str a",
+            "SCARD str",
+            "SMEMBERS str",
+            "SISMEMBER str a",
+            "SMISMEMBER str a",
+            "SSCAN str 0",
+        ] {
             let refused = "(error) WRONGTYPE Operation against a key holding the wrong kind of value";
             assert_eq!(shell.run(command), refused, "{command}");
             assert_eq!(shell.dirty, 0);

@@ -5,9 +5,11 @@ mod random;
 #[cfg(test)]
 mod tests;
 
-use super::hashed::{Fields, FieldsIter};
 use crate::config::EncodingLimits;
-use crate::structures::listpack::{self, Element, Listpack, Position};
+use crate::structures::ByteTable;
+use crate::structures::listpack::{Element, Listpack, Position};
+use crate::structures::record::RecordRef;
+use crate::structures::records::NoObject;
 
 /// A map of byte strings to byte strings.
 #[derive(Clone, Debug)]
@@ -16,7 +18,7 @@ pub struct Hash(Repr);
 #[derive(Clone, Debug)]
 enum Repr {
     Listpack(Listpack),
-    Table(Box<Fields>),
+    Table(Box<ByteTable>),
 }
 
 impl Default for Hash {
@@ -67,7 +69,7 @@ impl Hash {
             fits &= listpack.fits(sum);
         }
         if !fits {
-            self.to_table();
+            self.make_table();
         }
     }
 
@@ -76,7 +78,7 @@ impl Hash {
     pub fn get(&self, field: &[u8]) -> Option<Element<'_>> {
         match &self.0 {
             Repr::Listpack(listpack) => find(listpack, field).map(|(_, value)| listpack.get(value)),
-            Repr::Table(table) => table.get(field).map(Element::Bytes),
+            Repr::Table(table) => table.get(field).map(|record| Element::Bytes(record.bytes())),
         }
     }
 
@@ -85,7 +87,7 @@ impl Hash {
     pub fn contains(&self, field: &[u8]) -> bool {
         match &self.0 {
             Repr::Listpack(listpack) => find(listpack, field).is_some(),
-            Repr::Table(table) => table.get(field).is_some(),
+            Repr::Table(table) => table.contains(field),
         }
     }
 
@@ -93,7 +95,7 @@ impl Hash {
     #[inline]
     pub fn set(&mut self, field: &[u8], value: &[u8], limits: &EncodingLimits) -> bool {
         match &mut self.0 {
-            Repr::Table(table) => table.set(field, value),
+            Repr::Table(table) => table.insert(field, value),
             Repr::Listpack(_) => self.set_in_listpack(field, value, limits),
         }
     }
@@ -102,7 +104,7 @@ impl Hash {
         let Repr::Listpack(listpack) = &mut self.0 else { unreachable!("the caller has looked") };
         let is_short = field.len().max(value.len()) <= limits.hash_max_listpack_value;
         if !is_short || !listpack.fits(field.len() + value.len()) {
-            return self.to_table().set(field, value);
+            return self.make_table().insert(field, value);
         }
         if let Some((_, at)) = find(listpack, field) {
             listpack.replace(at, value);
@@ -111,7 +113,7 @@ impl Hash {
         listpack.push_back(field);
         listpack.push_back(value);
         if listpack.len() / 2 > limits.hash_max_listpack_entries {
-            self.to_table();
+            self.make_table();
         }
         true
     }
@@ -130,10 +132,10 @@ impl Hash {
 
     /// Fields and their values: in order of insertion in a listpack, in any order in a hash table. Those of a hash table
     /// are bytes even where their text is an integer.
-    pub fn iter(&self) -> Iter<'_> {
+    pub fn iter(&self) -> impl Iterator<Item = (Element<'_>, Element<'_>)> {
         match &self.0 {
             Repr::Listpack(listpack) => Iter::Listpack(listpack.iter()),
-            Repr::Table(table) => Iter::Table(table.iter()),
+            Repr::Table(table) => Iter::Table(table.iter().map(pair)),
         }
     }
 
@@ -141,18 +143,18 @@ impl Hash {
     /// A field that is there from the first call to the last is visited at least once. A listpack is visited whole.
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Element<'_>, Element<'_>)) -> u64 {
         if let Repr::Table(table) = &self.0 {
-            return table.scan(cursor, count, |field, value| visit(Element::Bytes(field), Element::Bytes(value)));
+            return table.scan(cursor, count, |record| visit(Element::Bytes(record.key()), Element::Bytes(record.bytes())));
         }
         self.iter().for_each(|(field, value)| visit(field, value));
         0
     }
 
     /// Makes it a hash table, whatever it is, and lends that.
-    fn to_table(&mut self) -> &mut Fields {
+    fn make_table(&mut self) -> &mut ByteTable {
         if let Repr::Listpack(_) = &self.0 {
-            let mut table = Box::<Fields>::default();
+            let mut table = Box::<ByteTable>::default();
             for (field, value) in self.iter() {
-                table.set(field.bytes(&mut itoa::Buffer::new()), value.bytes(&mut itoa::Buffer::new()));
+                table.insert(field.bytes(&mut itoa::Buffer::new()), value.bytes(&mut itoa::Buffer::new()));
             }
             self.0 = Repr::Table(table);
         }
@@ -168,22 +170,30 @@ fn find(listpack: &Listpack, field: &[u8]) -> Option<(Position, Position)> {
     Some((at, listpack.next(at).expect("a value follows every field")))
 }
 
-/// The fields of a hash and their values.
-pub enum Iter<'a> {
-    /// Of a listpack.
-    Listpack(listpack::Iter<'a>),
-    /// Of a hash table.
-    Table(FieldsIter<'a>),
+/// A field of a hash table and its value.
+#[inline]
+fn pair<'a>(record: RecordRef<'a, NoObject>) -> (Element<'a>, Element<'a>) {
+    (Element::Bytes(record.key()), Element::Bytes(record.bytes()))
 }
 
-impl<'a> Iterator for Iter<'a> {
+/// The fields of a hash and their values in one of the encodings.
+enum Iter<L, T> {
+    Listpack(L),
+    Table(T),
+}
+
+impl<'a, L, T> Iterator for Iter<L, T>
+where
+    L: Iterator<Item = Element<'a>>,
+    T: Iterator<Item = (Element<'a>, Element<'a>)>,
+{
     type Item = (Element<'a>, Element<'a>);
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         match self {
             Self::Listpack(iter) => Some((iter.next()?, iter.next()?)),
-            Self::Table(iter) => iter.next().map(|(field, value)| (Element::Bytes(field), Element::Bytes(value))),
+            Self::Table(iter) => iter.next(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Random fields of a hash.
 
-use super::{Hash, Repr};
+use super::{Hash, Repr, pair};
 use crate::stdx::random::Random;
 use crate::structures::listpack::Element;
 use crate::types::sampling::Selection;
@@ -19,9 +19,7 @@ impl Hash {
                 let mut pair = listpack.iter_from(position);
                 Some((pair.next()?, pair.next()?))
             }
-            Repr::Table(table) => {
-                table.random(random).map(|(field, value)| (Element::Bytes(field), Element::Bytes(value)))
-            }
+            Repr::Table(table) => table.random(random).map(pair),
         }
     }
 
@@ -36,9 +34,10 @@ impl Hash {
         {
             let mut seen = HashSet::with_capacity_and_hasher(count, ahash::RandomState::new());
             while seen.len() < count {
-                let (field, value) = table.random(random).expect("there are more fields than wanted");
-                if seen.insert(field) {
-                    each(Element::Bytes(field), Element::Bytes(value));
+                let record = table.random(random).expect("there are more fields than wanted");
+                if seen.insert(record.key()) {
+                    let (field, value) = pair(record);
+                    each(field, value);
                 }
             }
             return;

@@ -1,11 +1,11 @@
 //! From one encoding of a set to the next.
 
-use super::{Repr, Set, find};
+use super::{Repr, Set, find, insert};
 use crate::config::EncodingLimits;
 use crate::stdx::number;
+use crate::structures::ByteTable;
 use crate::structures::intset::IntSet;
 use crate::structures::listpack::{Element, LISTPACK_BYTES_MAX, Listpack, entry_size};
-use crate::types::hashed::Members;
 
 /// Most integers of an intset, whatever the directive says, as in Redis.
 const INTSET_ENTRIES_MAX: usize = 1 << 30;
@@ -25,7 +25,7 @@ impl Set {
         if room && len <= limits.set_max_listpack_value {
             listpack.push_back(member);
         } else {
-            self.to_table().insert(member.bytes(&mut itoa::Buffer::new()));
+            insert(self.make_table(), member.bytes(&mut itoa::Buffer::new()));
         }
         true
     }
@@ -37,7 +37,7 @@ impl Set {
             Element::Int(integer) => {
                 let added = integers.insert(integer);
                 if added && integers.len() > limits.set_max_intset_entries.min(INTSET_ENTRIES_MAX) {
-                    self.to_table();
+                    self.make_table();
                 }
                 return added;
             }
@@ -49,22 +49,22 @@ impl Set {
             listpack.push_back(Element::Bytes(text));
             self.0 = Repr::Listpack(listpack);
         } else {
-            self.to_table().insert(text);
+            insert(self.make_table(), text);
         }
         true
     }
 
     /// Makes it a hash table, whatever it is, and lends that.
-    pub(super) fn to_table(&mut self) -> &mut Members {
+    pub(super) fn make_table(&mut self) -> &mut ByteTable {
         if !matches!(self.0, Repr::Table(_)) {
-            let mut members = Box::<Members>::default();
+            let mut table = Box::<ByteTable>::default();
             for member in self.iter() {
-                members.insert(member.bytes(&mut itoa::Buffer::new()));
+                insert(&mut table, member.bytes(&mut itoa::Buffer::new()));
             }
-            self.0 = Repr::Table(members);
+            self.0 = Repr::Table(table);
         }
-        let Repr::Table(members) = &mut self.0 else { unreachable!("it has just been made one") };
-        members
+        let Repr::Table(table) = &mut self.0 else { unreachable!("it has just been made one") };
+        table
     }
 
     /// Makes it an intset if all members are integers and few enough.

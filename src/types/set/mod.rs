@@ -8,11 +8,12 @@ mod random;
 #[cfg(test)]
 mod tests;
 
-use super::hashed::Members;
 use crate::config::EncodingLimits;
 use crate::stdx::number;
-use crate::structures::intset::{self, IntSet};
-use crate::structures::listpack::{self, Element, Listpack, Position};
+use crate::structures::ByteTable;
+use crate::structures::intset::IntSet;
+use crate::structures::listpack::{Element, Listpack, Position};
+use crate::structures::records::{Clock, NewBody};
 
 /// A set of byte strings.
 #[derive(Clone, Debug)]
@@ -22,7 +23,7 @@ pub struct Set(Repr);
 enum Repr {
     Intset(IntSet),
     Listpack(Listpack),
-    Table(Box<Members>),
+    Table(Box<ByteTable>),
 }
 
 impl Default for Set {
@@ -61,7 +62,7 @@ impl Set {
             Repr::Table(_) => return,
         };
         if count > limit {
-            self.to_table();
+            self.make_table();
         }
     }
 
@@ -118,7 +119,7 @@ impl Set {
     #[inline]
     pub fn add(&mut self, member: &[u8], limits: &EncodingLimits) -> bool {
         match &mut self.0 {
-            Repr::Table(table) => table.insert(member),
+            Repr::Table(table) => insert(table, member),
             Repr::Listpack(_) => self.add_to_listpack(Element::from(member), limits),
             Repr::Intset(_) => self.add_to_intset(Element::from(member), limits),
         }
@@ -154,11 +155,11 @@ impl Set {
 
     /// The members: ascending in an intset, in order of insertion in a listpack, in any order in a hash table. Those of
     /// a hash table are bytes even where their text is an integer.
-    pub fn iter(&self) -> Iter<'_> {
+    pub fn iter(&self) -> impl Iterator<Item = Element<'_>> {
         match &self.0 {
-            Repr::Intset(integers) => Iter::Intset(integers.iter()),
+            Repr::Intset(integers) => Iter::Intset(integers.iter().map(Element::Int)),
             Repr::Listpack(listpack) => Iter::Listpack(listpack.iter()),
-            Repr::Table(table) => Iter::Table(table.iter()),
+            Repr::Table(table) => Iter::Table(table.iter().map(|record| Element::Bytes(record.key()))),
         }
     }
 
@@ -167,7 +168,7 @@ impl Set {
     /// visited whole.
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Element<'_>)) -> u64 {
         if let Repr::Table(table) = &self.0 {
-            return table.scan(cursor, count, |member| visit(Element::Bytes(member)));
+            return table.scan(cursor, count, |record| visit(Element::Bytes(record.key())));
         }
         self.iter().for_each(visit);
         0
@@ -186,25 +187,33 @@ fn find(listpack: &Listpack, member: Element<'_>) -> Option<Position> {
     None
 }
 
-/// The members of a set.
-pub enum Iter<'a> {
-    /// Of an intset.
-    Intset(intset::Iter<'a>),
-    /// Of a listpack.
-    Listpack(listpack::Iter<'a>),
-    /// Of a hash table.
-    Table(super::hashed::MembersIter<'a>),
+/// Puts a member into a table; whether it was not there. One that is there is only read.
+#[inline]
+fn insert(table: &mut ByteTable, member: &[u8]) -> bool {
+    table.live_or_insert(member, Clock::NONE, || NewBody::Bytes { bytes: &[], raw: false }).1.is_some()
 }
 
-impl<'a> Iterator for Iter<'a> {
+/// The members of a set in one of the encodings.
+enum Iter<I, L, T> {
+    Intset(I),
+    Listpack(L),
+    Table(T),
+}
+
+impl<'a, I, L, T> Iterator for Iter<I, L, T>
+where
+    I: Iterator<Item = Element<'a>>,
+    L: Iterator<Item = Element<'a>>,
+    T: Iterator<Item = Element<'a>>,
+{
     type Item = Element<'a>;
 
     #[inline]
     fn next(&mut self) -> Option<Element<'a>> {
         match self {
-            Self::Intset(iter) => iter.next().map(Element::Int),
+            Self::Intset(iter) => iter.next(),
             Self::Listpack(iter) => iter.next(),
-            Self::Table(iter) => iter.next().map(Element::Bytes),
+            Self::Table(iter) => iter.next(),
         }
     }
 }

@@ -24,7 +24,7 @@ impl Set {
                 let position = listpack.seek(random.below(listpack.len()) as i64);
                 position.map(|position| listpack.get(position))
             }
-            Repr::Table(table) => table.random(random).map(Element::Bytes),
+            Repr::Table(table) => table.random(random).map(|record| Element::Bytes(record.key())),
         }
     }
 
@@ -39,7 +39,7 @@ impl Set {
         {
             let mut seen = HashSet::with_capacity_and_hasher(count, ahash::RandomState::new());
             while seen.len() < count {
-                let member = table.random(random).expect("there are more members than wanted");
+                let member = table.random(random).expect("there are more members than wanted").key();
                 if seen.insert(member) {
                     each(Element::Bytes(member));
                 }
@@ -71,7 +71,20 @@ impl Set {
                 each(listpack.get(position));
                 listpack.remove(position);
             }
-            Repr::Table(table) => table.pop(random, |member| each(Element::Bytes(member))),
+            Repr::Table(table) => {
+                let Some(record) = table.random(random) else { return };
+                let member = record.key();
+                each(Element::Bytes(member));
+                // Removing needs the name beside the table; a short one is copied without an allocation.
+                let mut short = [0; 64];
+                match short.get_mut(..member.len()) {
+                    Some(copy) => {
+                        copy.copy_from_slice(member);
+                        table.remove(copy)
+                    }
+                    None => table.remove(&member.to_vec()),
+                };
+            }
         }
     }
 
