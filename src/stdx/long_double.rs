@@ -19,6 +19,9 @@ const FRACTION_SCALE: u128 = 100_000_000_000_000_000;
 pub struct LongDouble(X87DoubleExtended);
 
 impl LongDouble {
+    /// 0.
+    pub const ZERO: Self = Self(X87DoubleExtended::ZERO);
+
     /// Reads decimal or hexadecimal digits with an optional exponent, or `inf`; the whole of `text` must be the number.
     /// `None` for anything else, for NaN, and for digits too large or, unless they are all 0, too small for the type.
     pub fn parse(text: &[u8]) -> Option<Self> {
