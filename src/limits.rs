@@ -44,3 +44,13 @@ pub const SPARE_BATCHES_MAX: usize = 64;
 
 /// Low bits of SCAN's cursor that hold the position within a shard; the shard stands above them.
 pub const SCAN_POSITION_BITS: u32 = 48;
+
+/// Messages that a core takes from its mailbox in one turn, before it looks at its sockets again.
+pub const MAIL_PER_TURN_MAX: usize = 256;
+
+/// Connections that a core accepts in one turn: a storm of them must not starve those who are connected.
+pub const ACCEPTS_PER_TURN_MAX: usize = 64;
+
+/// Received buffers that a core holds back while other cores cannot keep up. There are no more buffers than this, so
+/// then the kernel stops receiving.
+pub const COMPLETIONS_HELD_MAX: usize = 256;

@@ -10,10 +10,13 @@ pub mod hash;
 pub mod list;
 pub mod node;
 pub mod row;
+pub mod scan_options;
 pub mod server;
 pub mod set;
 pub mod string;
 pub mod table;
+#[cfg(test)]
+mod testing;
 
 pub use context::{CoreView, EveryCore, Flow, SessionContext, ShardContext};
 pub use node::Node;

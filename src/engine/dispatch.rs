@@ -35,7 +35,13 @@ impl Engine {
 
     /// Runs one request or sends it on its way. `started` is the clock when it began; it is moved to its end.
     #[inline]
-    pub(super) fn dispatch(&mut self, session: &mut Session, key: SessionKey, args: Args<'_>, started: &mut u64) -> Step {
+    pub(super) fn dispatch(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        args: Args<'_>,
+        started: &mut u64,
+    ) -> Step {
         let entry = match self.find(args) {
             Ok(entry) => entry,
             Err(error) => return self.refuse(session, None, &error),
@@ -196,7 +202,8 @@ impl Engine {
 
     /// SCAN's cursor carries the shard above its lower 48 bits.
     fn shard_of_cursor(&self, args: Args<'_>) -> ShardId {
-        let cursor = args.get(1).and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse::<u64>().ok());
+        let cursor =
+            args.get(1).and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse::<u64>().ok());
         let shard = cursor.unwrap_or(0) >> crate::limits::SCAN_POSITION_BITS;
         ShardId(shard.min(self.router.shards() as u64 - 1) as u16)
     }

@@ -11,7 +11,14 @@ use crate::shard::ShardId;
 impl Engine {
     /// Sends a session's command to the shard that owns its keys.
     #[inline]
-    pub(super) fn forward(&mut self, session: &mut Session, key: SessionKey, call: Call, args: Args<'_>, shard: ShardId) {
+    pub(super) fn forward(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        call: Call,
+        args: Args<'_>,
+        shard: ShardId,
+    ) {
         let number = if call.no_reply { 0 } else { session.pending.expect() };
         self.post_command(shard, Ticket { owner: key.0, number }, call, args);
     }
@@ -19,9 +26,8 @@ impl Engine {
     /// Adds a command to the batch for `shard`.
     pub(super) fn post_command(&mut self, shard: ShardId, ticket: Ticket, call: Call, args: Args<'_>) {
         let slot = &mut self.filling[shard.index()];
-        let batch = slot.get_or_insert_with(|| {
-            self.spare_batches.pop().unwrap_or_else(|| Box::new(Batch::new(self.core)))
-        });
+        let batch =
+            slot.get_or_insert_with(|| self.spare_batches.pop().unwrap_or_else(|| Box::new(Batch::new(self.core))));
         batch.push(ticket, call, args.iter_from(0));
         if batch.len() > BATCH_BYTES_MAX {
             self.post_batch(shard);

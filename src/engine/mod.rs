@@ -15,6 +15,8 @@ mod hop;
 pub mod message;
 mod operation;
 
+pub use cron::CRON_INTERVAL_MS;
+
 use crate::commands::{CommandTable, CoreView, EveryCore, Node, table};
 use crate::config::Config;
 use crate::limits;
@@ -342,6 +344,18 @@ impl Engine {
     /// Sessions whose connections are to be closed at once.
     pub fn take_closing(&mut self, keys: &mut Vec<SessionKey>) {
         keys.append(&mut self.closing);
+    }
+
+    /// The clock of the command statistics, raw.
+    pub fn clock_raw(&self) -> u64 {
+        self.clock.raw()
+    }
+
+    /// Counts a turn that began at `started` and had something to do.
+    pub fn count_turn(&self, started: u64) {
+        let busy = self.clock.delta_as_nanos(started, self.clock.raw());
+        self.metrics().turns.add(1);
+        self.metrics().busy_nanoseconds.add(busy);
     }
 
     /// How long the whole core has to stand still now, if it has to.

@@ -205,7 +205,9 @@ impl Engine {
             (None, ResponsePolicy::AllSucceeded) => reply.ok(),
             (None, ResponsePolicy::AggSum) => reply.integer(parts.iter().map(|part| integer_of(&part.reply)).sum()),
             (None, ResponsePolicy::Special) => self.choose_one(operation.call.database, parts, &mut reply),
-            (None, ResponsePolicy::Default) if operation.entry.row.spec.keys.is_empty() => join_arrays(parts, &mut reply),
+            (None, ResponsePolicy::Default) if operation.entry.row.spec.keys.is_empty() => {
+                join_arrays(parts, &mut reply)
+            }
             (None, ResponsePolicy::Default) => join_by_key(parts, &mut reply),
         }
         self.finish(operation.session, operation.number, operation.call, out);
@@ -215,7 +217,11 @@ impl Engine {
     fn choose_one(&mut self, database: u16, parts: Vec<Part>, reply: &mut Reply<'_>) {
         let weight = |part: &Part| {
             let keys = self.node.metrics[part.shard.index()].keys[usize::from(database)].get();
-            if part.reply.bytes.first() == Some(&b'$') && part.reply.bytes.get(1) != Some(&b'-') { keys.max(1) } else { 0 }
+            if part.reply.bytes.first() == Some(&b'$') && part.reply.bytes.get(1) != Some(&b'-') {
+                keys.max(1)
+            } else {
+                0
+            }
         };
         let weights: Vec<u64> = parts.iter().map(weight).collect();
         let total: u64 = weights.iter().sum();

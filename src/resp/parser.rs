@@ -71,7 +71,12 @@ pub struct ParserLimits {
 impl RequestParser {
     /// Reads the request at the start of `input`. After `Incomplete` the next call must bring the same bytes and more.
     #[inline]
-    pub fn parse(&mut self, input: &[u8], scratch: &mut Scratch, limits: ParserLimits) -> Result<Parsed, ProtocolError> {
+    pub fn parse(
+        &mut self,
+        input: &[u8],
+        scratch: &mut Scratch,
+        limits: ParserLimits,
+    ) -> Result<Parsed, ProtocolError> {
         let mut progress = Progress::default();
         scratch.spans.clear();
         if let Some(partial) = self.partial.take() {
@@ -167,9 +172,7 @@ fn length(input: &[u8], at: usize, too_long: &'static str) -> Result<Option<(Opt
     }
     let line = &input[(at + 1).min(input.len())..];
     match memchr::memchr(b'\r', line) {
-        Some(len) if at + 1 + len + 1 < input.len() => {
-            Ok(Some((number::parse_i64(&line[..len]), at + 1 + len + 2)))
-        }
+        Some(len) if at + 1 + len + 1 < input.len() => Ok(Some((number::parse_i64(&line[..len]), at + 1 + len + 2))),
         None if line.len() > INLINE_BYTES_MAX => Err(too_long.into()),
         _ => Ok(None),
     }
@@ -237,12 +240,8 @@ mod tests {
     #[test]
     fn requests_may_be_split_anywhere() {
         let input = b"*2\r\n$3\r\nGET\r\n$11\r\nhello\r\nwor\n\r\n*0\r\nPING 'a b'\r\n\r\n*1\r\n$0\r\n\r\n*-1\r\necho \"\\x41\"\n";
-        let expected: Vec<Vec<&[u8]>> = vec![
-            vec![b"GET", b"hello\r\nwor\n"],
-            vec![b"PING", b"a b"],
-            vec![b""],
-            vec![b"echo", b"A"],
-        ];
+        let expected: Vec<Vec<&[u8]>> =
+            vec![vec![b"GET", b"hello\r\nwor\n"], vec![b"PING", b"a b"], vec![b""], vec![b"echo", b"A"]];
         for step in 1..=input.len() {
             assert_eq!(requests(input, step).unwrap(), expected, "in steps of {step}");
         }
@@ -271,7 +270,7 @@ mod tests {
     #[test]
     fn strangers_may_send_little() {
         let limits = ParserLimits { authenticated: false, ..LIMITS };
-        let mut parse = |input: &[u8]| RequestParser::default().parse(input, &mut Scratch::default(), limits);
+        let parse = |input: &[u8]| RequestParser::default().parse(input, &mut Scratch::default(), limits);
         assert_eq!(parse(b"*11\r\n").unwrap_err(), "unauthenticated multibulk length");
         assert_eq!(parse(b"*1\r\n$16385\r\n").unwrap_err(), "unauthenticated bulk length");
         assert!(parse(b"*10\r\n").is_ok());

@@ -123,7 +123,10 @@ fn ten_thousand_idle_connections_cost_little_memory() {
         let server = Server::subject(shards, &["--maxclients", &maxclients]);
         let ours = bytes_per_idle_connection(&server, count);
         println!("{count} idle connections: {} {ours:.0} bytes each, redis-server {redis:.0}", server.name());
-        assert!(ours <= (redis * 1.25).max(8192.0), "an idle connection costs {ours:.0} bytes, with redis-server {redis:.0}");
+        assert!(
+            ours <= (redis * 1.25).max(8192.0),
+            "an idle connection costs {ours:.0} bytes, with redis-server {redis:.0}"
+        );
     }
 }
 
