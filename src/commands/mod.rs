@@ -6,6 +6,8 @@
 pub mod client;
 pub mod command;
 pub mod connection;
+#[cfg(test)]
+mod console;
 pub mod context;
 pub mod debug;
 pub mod generic;
@@ -14,6 +16,7 @@ pub mod info;
 pub mod list;
 pub mod node;
 pub mod row;
+pub mod scan_options;
 pub mod server;
 pub mod set;
 pub mod string;

@@ -1,8 +1,10 @@
-//! What the standard library lacks: number text, glob patterns, checksums, random numbers, facts about the process.
-//! Knows nothing of Redis's commands or data.
+//! What the standard library lacks: number text, long doubles, glob patterns, checksums, random numbers, quoted words,
+//! facts about the process. Knows nothing of Redis's commands or data.
 
 pub mod crc;
 pub mod glob;
+pub mod long_double;
 pub mod number;
 pub mod process;
 pub mod random;
+pub mod words;

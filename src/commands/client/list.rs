@@ -116,7 +116,7 @@ fn flags(session: &Session) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::testing::Console;
+    use crate::commands::console::Console;
 
     fn ids(reply: &str) -> Vec<&str> {
         let lines = reply.lines().filter(|line| line.contains("id="));

@@ -175,7 +175,7 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use crate::commands::table;
-    use crate::commands::testing::Console;
+    use crate::commands::console::Console;
 
     #[test]
     fn list_filters() {
