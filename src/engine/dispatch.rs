@@ -15,6 +15,8 @@ use std::sync::atomic::Ordering::Relaxed;
 pub(super) enum Step {
     /// With the next one.
     Done,
+    /// The same; the request runs elsewhere.
+    Away,
     /// The request is not done; it is tried again when what it waits for is over.
     Wait,
     /// The session ends with this reply.
@@ -53,6 +55,7 @@ impl Engine {
             self.paused.push(key);
             return Step::Wait;
         }
+        session.last_command = entry.id + 1;
         let step = match entry.row.handler {
             Handler::Shard(_) => self.dispatch_keyed(session, key, entry, args),
             Handler::Session(handler) => self.run_session_command(session, key, entry, handler, args),
@@ -62,7 +65,6 @@ impl Engine {
             }
         };
         if !matches!(step, Step::Wait) {
-            session.last_command = entry.id + 1;
             session.commands += 1;
             if session.flags.intersects(SessionFlags::REPLY_SKIP | SessionFlags::REPLY_SKIP_NEXT) {
                 advance_skip(session);
@@ -70,7 +72,12 @@ impl Engine {
         }
         let ended = self.clock.raw();
         let nanoseconds = self.clock.delta_as_nanos(*started, ended);
-        self.metrics().by_command[usize::from(entry.id)].nanoseconds.add(nanoseconds);
+        let counters = &self.metrics().by_command[usize::from(entry.id)];
+        match step {
+            Step::Done | Step::Close => counters.record_time(nanoseconds),
+            // The run itself is timed where it happens.
+            Step::Away | Step::Wait => counters.nanoseconds.add(nanoseconds),
+        }
         *started = ended;
         step
     }
@@ -109,8 +116,8 @@ impl Engine {
         advance_skip(session);
     }
 
-    pub(super) fn count_error(&self, _error: &CommandError) {
-        self.metrics().errors.add(1);
+    pub(super) fn count_error(&self, error: &CommandError) {
+        self.metrics().count_error(error.code());
     }
 
     fn pause_holds(&self, entry: &Entry) -> bool {
@@ -157,6 +164,7 @@ impl Engine {
                 if call.no_reply {
                     session.output.truncate(mark);
                 }
+                return Step::Done;
             }
             Route::One(_) => {
                 let mut out = Output::default();
@@ -164,6 +172,7 @@ impl Engine {
                 if !call.no_reply {
                     session.append_reply(out);
                 }
+                return Step::Done;
             }
             Route::Several if entry.row.spec.request == RequestPolicy::MultiShard => {
                 self.start_split(session, key, entry, call, args);
@@ -172,7 +181,7 @@ impl Engine {
             Route::Several if session.pending.is_empty() => self.start_gather(session, key, entry, call, args),
             Route::All | Route::Several => return Step::Wait,
         }
-        Step::Done
+        Step::Away
     }
 
     /// Which shards a command concerns that has not just one key.
@@ -314,10 +323,6 @@ impl Engine {
             Flow::EveryCore(_) if !session.pending.is_empty() => Step::Wait,
             Flow::EveryCore(request) => {
                 self.start_every_core(session, key, entry, request);
-                Step::Done
-            }
-            Flow::Stall(duration) => {
-                self.stall = Some(duration);
                 Step::Done
             }
         }

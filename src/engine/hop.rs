@@ -53,7 +53,12 @@ impl Engine {
             self.run_here(entry, call, args, out);
             let ended = self.clock.raw();
             let nanoseconds = self.clock.delta_as_nanos(started, ended);
-            self.metrics().by_command[usize::from(entry.id)].nanoseconds.add(nanoseconds);
+            let counters = &self.metrics().by_command[usize::from(entry.id)];
+            if call.part {
+                counters.nanoseconds.add(nanoseconds);
+            } else {
+                counters.record_time(nanoseconds);
+            }
             started = ended;
             count += 1;
         });

@@ -53,10 +53,9 @@ pub struct CommandCounters {
 }
 
 impl CommandCounters {
-    /// Counts a run that took this long. Only the owning core may call this.
+    /// Counts the time of a run; the run itself is counted in `calls`. Only the owning core may call this.
     #[inline]
-    pub fn record(&self, nanoseconds: u64) {
-        self.calls.add(1);
+    pub fn record_time(&self, nanoseconds: u64) {
         self.nanoseconds.add(nanoseconds);
         self.latency.get_or_init(Latency::default).record(nanoseconds);
     }
@@ -197,10 +196,10 @@ counters! {
 }
 
 impl CoreMetrics {
-    /// Counts an error reply; `text` is the error without the leading `-`.
-    pub fn count_error(&self, text: &str) {
+    /// Counts an error reply with this code.
+    pub fn count_error(&self, code: &str) {
         self.errors.add(1);
-        self.error_codes.count(text);
+        self.error_codes.count(code);
     }
 }
 
@@ -265,8 +264,9 @@ mod tests {
     fn a_baseline_sets_back_what_was_counted_before() {
         let metrics = [CoreMetrics::new(1, 2), CoreMetrics::new(1, 2)];
         metrics[0].commands.add(5);
-        metrics[1].by_command[1].record(1000);
-        metrics[1].count_error("ERR syntax error");
+        metrics[1].by_command[1].calls.add(1);
+        metrics[1].by_command[1].record_time(1000);
+        metrics[1].count_error("ERR");
         let baseline = Baseline::take(&metrics);
         assert_eq!(baseline.cores(&metrics)[0], CoreTotals::default());
         assert_eq!(baseline.commands(&metrics)[1].calls, 0);
@@ -274,8 +274,8 @@ mod tests {
         assert!(baseline.errors(&metrics).is_empty());
 
         metrics[0].commands.add(2);
-        metrics[0].by_command[1].record(3000);
-        metrics[0].count_error("ERR again");
+        metrics[0].by_command[1].record_time(3000);
+        metrics[0].count_error("ERR");
         assert_eq!(baseline.cores(&metrics)[0].commands, 2);
         assert_eq!(baseline.commands(&metrics)[1].nanoseconds, 3000);
         assert_eq!(baseline.errors(&metrics)["ERR"], 1);
