@@ -59,12 +59,23 @@ impl ShardContext<'_> {
     /// calls this once for each key it changed, and only when it changed something. WATCH, client tracking, keyspace
     /// notifications and the log hang on it.
     #[inline]
-    pub fn changed(&mut self, _class: EventClass, _event: &'static str, key: &[u8]) {
+    pub fn changed(&mut self, class: EventClass, event: &'static str, key: &[u8]) {
+        self.changed_in(self.database_index, class, event, key);
+    }
+
+    /// The same for a key of any database: COPY and MOVE write to another one than the selected.
+    #[inline]
+    pub fn changed_in(&mut self, _database: u16, _class: EventClass, _event: &'static str, key: &[u8]) {
         self.dirty += 1;
         if let Some(changes) = &mut self.changes {
             changes.push(key.to_vec());
         }
     }
+
+    /// Tells a further event of a change to `key` that has been told already, such as `expire` behind `set`. Only
+    /// keyspace notifications hang on it.
+    #[inline]
+    pub fn event(&mut self, _class: EventClass, _event: &'static str, _key: &[u8]) {}
 }
 
 /// The databases of a shard beside the selected one.

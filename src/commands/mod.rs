@@ -15,6 +15,7 @@ pub mod info;
 pub mod list;
 pub mod node;
 pub mod row;
+pub mod scan_options;
 pub mod server;
 pub mod set;
 pub mod string;

@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn strangers_may_send_little() {
         let limits = ParserLimits { authenticated: false, ..LIMITS };
-        let mut parse = |input: &[u8]| RequestParser::default().parse(input, &mut Scratch::default(), limits);
+        let parse = |input: &[u8]| RequestParser::default().parse(input, &mut Scratch::default(), limits);
         assert_eq!(parse(b"*11\r\n").unwrap_err(), "unauthenticated multibulk length");
         assert_eq!(parse(b"*1\r\n$16385\r\n").unwrap_err(), "unauthenticated bulk length");
         assert!(parse(b"*10\r\n").is_ok());
