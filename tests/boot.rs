@@ -11,6 +11,13 @@ use support::{Client, Server, process, wait_until};
 
 const CRIMSON: &str = env!("CARGO_BIN_EXE_crimson");
 
+/// A server that listens on this machine only and says that it is ready.
+fn ready(threads: usize, arguments: &[&str]) -> Server {
+    let server = Server::crimson(threads, &[&["--bind", "127.0.0.1"], arguments].concat());
+    wait_until("the server is ready", || server.log().contains("* Ready to accept connections"));
+    server
+}
+
 /// Runs the binary to its end; for starts that fail and for flags that only print.
 fn run(arguments: &[&str], stdin: &str) -> Output {
     let mut child = Command::new(CRIMSON)
@@ -38,7 +45,7 @@ fn assert_refused(arguments: &[&str], stdin: &str, reason: &str) {
 #[test]
 fn a_signal_ends_it_in_order() {
     for (signal, name) in [(libc::SIGTERM, "SIGTERM"), (libc::SIGINT, "SIGINT")] {
-        let mut server = Server::crimson(2, &["--bind", "127.0.0.1"]);
+        let mut server = ready(2, &[]);
         assert_eq!(server.client().show("PING"), "PONG");
         let mut idle = server.client();
         idle.run("PING");
@@ -64,7 +71,7 @@ fn a_signal_ends_it_in_order() {
 
 #[test]
 fn shutdown_ends_it_in_order() {
-    let mut server = Server::crimson(2, &["--bind", "127.0.0.1"]);
+    let mut server = ready(2, &[]);
     let mut client = server.client();
     client.send(b"SHUTDOWN NOSAVE\r\n");
     assert!(client.is_closed());
@@ -75,7 +82,7 @@ fn shutdown_ends_it_in_order() {
 
 #[test]
 fn hanging_up_does_nothing() {
-    let mut server = Server::crimson(1, &["--bind", "127.0.0.1"]);
+    let mut server = ready(1, &[]);
     process::signal(server.pid(), libc::SIGHUP);
     std::thread::sleep(Duration::from_millis(100));
     assert!(server.is_alive());
@@ -84,20 +91,17 @@ fn hanging_up_does_nothing() {
 
 #[test]
 fn a_port_belongs_to_one_server() {
-    let server = Server::crimson(2, &["--bind", "127.0.0.1"]);
+    let server = ready(2, &[]);
     let port = server.port.to_string();
-    let reason =
-        format!("Could not create server TCP listening socket 127.0.0.1:{port}: bind: Address already in use");
+    let reason = format!("Could not create server TCP listening socket 127.0.0.1:{port}: bind: Address already in use");
     assert_refused(&["--port", &port, "--bind", "127.0.0.1", "--threads", "2"], "", &reason);
     assert_refused(&["--port", &port], "", "bind: Address already in use");
 }
 
 #[test]
 fn the_unix_socket_has_its_permissions_and_goes_with_the_server() {
-    let arguments = ["--bind", "127.0.0.1", "--unixsocket", "{dir}/socket", "--unixsocketperm", "700"];
-    let mut server = Server::crimson(2, &arguments);
+    let mut server = ready(2, &["--unixsocket", "{dir}/socket", "--unixsocketperm", "700"]);
     let path = server.dir.join("socket");
-    wait_until("the socket is there", || path.exists());
     assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o700);
     assert_eq!(Client::unix(&path).show("PING"), "PONG");
     let path_text = path.to_string_lossy().into_owned();
@@ -108,7 +112,11 @@ fn the_unix_socket_has_its_permissions_and_goes_with_the_server() {
 
 #[test]
 fn mistakes_in_the_configuration_are_told() {
-    assert_refused(&["-"], "port 1\nfoo \"bar\n", "at line 2 of the standard input\n>>> 'foo \"bar'\nUnbalanced quotes");
+    assert_refused(
+        &["-"],
+        "port 1\nfoo \"bar\n",
+        "at line 2 of the standard input\n>>> 'foo \"bar'\nUnbalanced quotes",
+    );
     assert_refused(&["--port", "abc"], "", ">>> 'port \"abc\"'\nargument couldn't be parsed into an integer");
     assert_refused(&["--daemonize", "yes"], "", "systemd");
     assert_refused(&["--supervised", "systemd"], "", "Type=exec");
@@ -124,7 +132,8 @@ fn mistakes_in_the_configuration_are_told() {
 
 #[test]
 fn help_and_version_are_printed() {
-    for (flag, part) in [("--help", "--hash-max-listpack-entries"), ("-h", "Usage: crimson"), ("--version", "crimson ")] {
+    for (flag, part) in [("--help", "--hash-max-listpack-entries"), ("-h", "Usage: crimson"), ("--version", "crimson ")]
+    {
         let output = run(&[flag], "");
         assert_eq!(output.status.code(), Some(0));
         assert!(String::from_utf8_lossy(&output.stdout).contains(part), "{flag}");
@@ -133,7 +142,7 @@ fn help_and_version_are_printed() {
 
 #[test]
 fn more_clients_than_the_system_allows_are_reduced() {
-    let server = Server::crimson(1, &["--bind", "127.0.0.1", "--maxclients", "4294967295"]);
+    let server = ready(1, &["--maxclients", "4294967295"]);
     let log = server.log();
     assert!(log.contains("# You requested maxclients of 4294967295 requiring at least"), "{log}");
     assert!(log.contains("maxclients has been reduced to "), "{log}");
@@ -154,12 +163,12 @@ fn cores_are_pinned_and_named() {
     let affinity = fs::read_to_string("/proc/self/status").expect("readable");
     let allowed = affinity.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("listed").trim();
     let cpu = allowed.split([',', '-']).next().expect("one at least");
-    let server = Server::crimson(1, &["--bind", "127.0.0.1", "--cpus", cpu]);
+    let server = ready(1, &["--cpus", cpu]);
     server.client().run("PING");
     let mut pinned = false;
     for task in fs::read_dir(format!("/proc/{}/task", server.pid())).expect("it runs").flatten() {
         let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
-        if read("comm").trim() == "core-0" {
+        if read("comm").starts_with("core-0") {
             pinned = read("status").lines().any(|line| line == format!("Cpus_allowed_list:\t{cpu}"));
         }
     }
@@ -171,7 +180,10 @@ fn the_log_goes_to_its_file_at_the_level_in_force() {
     let arguments = ["--bind", "127.0.0.1", "--logfile", "x.log", "--loglevel", "nothing"];
     let mut server = Server::crimson(1, &arguments);
     let file = server.dir.join("x.log");
-    assert_eq!(server.client().show("CONFIG GET loglevel logfile"), "1) \"loglevel\"\n2) \"nothing\"\n3) \"logfile\"\n4) \"x.log\"");
+    assert_eq!(
+        server.client().show("CONFIG GET loglevel logfile"),
+        "1) \"loglevel\"\n2) \"nothing\"\n3) \"logfile\"\n4) \"x.log\""
+    );
     assert_eq!(fs::read_to_string(&file).expect("made at start"), "");
     assert_eq!(server.client().show("CONFIG SET loglevel warning"), "OK");
     assert_eq!(server.stop(libc::SIGTERM), Some(0));
@@ -182,7 +194,7 @@ fn the_log_goes_to_its_file_at_the_level_in_force() {
 
 #[test]
 fn an_idle_server_uses_no_cpu() {
-    let server = Server::crimson(2, &["--bind", "127.0.0.1"]);
+    let server = ready(2, &[]);
     let _idle: Vec<Client> = (0..10).map(|_| server.client()).collect();
     std::thread::sleep(Duration::from_millis(300));
     let before = process::cpu_ns(server.pid());
