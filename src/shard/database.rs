@@ -53,6 +53,9 @@ impl Database {
         self.now = now;
     }
 
+    /// Whether reads set access times from now on (CLIENT NO-TOUCH).
+    pub fn set_touch(&mut self, _touch: bool) {}
+
     /// The clock reading commands work with.
     pub fn now(&self) -> Millis {
         self.now

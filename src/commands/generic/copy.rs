@@ -76,15 +76,12 @@ pub(super) fn copy(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
-/// Database `index`, its clock set.
+/// Database `index`.
 fn database<'a>(ctx: &'a mut ShardContext<'_>, index: usize) -> &'a mut Database {
     if index == usize::from(ctx.database_index) {
         return ctx.db;
     }
-    let now = ctx.now();
-    let db = &mut ctx.databases[index];
-    db.set_now(now);
-    db
+    ctx.others.get_mut(index).expect("the index exists and is not the selected one")
 }
 
 /// MOVE.

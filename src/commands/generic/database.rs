@@ -20,7 +20,7 @@ pub(super) fn database_index(ctx: &ShardContext<'_>, text: &[u8]) -> Result<usiz
 }
 
 fn existing(ctx: &ShardContext<'_>, index: i64) -> Result<usize, CommandError> {
-    let index = usize::try_from(index).ok().filter(|&index| index < ctx.databases.len());
+    let index = usize::try_from(index).ok().filter(|&index| index < ctx.others.count());
     index.ok_or(CommandError::DbIndexOutOfRange)
 }
 
@@ -39,7 +39,7 @@ pub(super) fn flushdb(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
 
 pub(super) fn flushall(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     check_flush_options(args)?;
-    for db in ctx.databases.iter_mut().chain([&mut *ctx.db]) {
+    for db in ctx.others.iter_mut().chain([&mut *ctx.db]) {
         ctx.dirty += db.len() as u64;
         db.clear();
     }
@@ -47,7 +47,8 @@ pub(super) fn flushall(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
-/// ASYNC and SYNC say whether memory is freed before or after the reply; to clients the database is empty either way.
+/// ASYNC and SYNC say whether the memory is freed after the reply or before it; the database is empty either way.
+/// Differs: it is freed before the reply with both.
 fn check_flush_options(args: Args<'_>) -> Outcome {
     match args.len() {
         1 => Ok(()),
@@ -61,15 +62,12 @@ pub(super) fn swapdb(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let first = index(1, CommandError::fixed("ERR invalid first DB index"))?;
     let second = index(2, CommandError::fixed("ERR invalid second DB index"))?;
     let (first, second) = (existing(ctx, first)?, existing(ctx, second)?);
-    let selected = usize::from(ctx.database_index);
-    if first == second {
-        // Nothing to exchange; Redis answers OK all the same.
-    } else if first == selected {
-        std::mem::swap(ctx.db, &mut ctx.databases[second]);
-    } else if second == selected {
-        std::mem::swap(ctx.db, &mut ctx.databases[first]);
-    } else {
-        ctx.databases.swap(first, second);
+    // An index that is not among the others is the selected database's; equal ones leave nothing to exchange.
+    if let Some((a, b)) = ctx.others.pair_mut(first, second) {
+        std::mem::swap(a, b);
+    } else if first != second {
+        let other = if first == usize::from(ctx.database_index) { second } else { first };
+        std::mem::swap(ctx.db, ctx.others.get_mut(other).expect("the index exists and is not the selected one"));
     }
     ctx.dirty += 1;
     ctx.reply.ok();

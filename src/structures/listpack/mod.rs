@@ -42,6 +42,10 @@ const UNKNOWN: u16 = u16::MAX;
 const BASE: usize = size_of::<u32>();
 /// Below this size moving everything is cheaper than keeping room on both sides.
 const SLIDE_BYTES_MIN: usize = 512;
+/// A larger one that needs room moves to a larger block when less than this share of it would stay free.
+const SPARE_SHARE: usize = 64;
+/// Most of the spare room that stays on the side that did not ask for it.
+const SPARE_OTHER_SIDE_BYTES_MAX: usize = 64;
 
 /// Most bytes of a listpack, as in Redis: whoever adds asks [`Listpack::fits`] first where sizes are not bounded anyway.
 pub const LISTPACK_BYTES_MAX: usize = 1 << 30;
@@ -54,6 +58,11 @@ pub struct Listpack {
 /// Where an element stands in a listpack. Any change to the listpack may make it point elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(usize);
+
+impl Position {
+    /// Where the first element stands in any listpack that has one.
+    pub const FIRST: Self = Self(HEADER);
+}
 
 impl Listpack {
     /// A listpack without elements.
@@ -314,6 +323,37 @@ impl Listpack {
         found
     }
 
+    /// Passes over the first `skip` elements that equal `value` and removes up to `max` of those that follow, in one pass;
+    /// how many.
+    pub fn remove_equal(&mut self, value: Element<'_>, skip: usize, max: usize) -> usize {
+        let bytes = self.as_bytes_mut();
+        let end = bytes.len() - 1;
+        // Entries before `write` are kept and in place; those from `run` to `read` are kept and still to be moved there.
+        let (mut read, mut run, mut write) = (HEADER, HEADER, HEADER);
+        let (mut skipped, mut removed) = (0, 0);
+        while read < end && removed < max {
+            let body = entry::body_len(bytes, read).expect("a listpack is valid");
+            let next = read + body + entry::back_len_size(body);
+            if entry::decode(&bytes[read..read + body]) == value {
+                if skipped < skip {
+                    skipped += 1;
+                } else {
+                    bytes.copy_within(run..read, write);
+                    write += read - run;
+                    run = next;
+                    removed += 1;
+                }
+            }
+            read = next;
+        }
+        if removed > 0 {
+            bytes.copy_within(run..end, write);
+            write += end - run;
+            self.splice(write, end - write, 0, -(removed as i64));
+        }
+        removed
+    }
+
     /// Removes every element.
     pub fn clear(&mut self) {
         *self = Self::new();
@@ -379,7 +419,7 @@ impl Listpack {
             return want_front;
         }
         // A share of spare room keeps the next ones from moving everything again; small ones have none to spare.
-        let spare_min = if len < SLIDE_BYTES_MIN { 0 } else { len / 16 };
+        let spare_min = if len < SLIDE_BYTES_MIN { 0 } else { len / SPARE_SHARE };
         if self.block.len() - BASE - len < grow + spare_min {
             self.block.resize(block_len_for(len + grow + spare_min));
         }
@@ -390,9 +430,11 @@ impl Listpack {
             return !want_front;
         }
         let spare = self.block.len() - BASE - len - grow;
+        // Nearly all of the spare room goes to the side that asks; a little keeps a turn to the other one cheap.
+        let little = (spare / 8).min(SPARE_OTHER_SIDE_BYTES_MAX);
         let new_start = match (want_front, len < SLIDE_BYTES_MIN) {
-            (true, false) => grow + spare * 3 / 4,
-            (false, false) => spare / 4,
+            (true, false) => grow + spare - little,
+            (false, false) => little,
             (_, true) => 0,
         };
         self.slide(new_start);

@@ -54,7 +54,7 @@ fn step(random: &mut Random, pack: &mut Listpack, model: &mut Vec<Vec<u8>>) {
     let value = random_value(random);
     let index = random.below(model.len().max(1));
     let position = pack.seek(index as i64);
-    match (random.below(12), position) {
+    match (random.below(13), position) {
         (0..=2, _) | (_, None) => {
             pack.push_back(&value[..]);
             model.push(value);
@@ -96,6 +96,17 @@ fn step(random: &mut Random, pack: &mut Listpack, model: &mut Vec<Vec<u8>>) {
                 pack.append(&tail);
                 model.extend(model_tail);
             }
+        }
+        (11, Some(_)) => {
+            let wanted = model[index].clone();
+            let (skip, max) = (random.below(3), random.below(4));
+            let mut number = 0;
+            let before = model.len();
+            model.retain(|value| {
+                number += usize::from(*value == wanted);
+                *value != wanted || number <= skip || number > skip + max
+            });
+            assert_eq!(pack.remove_equal(Element::from(&wanted[..]), skip, max), before - model.len());
         }
         (_, Some(_)) => read(random, pack, model),
     }

@@ -149,7 +149,8 @@ impl Hash {
     /// A field that is there from the first call to the last is visited at least once. A listpack is visited whole.
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Element<'_>, Element<'_>)) -> u64 {
         if let Repr::Table(table) = &self.0 {
-            return table.scan(cursor, count, |record| visit(Element::Bytes(record.key()), Element::Bytes(record.bytes())));
+            return table
+                .scan(cursor, count, |record| visit(Element::Bytes(record.key()), Element::Bytes(record.bytes())));
         }
         self.iter().for_each(|(field, value)| visit(field, value));
         0

@@ -10,7 +10,8 @@
 //! verbatim        (txt) "text"            big number      (big) 1
 //! ```
 
-use super::{Handler, Row, ShardContext, table};
+use crate::commands::context::OtherDatabases;
+use crate::commands::{Handler, Row, ShardContext, table};
 use crate::config::Config;
 use crate::resp::{Args, CommandError, Output, Protocol, Reply, Span};
 use crate::shard::{Database, Millis, ShardId};
@@ -120,26 +121,22 @@ impl Shell {
 
     fn call(&mut self, row: &Row, args: Args<'_>, output: &mut Output) -> Result<(), CommandError> {
         let Handler::Shard(handler) = row.handler else { panic!("{} is not a command on keys", row.spec.name) };
-        for database in &mut self.databases {
-            database.set_now(self.now);
-        }
-        let selected = usize::from(self.database_index);
-        let mut db = std::mem::take(&mut self.databases[selected]);
+        let (db, others) = OtherDatabases::split(&mut self.databases, self.database_index, self.now);
         let mut ctx = ShardContext {
-            db: &mut db,
-            databases: &mut self.databases,
+            db,
+            others,
             database_index: self.database_index,
             reply: Reply::new(output, self.protocol),
             encoding: &self.config.encoding,
             config: &self.config,
             random: &mut self.random,
             dirty: 0,
+            changes: None,
             shard: ShardId(0),
             shards: 1,
         };
         let result = handler(&mut ctx, args);
         self.dirty = ctx.dirty;
-        self.databases[selected] = db;
         result
     }
 }
