@@ -233,7 +233,7 @@ impl Engine {
             };
             let args = crate::resp::Args::new(buffer, &scratch.spans);
             match self.dispatch(session, key, args, &mut started) {
-                dispatch::Step::Done => used += len,
+                dispatch::Step::Done | dispatch::Step::Away => used += len,
                 dispatch::Step::Wait => {
                     session.flags.insert(SessionFlags::STALLED);
                     break;
@@ -430,8 +430,12 @@ impl Engine {
             shard: &mut self.shard,
             metrics: &self.node.metrics[self.core.index()],
             now: self.now,
+            stall: Duration::ZERO,
         };
         let part = request.run(&mut view);
+        if !view.stall.is_zero() {
+            self.stall = Some(view.stall);
+        }
         self.sweep_closed();
         part
     }
