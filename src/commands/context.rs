@@ -130,11 +130,6 @@ impl<'a> OtherDatabases<'a> {
         let second = all.find(|(index, _)| *index == high)?.1;
         Some(if a < b { (first, second) } else { (second, first) })
     }
-
-    /// Tells a further event of a change to `key` that has been told already, such as `expire` behind `set`. Only
-    /// keyspace notifications hang on it.
-    #[inline]
-    pub fn event(&mut self, _class: EventClass, _event: &'static str, _key: &[u8]) {}
 }
 
 /// What a handler on the session or the server works on.
@@ -194,4 +189,6 @@ pub struct CoreView<'a> {
     pub metrics: &'a CoreMetrics,
     /// The clock.
     pub now: Millis,
+    /// How long the core stands still when this has run; zero at first.
+    pub stall: Duration,
 }

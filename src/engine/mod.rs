@@ -430,8 +430,12 @@ impl Engine {
             shard: &mut self.shard,
             metrics: &self.node.metrics[self.core.index()],
             now: self.now,
+            stall: Duration::ZERO,
         };
         let part = request.run(&mut view);
+        if !view.stall.is_zero() {
+            self.stall = Some(view.stall);
+        }
         self.sweep_closed();
         part
     }

@@ -72,6 +72,11 @@ impl<'a> Args<'a> {
         (bytes, spans)
     }
 
+    /// The arguments from `first` on as arguments of their own, as COMMAND GETKEYS looks at the command it is given.
+    pub fn skip(&self, first: usize) -> Args<'a> {
+        Self { buffer: self.buffer, spans: &self.spans[first.min(self.spans.len())..] }
+    }
+
     /// A cursor that stands before argument `first`, for reading options.
     pub fn cursor(&self, first: usize) -> Cursor<'a> {
         Cursor { args: *self, next: first }

@@ -5,15 +5,18 @@
 //! - `buffers`     the buffers that the kernel fills with what clients send
 //! - `connection`  one socket: what it is sending, how it ends
 //! - `mailbox`     how cores reach and wake each other
+//! - `probe`       whether the kernel allows all this
 
 mod buffers;
 mod connection;
 mod core;
 mod mailbox;
+mod probe;
 mod ring;
 mod socket;
 
 use crate::commands::Node;
+use crate::commands::node::Control;
 use crate::shard::ShardId;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use mailbox::{Hub, Mailbox};
@@ -22,6 +25,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
+
+pub use probe::probe;
 
 /// What a listening socket accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +77,7 @@ pub fn start(node: Arc<Node>, plans: Vec<CorePlan>) -> io::Result<Cores> {
     let mut handles = Vec::new();
     for (plan, mailbox) in plans.into_iter().zip(mailboxes) {
         let (node, stop, ready) = (node.clone(), stop.clone(), ready.clone());
-        let running = Running(running.clone());
+        let running = Running { count: running.clone(), node: node.clone(), core: plan.shard };
         let placement = plan.cpu.map_or(Placement::Unbound, Placement::Fixed);
         let handle = LocalExecutorBuilder::new(placement)
             .name(&format!("core-{}", plan.shard.0))
@@ -97,12 +102,17 @@ pub fn start(node: Arc<Node>, plans: Vec<CorePlan>) -> io::Result<Cores> {
     Ok(cores)
 }
 
-/// Counts a core as running until it is dropped, however the core ends.
-struct Running(Arc<AtomicUsize>);
+/// Counts a core as running until it is dropped, however the core ends, and tells the control thread then.
+struct Running {
+    count: Arc<AtomicUsize>,
+    node: Arc<Node>,
+    core: ShardId,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Release);
+        self.count.fetch_sub(1, Ordering::Release);
+        self.node.tell(Control::CoreEnded(self.core));
     }
 }
 
