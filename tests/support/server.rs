@@ -58,12 +58,25 @@ impl Server {
 
     /// Starts `program` with `--port`, `--dir` and `arguments`; `{dir}` in an argument stands for its directory.
     pub fn start(name: &str, program: &str, arguments: &[&str]) -> Self {
+        Self::start_on(None, name, program, arguments)
+    }
+
+    /// [`Server::start`], bound to one CPU where `cpu` names one.
+    pub fn start_on(cpu: Option<usize>, name: &str, program: &str, arguments: &[&str]) -> Self {
         let mut log = String::new();
         for _ in 0..5 {
             let (port, reservation) = reserve_port();
             let dir = make_dir();
             let out = File::create(dir.join("server.log")).expect("a new directory takes a file");
-            let child = command(program)
+            let mut starter = match cpu {
+                None => command(program),
+                Some(cpu) => {
+                    let mut taskset = command("taskset");
+                    taskset.args(["-c", &cpu.to_string(), program]);
+                    taskset
+                }
+            };
+            let child = starter
                 .args(["--port", &port.to_string(), "--dir"])
                 .arg(&dir)
                 .args(arguments.iter().map(|argument| argument.replace("{dir}", &dir.to_string_lossy())))
