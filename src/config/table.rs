@@ -1,7 +1,7 @@
 //! The directives, a row each. Adding one is a field of [`Config`], its default, and a row here.
 
 use super::directive::{Change, Directive, Kind, Section};
-use super::{Config, LogLevel, value};
+use super::{LogLevel, value};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
