@@ -18,3 +18,57 @@ pub const SHARED_VALUE_BYTES_MIN: usize = 16 * 1024;
 
 /// Most shards of one server: the cursor of SCAN carries the shard in this many values.
 pub const SHARDS_MAX: usize = 1024;
+
+/// Most bytes of one configuration file. A larger one is not a configuration file but a mistake.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How deep configuration files may include others; files that include each other end here.
+pub const CONFIG_INCLUDE_DEPTH_MAX: usize = 16;
+
+/// How many configuration files one start may read; patterns that match each other's files end here.
+pub const CONFIG_FILES_MAX: usize = 1024;
+
+/// Messages that may wait for the control thread. It does nothing but read them, so more than a few never wait.
+pub const CONTROL_MESSAGES_MAX: usize = 64;
+
+/// File descriptors that are not clients, whatever the number of cores: files, the standard streams, the libraries'.
+pub const DESCRIPTORS_RESERVED: usize = 64;
+
+/// File descriptors that are not clients, for each core: its rings, eventfds, epoll and listeners.
+pub const DESCRIPTORS_RESERVED_PER_CORE: usize = 16;
+
+/// Most bytes of room made ahead for an argument whose length is announced but whose bytes are not there yet: a client
+/// that announces much and sends little costs no more than this.
+pub const INPUT_AHEAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// A session's output beyond this many bytes is compared with its limit after every command, not only once a turn.
+pub const OUTPUT_CHECK_BYTES: usize = 1024 * 1024;
+
+/// Output buffers that a core keeps for the next replies.
+pub const SPARE_BUFFERS_MAX: usize = 256;
+
+/// A buffer larger than this is given back to the allocator instead of being kept.
+pub const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Messages that wait in a core's mailbox; a sender that finds it full keeps its messages and reads no more from its
+/// clients until they are through.
+pub const MAILBOX_MESSAGES_MAX: usize = 4096;
+
+/// A batch for another core that has grown past this many bytes is posted before the turn ends.
+pub const BATCH_BYTES_MAX: usize = 64 * 1024;
+
+/// Empty batches that a core keeps for its next messages.
+pub const SPARE_BATCHES_MAX: usize = 64;
+
+/// Low bits of SCAN's cursor that hold the position within a shard; the shard stands above them.
+pub const SCAN_POSITION_BITS: u32 = 48;
+
+/// Messages that a core takes from its mailbox in one turn, before it looks at its sockets again.
+pub const MAIL_PER_TURN_MAX: usize = 256;
+
+/// Connections that a core accepts in one turn: a storm of them must not starve those who are connected.
+pub const ACCEPTS_PER_TURN_MAX: usize = 64;
+
+/// Received buffers that a core holds back while other cores cannot keep up. There are no more buffers than this, so
+/// then the kernel stops receiving.
+pub const COMPLETIONS_HELD_MAX: usize = 256;

@@ -1,1 +1,22 @@
-fn main() {}
+//! The `crimson` command: understands its arguments and runs the server.
+
+use crimson::config::{Invocation, flags};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let base = std::env::current_dir().unwrap_or_default();
+    match flags::invocation(std::env::args_os().skip(1).collect(), &base, &mut std::io::stdin()) {
+        Ok(Invocation::Run(startup)) => crimson::server::run(*startup),
+        Ok(Invocation::Print(text)) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("{}", message.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}

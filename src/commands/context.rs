@@ -3,7 +3,7 @@
 use super::Node;
 use crate::config::{Config, EncodingLimits};
 use crate::metrics::CoreMetrics;
-use crate::resp::{Args, Protocol, Reply};
+use crate::resp::{Protocol, Reply};
 use crate::session::{Session, Sessions};
 use crate::shard::{Database, Millis, Shard, ShardId};
 use crate::stdx::random::Random;
@@ -27,8 +27,8 @@ pub enum EventClass {
 pub struct ShardContext<'a> {
     /// The selected database's slice on this shard.
     pub db: &'a mut Database,
-    /// All databases of the shard but the selected one, which stands there as an empty one while the handler runs.
-    pub databases: &'a mut [Database],
+    /// The other databases of the shard.
+    pub others: OtherDatabases<'a>,
     /// Index of the selected database.
     pub database_index: u16,
     /// Where the reply goes.
@@ -41,6 +41,8 @@ pub struct ShardContext<'a> {
     pub random: &'a mut Random,
     /// Changes made by this command, as `rdb_changes_since_last_save` counts them.
     pub dirty: u64,
+    /// Where the names of changed keys are gathered, when somebody wants them.
+    pub changes: Option<&'a mut Vec<Vec<u8>>>,
     /// Which of how many shards this is, for cursors.
     pub shard: ShardId,
     /// How many shards there are.
@@ -57,8 +59,85 @@ impl ShardContext<'_> {
     /// calls this once for each key it changed, and only when it changed something. WATCH, client tracking, keyspace
     /// notifications and the log hang on it.
     #[inline]
-    pub fn changed(&mut self, _class: EventClass, _event: &'static str, _key: &[u8]) {
+    pub fn changed(&mut self, class: EventClass, event: &'static str, key: &[u8]) {
+        self.changed_in(self.database_index, class, event, key);
+    }
+
+    /// The same for a key of any database: COPY and MOVE write to another one than the selected.
+    #[inline]
+    pub fn changed_in(&mut self, _database: u16, _class: EventClass, _event: &'static str, key: &[u8]) {
         self.dirty += 1;
+        if let Some(changes) = &mut self.changes {
+            changes.push(key.to_vec());
+        }
+    }
+
+    /// Tells a further event of a change to `key` that has been told already, such as `expire` behind `set`. Only
+    /// keyspace notifications hang on it.
+    #[inline]
+    pub fn event(&mut self, _class: EventClass, _event: &'static str, _key: &[u8]) {}
+}
+
+/// The databases of a shard beside the selected one.
+pub struct OtherDatabases<'a> {
+    before: &'a mut [Database],
+    after: &'a mut [Database],
+    now: Millis,
+    used: bool,
+}
+
+impl<'a> OtherDatabases<'a> {
+    /// Splits `databases` into the one at `selected`, which must be one of them, and the others.
+    #[inline]
+    pub fn split(databases: &'a mut [Database], selected: u16, now: Millis) -> (&'a mut Database, Self) {
+        let (before, rest) = databases.split_at_mut(usize::from(selected));
+        let (selected, after) = rest.split_first_mut().expect("the selected database is one of the shard's");
+        selected.set_now(now);
+        (selected, Self { before, after, now, used: false })
+    }
+
+    /// Whether any of them may have been changed.
+    pub fn were_used(&self) -> bool {
+        self.used
+    }
+
+    /// How many databases there are, the selected one included.
+    pub fn count(&self) -> usize {
+        self.before.len() + 1 + self.after.len()
+    }
+
+    /// Database `index`; `None` when it is the selected one or there is none.
+    pub fn get_mut(&mut self, index: usize) -> Option<&mut Database> {
+        self.used = true;
+        let selected = self.before.len();
+        let database = match index.cmp(&selected) {
+            std::cmp::Ordering::Less => self.before.get_mut(index),
+            std::cmp::Ordering::Equal => None,
+            std::cmp::Ordering::Greater => self.after.get_mut(index - selected - 1),
+        }?;
+        database.set_now(self.now);
+        Some(database)
+    }
+
+    /// All of them, by ascending index.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Database> {
+        self.used = true;
+        self.before.iter_mut().chain(self.after.iter_mut())
+    }
+
+    /// Two different ones, both not the selected one.
+    pub fn pair_mut(&mut self, a: usize, b: usize) -> Option<(&mut Database, &mut Database)> {
+        self.used = true;
+        let selected = self.before.len();
+        if a == b || a == selected || b == selected {
+            return None;
+        }
+        let mut all = self.before.iter_mut().chain(self.after.iter_mut()).enumerate();
+        let place = |index: usize| index - usize::from(index > selected);
+        let (low, high) = (place(a.min(b)), place(a.max(b)));
+        let first = all.find(|(index, _)| *index == low)?.1;
+        let second = all.find(|(index, _)| *index == high)?.1;
+        Some(if a < b { (first, second) } else { (second, first) })
     }
 }
 
@@ -119,9 +198,6 @@ pub struct CoreView<'a> {
     pub metrics: &'a CoreMetrics,
     /// The clock.
     pub now: Millis,
-}
-
-/// Keeps the rest of the arguments of a request that outlives its input buffer.
-pub fn own(args: Args<'_>) -> Vec<Vec<u8>> {
-    args.iter_from(0).map(<[u8]>::to_vec).collect()
+    /// How long the core stands still when this has run; zero at first.
+    pub stall: Duration,
 }

@@ -3,17 +3,25 @@
 //! A handler is a plain synchronous function named after its command. It reads its arguments, works on the context it is
 //! given and writes one reply; an error it returns becomes the reply, and whatever it had written is taken back.
 
+pub mod client;
+pub mod command;
+pub mod config;
 pub mod connection;
 pub mod context;
+pub mod debug;
 pub mod generic;
 pub mod hash;
+pub mod info;
 pub mod list;
 pub mod node;
 pub mod row;
+pub mod scan_options;
 pub mod server;
 pub mod set;
 pub mod string;
 pub mod table;
+#[cfg(test)]
+mod testing;
 
 pub use context::{CoreView, EveryCore, Flow, SessionContext, ShardContext};
 pub use node::Node;
@@ -21,5 +29,17 @@ pub use row::{Handler, Row};
 pub use table::{CommandTable, Entry, table};
 
 /// All rows, family by family.
-pub const FAMILIES: &[&[Row]] =
-    &[string::ROWS, list::ROWS, set::ROWS, hash::ROWS, generic::ROWS, connection::ROWS, server::ROWS];
+pub const FAMILIES: &[&[Row]] = &[
+    string::ROWS,
+    list::ROWS,
+    set::ROWS,
+    hash::ROWS,
+    generic::ROWS,
+    connection::ROWS,
+    client::ROWS,
+    command::ROWS,
+    info::ROWS,
+    server::ROWS,
+    config::ROWS,
+    debug::ROWS,
+];

@@ -1,20 +1,48 @@
 //! What all cores share: directives, counters, identity. Read often, written rarely; nothing here is on the data path.
 
 use crate::config::Config;
-use crate::metrics::CoreMetrics;
-use crate::shard::Millis;
+use crate::limits::CONTROL_MESSAGES_MAX;
+use crate::metrics::memory::AllocatorBytes;
+use crate::metrics::sampler::{Rates, Reading, Sampler};
+use crate::metrics::{Baseline, CommandTotals, CoreMetrics, CoreTotals};
+use crate::shard::{Millis, ShardId};
+use crate::stdx::random::Random;
+use crossbeam_channel::{Receiver, Sender};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 /// The Redis version whose core commands and behaviour are promised to clients.
 pub const REDIS_VERSION: &str = "7.2.4";
+
+/// Crimson's own version.
+pub const CRIMSON_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Tells the time since the Unix epoch, finer than the milliseconds that commands work with.
+pub type WallClock = Box<dyn Fn() -> Duration + Send + Sync>;
+
+/// What wakes the control thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// The process got this signal, which asks for its end.
+    Signal(i32),
+    /// A client asked for the end of the process.
+    Shutdown,
+    /// A core has ended.
+    CoreEnded(ShardId),
+}
 
 /// What all cores share.
 pub struct Node {
     config: Mutex<Arc<Config>>,
     config_version: AtomicU64,
     /// The configuration file, if there was one; CONFIG REWRITE writes it.
-    pub config_file: Option<std::path::PathBuf>,
+    pub config_file: Option<PathBuf>,
+    /// The directory the server was started in, where relative paths in that file begin.
+    pub start_directory: PathBuf,
+    control: (Sender<Control>, Receiver<Control>),
     /// Each core's counters.
     pub metrics: Box<[CoreMetrics]>,
     next_client_id: AtomicU64,
@@ -24,13 +52,26 @@ pub struct Node {
     pub pause_until_ms: AtomicI64,
     /// Whether the pause concerns only writes.
     pub pause_writes_only: AtomicBool,
-    /// Set by SHUTDOWN; the control thread looks at it when it is woken.
+    /// Set by SHUTDOWN.
     pub shutdown: AtomicBool,
+    /// Whether keys whose time is over are removed in the background; DEBUG SET-ACTIVE-EXPIRE changes it.
+    pub active_expire: AtomicBool,
+    /// Microseconds for TIME and INFO; the system's clock unless a test gives another.
+    pub wall_clock: WallClock,
+    statistics: Mutex<Statistics>,
+    /// Most bytes the allocator had handed out at any sample.
+    peak_memory_bytes: AtomicU64,
+    /// Bytes the allocator had handed out at the first sample.
+    startup_memory_bytes: AtomicU64,
+    /// 40 hexadecimal digits that name the history of this data, as a replica would know it.
+    pub replication_id: String,
+    /// The CPU each core is pinned to; empty when they are not.
+    pub cpus: Vec<usize>,
     /// 40 hexadecimal digits that name this run.
     pub run_id: String,
     /// When the server started.
     pub started_ms: Millis,
-    /// Where it listens, for INFO.
+    /// Where it listens, as INFO tells it: `name=tcp,bind=127.0.0.1,port=6379`.
     pub listeners: Vec<String>,
 }
 
@@ -42,12 +83,21 @@ impl Node {
             config: Mutex::new(Arc::new(config)),
             config_version: AtomicU64::new(1),
             config_file: None,
+            start_directory: PathBuf::new(),
+            control: crossbeam_channel::bounded(CONTROL_MESSAGES_MAX),
             metrics,
             next_client_id: AtomicU64::new(1),
             connected: AtomicU64::new(0),
             pause_until_ms: AtomicI64::new(0),
             pause_writes_only: AtomicBool::new(false),
             shutdown: AtomicBool::new(false),
+            active_expire: AtomicBool::new(true),
+            wall_clock: Box::new(|| SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()),
+            statistics: Mutex::default(),
+            peak_memory_bytes: AtomicU64::new(0),
+            startup_memory_bytes: AtomicU64::new(0),
+            replication_id: replication_id(&run_id),
+            cpus: Vec::new(),
             run_id,
             started_ms: now,
             listeners: Vec::new(),
@@ -57,6 +107,11 @@ impl Node {
     /// The directives now.
     pub fn config(&self) -> Arc<Config> {
         self.config.lock().expect("no holder panics").clone()
+    }
+
+    /// Runs `action` with the directives while nobody can change them.
+    pub fn with_config<R>(&self, action: impl FnOnce(&Config) -> R) -> R {
+        action(&self.config.lock().expect("no holder panics"))
     }
 
     /// Changes with every change of the directives, so that a core knows when to fetch them again.
@@ -78,5 +133,153 @@ impl Node {
     /// An id for a new client.
     pub fn next_client_id(&self) -> u64 {
         self.next_client_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Holds commands back until `until_ms`, or only those that write. A pause that is under way is neither shortened nor
+    /// weakened.
+    pub fn pause(&self, now: Millis, until_ms: Millis, writes_only: bool) {
+        let all_paused =
+            self.pause_until_ms.load(Ordering::Relaxed) > now && !self.pause_writes_only.load(Ordering::Relaxed);
+        self.pause_writes_only.store(writes_only && !all_paused, Ordering::Relaxed);
+        self.pause_until_ms.fetch_max(until_ms, Ordering::Release);
+    }
+
+    /// Ends a pause.
+    pub fn unpause(&self) {
+        self.pause_until_ms.store(0, Ordering::Release);
+    }
+
+    /// Asks for the end of the process. The control thread does it.
+    pub fn request_shutdown(&self) {
+        self.shutdown.store(true, Ordering::Release);
+        self.tell(Control::Shutdown);
+    }
+
+    /// Wakes the control thread with `message`. Where messages wait already it is dropped: any of them ends the process.
+    pub fn tell(&self, message: Control) {
+        let _ = self.control.0.try_send(message);
+    }
+
+    /// Sleeps until there is a message for the control thread.
+    pub fn next_control(&self) -> Control {
+        self.control.1.recv().expect("the node holds a sender itself")
+    }
+
+    fn statistics(&self) -> MutexGuard<'_, Statistics> {
+        self.statistics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a sample for the rates in INFO when one is due; one core calls this a few times in each tenth of a second.
+    pub fn sample(&self, now: Millis) {
+        let mut statistics = self.statistics();
+        if !statistics.sampler.is_due(now) {
+            return;
+        }
+        let mut reading = Reading::default();
+        for core in &self.metrics {
+            reading.commands += core.commands.get();
+            reading.input_bytes += core.input_bytes.get();
+            reading.output_bytes += core.output_bytes.get();
+            reading.busy_nanoseconds.push(core.busy_nanoseconds.get());
+        }
+        statistics.sampler.record(now, reading);
+        drop(statistics);
+        self.memory();
+    }
+
+    /// The rates of the last moments.
+    pub fn rates(&self) -> Rates {
+        self.statistics().sampler.rates()
+    }
+
+    /// Sets statistics back to zero, as CONFIG RESETSTAT does. Counters go on; what they show now is subtracted later.
+    pub fn reset_statistics(&self) {
+        let baseline = Baseline::take(&self.metrics);
+        let mut statistics = self.statistics();
+        statistics.baseline = baseline;
+        statistics.sampler.reset();
+    }
+
+    /// What each core has counted since the last reset.
+    pub fn core_totals(&self) -> Vec<CoreTotals> {
+        self.statistics().baseline.cores(&self.metrics)
+    }
+
+    /// What was counted for each command since the last reset, as the command table numbers them.
+    pub fn command_totals(&self) -> Vec<CommandTotals> {
+        self.statistics().baseline.commands(&self.metrics)
+    }
+
+    /// Error replies since the last reset, by code.
+    pub fn error_totals(&self) -> BTreeMap<Box<str>, u64> {
+        self.statistics().baseline.errors(&self.metrics)
+    }
+
+    /// What the allocator says now; notes the peak.
+    pub fn memory(&self) -> AllocatorBytes {
+        let bytes = AllocatorBytes::read();
+        self.peak_memory_bytes.fetch_max(bytes.allocated, Ordering::Relaxed);
+        // Only the first reading finds a zero here.
+        _ = self.startup_memory_bytes.compare_exchange(0, bytes.allocated, Ordering::Relaxed, Ordering::Relaxed);
+        bytes
+    }
+
+    /// Most bytes the allocator had handed out.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        self.peak_memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes the allocator had handed out soon after the start.
+    pub fn startup_memory_bytes(&self) -> u64 {
+        self.startup_memory_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// What INFO computes from counters, beside the counters.
+#[derive(Default)]
+struct Statistics {
+    baseline: Baseline,
+    sampler: Sampler,
+}
+
+/// Another 40 hexadecimal digits, made from those of the run.
+fn replication_id(run_id: &str) -> String {
+    let seed = run_id.bytes().fold(0u64, |seed, byte| seed.wrapping_mul(0x100_0000_01B3) ^ u64::from(byte));
+    let mut random = Random::new(seed);
+    format!("{:016x}{:016x}{:08x}", random.next_u64(), random.next_u64(), random.next_u64() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node() -> Node {
+        Node::new(Config::default(), 2, 3, "a".repeat(40), 0)
+    }
+
+    #[test]
+    fn a_pause_is_neither_shortened_nor_weakened() {
+        let node = node();
+        node.pause(100, 1000, false);
+        node.pause(100, 500, true);
+        assert_eq!(node.pause_until_ms.load(Ordering::Relaxed), 1000);
+        assert!(!node.pause_writes_only.load(Ordering::Relaxed));
+        node.pause(1001, 2000, true);
+        assert!(node.pause_writes_only.load(Ordering::Relaxed));
+        node.unpause();
+        assert_eq!(node.pause_until_ms.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_reset_starts_statistics_from_zero() {
+        let node = node();
+        node.sample(1000);
+        node.metrics[1].commands.add(1600);
+        node.sample(1100);
+        assert_eq!((node.core_totals()[1].commands, node.rates().commands), (1600, 1000));
+        node.reset_statistics();
+        assert_eq!((node.core_totals()[1].commands, node.rates().commands), (0, 0));
+        assert_eq!(node.replication_id.len(), 40);
+        assert!(node.peak_memory_bytes() >= node.startup_memory_bytes());
     }
 }

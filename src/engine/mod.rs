@@ -1,1 +1,460 @@
 //! The per-core state machine, without I/O.
+//!
+//! An [`Engine`] is given bytes from clients, messages from other cores and the time; it gives back reply bytes, messages
+//! and sessions to close. It opens no file, reads no clock and knows no socket, so that several engines, their mailboxes
+//! and a clock can run in one thread from a seed.
+//!
+//! - `dispatch`   one request: its row, its checks, the shard that runs it
+//! - `hop`        commands for other cores and the replies to them
+//! - `operation`  commands over several shards: splitting, gathering, joining the replies
+//! - `cron`       what happens with time: expiry, idle clients, limits, statistics
+
+mod cron;
+mod dispatch;
+mod hop;
+pub mod message;
+mod operation;
+
+pub use cron::CRON_INTERVAL_MS;
+
+use crate::commands::{CommandTable, CoreView, EveryCore, Node, table};
+use crate::config::Config;
+use crate::limits;
+use crate::metrics::CoreMetrics;
+use crate::resp::CommandError;
+use crate::resp::parser::{Parsed, Scratch};
+use crate::session::{Identity, Session, SessionFlags, SessionKey, Sessions};
+use crate::shard::{Millis, Router, Shard, ShardId};
+use crate::stdx::random::Random;
+use message::{Batch, Message, Ticket};
+use operation::Operations;
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One core's state machine.
+pub struct Engine {
+    core: ShardId,
+    router: Router,
+    node: Arc<Node>,
+    config: Arc<Config>,
+    config_version: u64,
+    table: &'static CommandTable,
+    shard: Shard,
+    sessions: Sessions,
+    operations: Operations,
+    random: Random,
+    now: Millis,
+    next_cron_ms: Millis,
+    cron_runs: u64,
+    clock: quanta::Clock,
+    scratch: Scratch,
+    spare_spans: Vec<crate::resp::Span>,
+    /// Per shard, the batch that this turn's commands for it go into.
+    filling: Vec<Option<Box<Batch>>>,
+    spare_batches: Vec<Box<Batch>>,
+    /// Messages to post, in order, with their receivers.
+    outgoing: Vec<(ShardId, Message)>,
+    /// Batches of this core that have not come back.
+    batches_away: usize,
+    dirty: Vec<SessionKey>,
+    closing: Vec<SessionKey>,
+    /// Sessions whose next command waits for the end of a pause.
+    paused: Vec<SessionKey>,
+    /// Requests to every core whose own part is still to be run here.
+    own_parts: Vec<(Ticket, Arc<dyn EveryCore>)>,
+    /// Sessions that may go on with what they have sent.
+    resumable: Vec<SessionKey>,
+    /// Output buffers to use again.
+    spare_buffers: Vec<Vec<u8>>,
+    /// The databases used since their counters were published.
+    touched: Vec<u16>,
+    stall: Option<Duration>,
+}
+
+impl Engine {
+    /// The engine of core `core` of a node; `seed` decides its random numbers.
+    pub fn new(core: ShardId, node: Arc<Node>, seed: u64, now: Millis) -> Self {
+        let config = node.config();
+        let shards = node.metrics.len();
+        Self {
+            core,
+            router: Router::new(u16::try_from(shards).expect("at most SHARDS_MAX shards")),
+            config_version: node.config_version(),
+            shard: Shard::new(core, config.databases),
+            node,
+            config,
+            table: table(),
+            sessions: Sessions::default(),
+            operations: Operations::default(),
+            random: Random::new(seed),
+            now,
+            next_cron_ms: now,
+            cron_runs: 0,
+            clock: quanta::Clock::new(),
+            scratch: Scratch::default(),
+            spare_spans: Vec::new(),
+            filling: (0..shards).map(|_| None).collect(),
+            spare_batches: Vec::new(),
+            outgoing: Vec::new(),
+            batches_away: 0,
+            dirty: Vec::new(),
+            closing: Vec::new(),
+            paused: Vec::new(),
+            own_parts: Vec::new(),
+            resumable: Vec::new(),
+            spare_buffers: Vec::new(),
+            touched: Vec::new(),
+            stall: None,
+        }
+    }
+
+    /// This core's counters.
+    pub fn metrics(&self) -> &CoreMetrics {
+        &self.node.metrics[self.core.index()]
+    }
+
+    /// What all cores share.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// The directives as this core knows them.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Which core this is.
+    pub fn core(&self) -> ShardId {
+        self.core
+    }
+
+    /// Begins a turn at `now`: all that follows until the next turn happens at that time.
+    pub fn begin_turn(&mut self, now: Millis) {
+        self.now = now;
+        if self.node.config_version() != self.config_version {
+            self.config_version = self.node.config_version();
+            self.config = self.node.config();
+        }
+        if now >= self.next_cron_ms {
+            self.cron();
+        }
+        if !self.paused.is_empty() {
+            self.end_pause();
+        }
+    }
+
+    /// Adds a client.
+    pub fn connect(&mut self, identity: Identity, unix_socket: bool) -> SessionKey {
+        let mut session = Session::new(self.node.next_client_id(), identity, self.now);
+        session.flags.set(SessionFlags::UNIX_SOCKET, unix_socket);
+        let key = self.sessions.insert(session);
+        self.metrics().connections_received.add(1);
+        self.metrics().clients.set(self.sessions.len() as u64);
+        key
+    }
+
+    /// Takes what a client sent.
+    pub fn receive(&mut self, key: SessionKey, bytes: &[u8]) {
+        let Some(mut session) = self.sessions.take(key) else { return };
+        session.active_ms = self.now;
+        session.input_bytes += bytes.len() as u64;
+        self.metrics().input_bytes.add(bytes.len() as u64);
+        let closing = SessionFlags::CLOSE_NOW | SessionFlags::CLOSE_AFTER_REPLY | SessionFlags::ZOMBIE;
+        if !session.flags.intersects(closing) {
+            if session.input.is_empty() && !session.flags.contains(SessionFlags::STALLED) {
+                let used = self.execute_requests(&mut session, key, bytes);
+                session.input.extend_from_slice(&bytes[used..]);
+            } else {
+                session.input.extend_from_slice(bytes);
+                self.continue_session(&mut session, key);
+            }
+            self.check_input(&mut session, key);
+        }
+        self.sessions.put_back(key, session);
+        self.run_own_parts();
+    }
+
+    /// Runs what a session has sent, unless it has to wait.
+    fn continue_session(&mut self, session: &mut Session, key: SessionKey) {
+        if session.flags.contains(SessionFlags::STALLED) || session.input.is_empty() {
+            return;
+        }
+        let mut input = std::mem::take(&mut session.input);
+        let used = self.execute_requests(session, key, &input);
+        if used == input.len() {
+            input = Vec::new();
+        } else {
+            input.drain(..used);
+        }
+        session.input = input;
+    }
+
+    fn check_input(&mut self, session: &mut Session, key: SessionKey) {
+        if session.input.len() as u64 > self.config.client_query_buffer_limit {
+            tracing::warn!(client = session.id, "closing a client that reached the query buffer limit");
+            self.metrics().input_limit_disconnections.add(1);
+            self.close(session, key);
+        } else if let Some(needed) = session.parser.needed_bytes() {
+            // A large argument gets its room at once instead of growing there by copies; what is not there yet is
+            // believed only so far.
+            let ahead = needed.saturating_sub(session.input.len()).min(limits::INPUT_AHEAD_BYTES_MAX);
+            if ahead > session.input.capacity() - session.input.len() {
+                session.input.reserve(ahead);
+            }
+        }
+    }
+
+    /// Runs the requests of `input` one after another; how many bytes are done with.
+    fn execute_requests(&mut self, session: &mut Session, key: SessionKey, input: &[u8]) -> usize {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let limits = self.parser_limits();
+        let mut used = 0;
+        if session.output.bytes.capacity() == 0 {
+            session.output.bytes = self.spare_buffers.pop().unwrap_or_default();
+        }
+        let mut started = self.clock.raw();
+        while used < input.len() {
+            let pending = &input[used..];
+            let parsed = session.parser.parse(pending, &mut scratch, limits);
+            let (len, buffer) = match parsed {
+                Ok(Parsed::Request(len)) => (len, pending),
+                Ok(Parsed::Inline(len)) => (len, &scratch.inline[..]),
+                Ok(Parsed::Nothing(len)) => {
+                    used += len;
+                    continue;
+                }
+                Ok(Parsed::Incomplete(_)) => break,
+                Err(violation) => {
+                    self.protocol_error(session, &violation);
+                    used = input.len();
+                    break;
+                }
+            };
+            let args = crate::resp::Args::new(buffer, &scratch.spans);
+            match self.dispatch(session, key, args, &mut started) {
+                dispatch::Step::Done | dispatch::Step::Away => used += len,
+                dispatch::Step::Wait => {
+                    session.flags.insert(SessionFlags::STALLED);
+                    break;
+                }
+                dispatch::Step::Close => {
+                    session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY);
+                    used = input.len();
+                    break;
+                }
+            }
+            if session.flags.intersects(SessionFlags::STALLED | SessionFlags::CLOSE_NOW) {
+                break;
+            }
+            if session.output.bytes.len() > limits::OUTPUT_CHECK_BYTES {
+                self.check_output(session, key);
+            }
+        }
+        self.scratch = scratch;
+        self.mark_dirty(session, key);
+        used
+    }
+
+    fn protocol_error(&mut self, session: &mut Session, violation: &str) {
+        tracing::debug!(client = session.id, violation, "protocol error");
+        let error = CommandError::text(format!("ERR Protocol error: {violation}"));
+        self.reply_error(session, &error);
+        session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY);
+    }
+
+    /// A client is gone, or the runtime is about to close its connection.
+    pub fn disconnect(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.output.clear();
+        if session.pending.is_empty() {
+            self.sessions.remove(key);
+        } else {
+            session.flags.insert(SessionFlags::ZOMBIE);
+            session.input = Vec::new();
+        }
+        self.metrics().clients.set(self.sessions.len() as u64);
+    }
+
+    /// A client will send nothing more, but may still be waiting for replies: it is closed when it has them.
+    pub fn end_of_input(&mut self, key: SessionKey) {
+        let Some(mut session) = self.sessions.take(key) else { return };
+        session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY);
+        self.mark_dirty(&mut session, key);
+        self.sessions.put_back(key, session);
+    }
+
+    /// Takes a message from another core.
+    pub fn message(&mut self, message: Message) {
+        match message {
+            Message::Requests(batch) => self.run_batch(batch),
+            Message::Replies(batch) => self.take_replies(batch),
+            Message::Fetch { from, ticket, keys } => {
+                let states = self.copy_keys(&keys);
+                self.outgoing.push((from, Message::Fetched { ticket, states }));
+            }
+            Message::Fetched { ticket, states } => self.fetched(ticket, states),
+            Message::Store { from, ticket, states } => {
+                self.store_keys(states);
+                self.outgoing.push((from, Message::Stored { ticket }));
+            }
+            Message::Stored { ticket } => self.stored(ticket),
+            Message::Every { from, ticket, request } => {
+                let part = self.run_part(&*request);
+                self.outgoing.push((from, Message::Part { ticket, part }));
+            }
+            Message::Part { ticket, part } => self.take_part(ticket, part),
+        }
+        self.run_own_parts();
+    }
+
+    /// Ends a turn: closes the batches that were filled, publishes counters.
+    pub fn end_turn(&mut self) {
+        self.resume_sessions();
+        for index in 0..self.filling.len() {
+            if let Some(batch) = self.filling[index].take() {
+                self.batches_away += 1;
+                self.metrics().batches_sent.add(1);
+                self.outgoing.push((ShardId(index as u16), Message::Requests(batch)));
+            }
+        }
+        self.publish_databases();
+    }
+
+    /// The messages to post since the last call, in order, into `messages`.
+    pub fn take_outgoing(&mut self, messages: &mut impl Extend<(ShardId, Message)>) {
+        messages.extend(self.outgoing.drain(..));
+    }
+
+    /// Whether replies from other cores are on their way.
+    pub fn awaits_replies(&self) -> bool {
+        self.batches_away > 0
+    }
+
+    /// Sessions with output to send, each once.
+    pub fn take_dirty(&mut self, keys: &mut Vec<SessionKey>) {
+        for key in self.dirty.drain(..) {
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.flags.remove(SessionFlags::DIRTY);
+                keys.push(key);
+            }
+        }
+    }
+
+    /// Sessions whose connections are to be closed at once.
+    pub fn take_closing(&mut self, keys: &mut Vec<SessionKey>) {
+        keys.append(&mut self.closing);
+    }
+
+    /// The clock of the command statistics, raw.
+    pub fn clock_raw(&self) -> u64 {
+        self.clock.raw()
+    }
+
+    /// Counts a turn that began at `started` and had something to do.
+    pub fn count_turn(&self, started: u64) {
+        let busy = self.clock.delta_as_nanos(started, self.clock.raw());
+        self.metrics().turns.add(1);
+        self.metrics().busy_nanoseconds.add(busy);
+    }
+
+    /// How long the whole core has to stand still now, if it has to.
+    pub fn take_stall(&mut self) -> Option<Duration> {
+        self.stall.take()
+    }
+
+    /// A session, for the runtime to move its output.
+    pub fn session_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
+        self.sessions.get_mut(key)
+    }
+
+    /// All sessions' keys.
+    pub fn session_keys(&mut self) -> Vec<SessionKey> {
+        self.sessions.iter_mut().map(|(key, _)| key).collect()
+    }
+
+    /// Gives back the memory of output that has been sent.
+    pub fn recycle(&mut self, mut buffer: Vec<u8>) {
+        let small = buffer.capacity() <= limits::SPARE_BUFFER_BYTES_MAX;
+        if small && buffer.capacity() > 0 && self.spare_buffers.len() < limits::SPARE_BUFFERS_MAX {
+            buffer.clear();
+            self.spare_buffers.push(buffer);
+        }
+    }
+
+    fn mark_dirty(&mut self, session: &mut Session, key: SessionKey) {
+        if session.output.is_empty() && session.output.bytes.capacity() > 0 {
+            let buffer = std::mem::take(&mut session.output.bytes);
+            self.recycle(buffer);
+        }
+        let wanted = !session.output.is_empty() || session.flags.contains(SessionFlags::CLOSE_AFTER_REPLY);
+        if wanted && !session.flags.intersects(SessionFlags::DIRTY | SessionFlags::ZOMBIE) {
+            session.flags.insert(SessionFlags::DIRTY);
+            self.dirty.push(key);
+        }
+    }
+
+    fn close(&mut self, session: &mut Session, key: SessionKey) {
+        session.flags.insert(SessionFlags::CLOSE_NOW);
+        if !session.flags.intersects(SessionFlags::CLOSING | SessionFlags::ZOMBIE) {
+            session.flags.insert(SessionFlags::CLOSING);
+            self.closing.push(key);
+        }
+    }
+
+    /// Lets sessions go on whose wait is over.
+    fn resume_sessions(&mut self) {
+        while let Some(key) = self.resumable.pop() {
+            let Some(mut session) = self.sessions.take(key) else { continue };
+            if !session.flags.intersects(SessionFlags::ZOMBIE | SessionFlags::CLOSE_NOW) {
+                session.flags.remove(SessionFlags::STALLED);
+                self.continue_session(&mut session, key);
+            }
+            self.sessions.put_back(key, session);
+            self.run_own_parts();
+        }
+    }
+
+    /// Runs this core's part of requests to every core. Their sessions are in the registry again.
+    fn run_own_parts(&mut self) {
+        while let Some((ticket, request)) = self.own_parts.pop() {
+            let part = self.run_part(&*request);
+            self.take_part(ticket, part);
+        }
+    }
+
+    fn run_part(&mut self, request: &dyn EveryCore) -> Box<dyn Any + Send> {
+        let mut view = CoreView {
+            core: self.core,
+            sessions: &mut self.sessions,
+            shard: &mut self.shard,
+            metrics: &self.node.metrics[self.core.index()],
+            now: self.now,
+            stall: Duration::ZERO,
+        };
+        let part = request.run(&mut view);
+        if !view.stall.is_zero() {
+            self.stall = Some(view.stall);
+        }
+        self.sweep_closed();
+        part
+    }
+
+    /// Finds the sessions that a request to every core wants closed.
+    fn sweep_closed(&mut self) {
+        let wanted = SessionFlags::CLOSE_NOW | SessionFlags::CLOSE_AFTER_REPLY;
+        let done = SessionFlags::ZOMBIE | SessionFlags::CLOSING | SessionFlags::DIRTY;
+        for (key, session) in self.sessions.iter_mut() {
+            if !session.flags.intersects(wanted) || session.flags.intersects(done) {
+                continue;
+            }
+            if session.flags.contains(SessionFlags::CLOSE_NOW) {
+                session.flags.insert(SessionFlags::CLOSING);
+                self.closing.push(key);
+            } else {
+                session.flags.insert(SessionFlags::DIRTY);
+                self.dirty.push(key);
+            }
+        }
+    }
+}

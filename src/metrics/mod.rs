@@ -1,5 +1,17 @@
 //! Counters. Each core writes its own and every core may read them all, so that INFO never waits for a busy core.
+//!
+//! Nothing is ever set back: CONFIG RESETSTAT notes what the counters show ([`Baseline`]), and later readings subtract
+//! that. So each counter keeps its single writer.
 
+pub mod errors;
+pub mod latency;
+pub mod memory;
+pub mod sampler;
+
+use errors::ErrorCounts;
+use latency::{Latency, LatencyTotals};
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A number that one core writes and any core reads.
@@ -36,82 +48,238 @@ pub struct CommandCounters {
     pub rejected: Counter,
     /// Times it ran and answered with an error.
     pub failed: Counter,
+    /// How long its runs took; made at the first one.
+    latency: OnceLock<Latency>,
 }
 
-/// One core's counters.
-#[derive(Debug)]
-#[repr(align(128))]
-pub struct CoreMetrics {
-    /// Connections that are open.
-    pub clients: Counter,
+impl CommandCounters {
+    /// Counts a run that took this long. Only the owning core may call this.
+    #[inline]
+    pub fn record(&self, nanoseconds: u64) {
+        self.calls.add(1);
+        self.nanoseconds.add(nanoseconds);
+        self.latency.get_or_init(Latency::default).record(nanoseconds);
+    }
+}
+
+/// What is counted for one command, over all cores, as plain numbers.
+#[derive(Clone, Debug, Default)]
+pub struct CommandTotals {
+    /// See [`CommandCounters::calls`].
+    pub calls: u64,
+    /// See [`CommandCounters::nanoseconds`].
+    pub nanoseconds: u64,
+    /// See [`CommandCounters::rejected`].
+    pub rejected: u64,
+    /// See [`CommandCounters::failed`].
+    pub failed: u64,
+    /// How long its runs took.
+    pub latency: LatencyTotals,
+}
+
+impl CommandTotals {
+    fn add(&mut self, counters: &CommandCounters) {
+        self.calls += counters.calls.get();
+        self.nanoseconds += counters.nanoseconds.get();
+        self.rejected += counters.rejected.get();
+        self.failed += counters.failed.get();
+        if let Some(latency) = counters.latency.get() {
+            latency.add_to(&mut self.latency);
+        }
+    }
+
+    fn subtract(&mut self, baseline: &Self) {
+        self.calls -= baseline.calls.min(self.calls);
+        self.nanoseconds -= baseline.nanoseconds.min(self.nanoseconds);
+        self.rejected -= baseline.rejected.min(self.rejected);
+        self.failed -= baseline.failed.min(self.failed);
+        self.latency.subtract(&baseline.latency);
+    }
+}
+
+/// Declares the counters that CONFIG RESETSTAT sets back, once for the counters and once for their readings.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// One core's counters.
+        #[derive(Debug)]
+        #[repr(align(128))]
+        pub struct CoreMetrics {
+            $($(#[$doc])* pub $name: Counter,)*
+            /// Connections that are open.
+            pub clients: Counter,
+            /// Changes since the start.
+            pub dirty: Counter,
+            /// Keys, by database.
+            pub keys: Box<[Counter]>,
+            /// Keys with a time to live, by database.
+            pub expires: Box<[Counter]>,
+            /// Mean remaining time to live in milliseconds, by database, estimated.
+            pub average_ttl_ms: Box<[Counter]>,
+            /// By command, as the command table numbers them.
+            pub by_command: Box<[CommandCounters]>,
+            /// Error replies by code.
+            pub error_codes: ErrorCounts,
+        }
+
+        /// A reading of the counters that CONFIG RESETSTAT sets back.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct CoreTotals {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl CoreMetrics {
+            /// Counters at zero, for this many databases and commands.
+            pub fn new(databases: usize, commands: usize) -> Self {
+                let per_database = || (0..databases).map(|_| Counter::default()).collect();
+                Self {
+                    $($name: Counter::default(),)*
+                    clients: Counter::default(),
+                    dirty: Counter::default(),
+                    keys: per_database(),
+                    expires: per_database(),
+                    average_ttl_ms: per_database(),
+                    by_command: (0..commands).map(|_| CommandCounters::default()).collect(),
+                    error_codes: ErrorCounts::default(),
+                }
+            }
+
+            /// The numbers now.
+            pub fn totals(&self) -> CoreTotals {
+                CoreTotals { $($name: self.$name.get(),)* }
+            }
+        }
+
+        impl CoreTotals {
+            /// Adds another core's numbers.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+
+            /// Takes away what had been counted at `baseline`.
+            fn subtract(&mut self, baseline: &Self) {
+                $(self.$name -= baseline.$name.min(self.$name);)*
+            }
+        }
+    };
+}
+
+counters! {
     /// Connections accepted since the start.
-    pub connections_received: Counter,
+    connections_received,
     /// Connections refused because of maxclients.
-    pub connections_rejected: Counter,
+    connections_rejected,
     /// Commands that ran.
-    pub commands: Counter,
+    commands,
     /// Commands that ran for another core's client.
-    pub commands_remote: Counter,
+    commands_remote,
     /// Batches sent to other cores.
-    pub batches_sent: Counter,
+    batches_sent,
     /// Bytes received from clients.
-    pub input_bytes: Counter,
+    input_bytes,
     /// Bytes sent to clients.
-    pub output_bytes: Counter,
+    output_bytes,
     /// Error replies.
-    pub errors: Counter,
+    errors,
     /// Reads that found their key.
-    pub keyspace_hits: Counter,
+    keyspace_hits,
     /// Reads that did not.
-    pub keyspace_misses: Counter,
+    keyspace_misses,
     /// Keys removed because their time was over.
-    pub expired_keys: Counter,
+    expired_keys,
     /// Clients closed because their output grew past its limit.
-    pub output_limit_disconnections: Counter,
+    output_limit_disconnections,
     /// Clients closed because their input grew past its limit.
-    pub input_limit_disconnections: Counter,
-    /// Changes since the start.
-    pub dirty: Counter,
+    input_limit_disconnections,
     /// Loop turns of the core.
-    pub turns: Counter,
+    turns,
     /// Nanoseconds the core was busy rather than waiting.
-    pub busy_nanoseconds: Counter,
-    /// Keys, by database.
-    pub keys: Box<[Counter]>,
-    /// Keys with a time to live, by database.
-    pub expires: Box<[Counter]>,
-    /// Mean remaining time to live in milliseconds, by database, estimated.
-    pub average_ttl_ms: Box<[Counter]>,
-    /// By command, as the command table numbers them.
-    pub by_command: Box<[CommandCounters]>,
+    busy_nanoseconds,
 }
 
 impl CoreMetrics {
-    /// Counters at zero, for this many databases and commands.
-    pub fn new(databases: usize, commands: usize) -> Self {
-        let per_database = || (0..databases).map(|_| Counter::default()).collect();
-        Self {
-            clients: Counter::default(),
-            connections_received: Counter::default(),
-            connections_rejected: Counter::default(),
-            commands: Counter::default(),
-            commands_remote: Counter::default(),
-            batches_sent: Counter::default(),
-            input_bytes: Counter::default(),
-            output_bytes: Counter::default(),
-            errors: Counter::default(),
-            keyspace_hits: Counter::default(),
-            keyspace_misses: Counter::default(),
-            expired_keys: Counter::default(),
-            output_limit_disconnections: Counter::default(),
-            input_limit_disconnections: Counter::default(),
-            dirty: Counter::default(),
-            turns: Counter::default(),
-            busy_nanoseconds: Counter::default(),
-            keys: per_database(),
-            expires: per_database(),
-            average_ttl_ms: per_database(),
-            by_command: (0..commands).map(|_| CommandCounters::default()).collect(),
+    /// Counts an error reply; `text` is the error without the leading `-`.
+    pub fn count_error(&self, text: &str) {
+        self.errors.add(1);
+        self.error_codes.count(text);
+    }
+}
+
+/// What the counters showed at the last CONFIG RESETSTAT; zero before the first.
+#[derive(Debug, Default)]
+pub struct Baseline {
+    cores: Vec<CoreTotals>,
+    commands: Vec<CommandTotals>,
+    errors: BTreeMap<Box<str>, u64>,
+}
+
+impl Baseline {
+    /// What the counters show now.
+    pub fn take(metrics: &[CoreMetrics]) -> Self {
+        let nothing = Self::default();
+        Self { cores: nothing.cores(metrics), commands: nothing.commands(metrics), errors: nothing.errors(metrics) }
+    }
+
+    /// What each core has counted since.
+    pub fn cores(&self, metrics: &[CoreMetrics]) -> Vec<CoreTotals> {
+        let mut cores: Vec<CoreTotals> = metrics.iter().map(CoreMetrics::totals).collect();
+        for (core, before) in cores.iter_mut().zip(&self.cores) {
+            core.subtract(before);
         }
+        cores
+    }
+
+    /// What all cores have counted since, by command.
+    pub fn commands(&self, metrics: &[CoreMetrics]) -> Vec<CommandTotals> {
+        let count = metrics.first().map_or(0, |core| core.by_command.len());
+        let mut commands = vec![CommandTotals::default(); count];
+        for core in metrics {
+            for (totals, counters) in commands.iter_mut().zip(&core.by_command) {
+                totals.add(counters);
+            }
+        }
+        for (totals, before) in commands.iter_mut().zip(&self.commands) {
+            totals.subtract(before);
+        }
+        commands
+    }
+
+    /// Error replies since, by code; codes without one are left out.
+    pub fn errors(&self, metrics: &[CoreMetrics]) -> BTreeMap<Box<str>, u64> {
+        let mut errors = BTreeMap::new();
+        for core in metrics {
+            core.error_codes.add_to(&mut errors);
+        }
+        for (code, count) in &mut errors {
+            *count -= self.errors.get(code).copied().unwrap_or(0).min(*count);
+        }
+        errors.retain(|_, count| *count > 0);
+        errors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_baseline_sets_back_what_was_counted_before() {
+        let metrics = [CoreMetrics::new(1, 2), CoreMetrics::new(1, 2)];
+        metrics[0].commands.add(5);
+        metrics[1].by_command[1].record(1000);
+        metrics[1].count_error("ERR syntax error");
+        let baseline = Baseline::take(&metrics);
+        assert_eq!(baseline.cores(&metrics)[0], CoreTotals::default());
+        assert_eq!(baseline.commands(&metrics)[1].calls, 0);
+        assert_eq!(baseline.commands(&metrics)[1].latency.percentile(50.0), None);
+        assert!(baseline.errors(&metrics).is_empty());
+
+        metrics[0].commands.add(2);
+        metrics[0].by_command[1].record(3000);
+        metrics[0].count_error("ERR again");
+        assert_eq!(baseline.cores(&metrics)[0].commands, 2);
+        assert_eq!(baseline.commands(&metrics)[1].nanoseconds, 3000);
+        assert_eq!(baseline.errors(&metrics)["ERR"], 1);
+        assert_eq!(Baseline::default().errors(&metrics)["ERR"], 2);
+        assert_eq!(metrics[0].commands.get(), 7);
     }
 }

@@ -44,9 +44,37 @@ impl<'a> Args<'a> {
     }
 
     /// The arguments from `first` on.
-    pub fn iter_from(&self, first: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+    pub fn iter_from(&self, first: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
         let args = *self;
         (first.min(self.len())..self.len()).map(move |index| args.at(index))
+    }
+
+    /// The spans of the arguments at `indexes`, for a request made of some of these arguments.
+    pub fn select(&self, indexes: impl Iterator<Item = usize>) -> Vec<Span> {
+        indexes.map(|index| self.spans[index]).collect()
+    }
+
+    /// Arguments at other spans of the same buffer.
+    pub fn with_spans<'b>(&self, spans: &'b [Span]) -> Args<'b>
+    where
+        'a: 'b,
+    {
+        Args { buffer: self.buffer, spans }
+    }
+
+    /// A copy that outlives the buffer: the bytes of all arguments and where each stands in them.
+    pub fn to_owned(&self) -> (Vec<u8>, Vec<Span>) {
+        let (mut bytes, mut spans) = (Vec::new(), Vec::with_capacity(self.len()));
+        for argument in self.iter_from(0) {
+            spans.push(Span { start: bytes.len() as u32, len: argument.len() as u32 });
+            bytes.extend_from_slice(argument);
+        }
+        (bytes, spans)
+    }
+
+    /// The arguments from `first` on as arguments of their own, as COMMAND GETKEYS looks at the command it is given.
+    pub fn skip(&self, first: usize) -> Args<'a> {
+        Self { buffer: self.buffer, spans: &self.spans[first.min(self.spans.len())..] }
     }
 
     /// A cursor that stands before argument `first`, for reading options.

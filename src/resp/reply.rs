@@ -237,6 +237,14 @@ impl<'a> Reply<'a> {
         self.out.pins.extend(other.pins.into_iter().map(|pin| Pin { at: base + pin.at, value: pin.value }));
     }
 
+    /// Appends the bytes of `other` from `start` to `end`, with the values pinned there.
+    pub fn append_from(&mut self, other: &Output, start: usize, end: usize) {
+        let base = self.out.bytes.len();
+        self.out.bytes.extend_from_slice(&other.bytes[start..end]);
+        let pins = other.pins.iter().filter(|pin| (start..end).contains(&pin.at));
+        self.out.pins.extend(pins.map(|pin| Pin { at: base + pin.at - start, value: pin.value.clone() }));
+    }
+
     /// A truth value; 1 or 0 in RESP2.
     pub fn boolean(&mut self, value: bool) {
         match self.protocol {

@@ -15,7 +15,7 @@ use bitflags::bitflags;
 bitflags! {
     /// A session's switches.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-    pub struct SessionFlags: u16 {
+    pub struct SessionFlags: u32 {
         /// Close it once what waits to be sent is sent.
         const CLOSE_AFTER_REPLY = 1 << 0;
         /// Close it now; what waits to be sent is lost.
@@ -34,6 +34,12 @@ bitflags! {
         const UNIX_SOCKET = 1 << 7;
         /// Waits for a command that must finish before the next may start.
         const STALLED = 1 << 8;
+        /// Stands in its core's list of sessions with something to send.
+        const DIRTY = 1 << 9;
+        /// Its connection is gone; it stays until the last reply it waits for is there.
+        const ZOMBIE = 1 << 10;
+        /// Stands in its core's list of sessions to close.
+        const CLOSING = 1 << 11;
     }
 }
 
@@ -113,6 +119,16 @@ impl Session {
             output_bytes: 0,
             commands: 0,
             identity: Box::new(identity),
+        }
+    }
+
+    /// Adds a reply behind all those that are still awaited.
+    pub fn append_reply(&mut self, reply: Output) {
+        if self.pending.is_empty() {
+            crate::resp::Reply::new(&mut self.output, self.protocol).append(reply);
+        } else {
+            let number = self.pending.expect();
+            self.pending.complete(number, &reply.bytes, reply.pins, &mut self.output);
         }
     }
 }

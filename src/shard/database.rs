@@ -53,6 +53,9 @@ impl Database {
         self.now = now;
     }
 
+    /// Whether reads set access times from now on (CLIENT NO-TOUCH).
+    pub fn set_touch(&mut self, _touch: bool) {}
+
     /// The clock reading commands work with.
     pub fn now(&self) -> Millis {
         self.now
@@ -153,6 +156,17 @@ impl Database {
             None => Ok(None),
             Some(record) => T::from_ref(&record.value).map(Some).ok_or(CommandError::WrongType),
         }
+    }
+
+    /// The objects at `keys`, all at once for reading; `None` where there is none.
+    pub fn get_many<'k, T: Object>(
+        &mut self,
+        keys: impl Iterator<Item = &'k [u8]> + Clone,
+    ) -> Result<Vec<Option<&T>>, CommandError> {
+        for key in keys.clone() {
+            self.get::<T>(key)?;
+        }
+        Ok(keys.map(|key| self.records.get(key).and_then(|record| T::from_ref(&record.value))).collect())
     }
 
     /// The object at `key`, for changing. A caller that empties it must [`Database::remove`] it.

@@ -2,6 +2,7 @@
 //! to them in `commands`. Dispatch, routing, COMMAND INFO, COMMAND DOCS, ACL and metrics all read these.
 
 pub mod keys;
+mod names;
 
 pub use keys::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 

@@ -32,6 +32,11 @@ impl StringValue {
         }
     }
 
+    /// A value that stays text even where it reads as an integer, as INCRBYFLOAT stores its sums.
+    pub fn text(bytes: Vec<u8>) -> Self {
+        Self::Bytes { bytes, raw: false }
+    }
+
     /// A view of it.
     pub fn as_ref(&self) -> StringRef<'_> {
         match self {

@@ -1,0 +1,85 @@
+//! INFO's sections on the process and its machine: server, memory, cpu.
+
+use super::{Facts, Human, Text};
+use crate::commands::node::{CRIMSON_VERSION, REDIS_VERSION};
+use crate::metrics::memory::allocator_name;
+use crate::stdx::process;
+use std::time::Duration;
+
+pub(super) fn server(text: &mut Text, facts: &Facts<'_>) {
+    let node = facts.node;
+    let uptime_seconds = facts.now.saturating_sub(node.started_ms).max(0) / 1000;
+    text.field("redis_version", REDIS_VERSION);
+    text.field("crimson_version", CRIMSON_VERSION);
+    text.field("redis_mode", "standalone");
+    text.field("os", process::system_name());
+    text.field("arch_bits", usize::BITS);
+    text.field("multiplexing_api", "io_uring");
+    text.field("process_id", std::process::id());
+    text.field("process_supervised", "no");
+    text.field("run_id", &node.run_id);
+    text.field("tcp_port", facts.config.port);
+    text.field("server_time_usec", (node.wall_clock)().as_micros());
+    text.field("uptime_in_seconds", uptime_seconds);
+    text.field("uptime_in_days", uptime_seconds / 86_400);
+    // Each core does its periodic work ten times a second.
+    text.field("hz", 10);
+    text.field("configured_hz", 10);
+    text.field("lru_clock", super::super::debug::lru_clock(facts.now));
+    text.field("executable", std::env::current_exe().unwrap_or_default().display());
+    text.field("config_file", node.config_file.as_deref().unwrap_or("".as_ref()).display());
+    text.field("io_threads_active", 0);
+    text.field("shards", node.metrics.len());
+    for (index, listener) in node.listeners.iter().enumerate() {
+        text.line(format_args!("listener{index}:{listener}"));
+    }
+}
+
+pub(super) fn memory(text: &mut Text, facts: &Facts<'_>) {
+    let allocator = facts.node.memory();
+    let (used, resident) = (allocator.allocated, process::resident_bytes());
+    let peak = facts.node.peak_memory_bytes();
+    text.bytes("used_memory", used);
+    text.bytes("used_memory_rss", resident);
+    text.bytes("used_memory_peak", peak);
+    text.field("used_memory_peak_perc", format_args!("{:.2}%", ratio(used, peak) * 100.0));
+    text.field("used_memory_startup", facts.node.startup_memory_bytes());
+    text.field("allocator_allocated", allocator.allocated);
+    text.field("allocator_active", allocator.active);
+    text.field("allocator_resident", allocator.resident);
+    text.bytes("total_system_memory", process::system_memory_bytes());
+    text.bytes("used_memory_lua", 0);
+    text.zeros(&["used_memory_vm_total", "used_memory_scripts", "number_of_cached_scripts", "number_of_functions"]);
+    text.zeros(&["number_of_libraries", "maxmemory"]);
+    text.field("maxmemory_human", Human(0));
+    text.field("maxmemory_policy", "noeviction");
+    compare(text, "allocator_frag", allocator.active, allocator.allocated);
+    compare(text, "allocator_rss", allocator.resident, allocator.active);
+    compare(text, "rss_overhead", resident, allocator.resident);
+    compare(text, "mem_fragmentation", resident, used);
+    text.zeros(&["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
+    text.zeros(&["mem_clients_slaves", "mem_cluster_links", "mem_aof_buffer"]);
+    text.field("mem_allocator", allocator_name());
+    text.zeros(&["active_defrag_running", "lazyfree_pending_objects"]);
+}
+
+fn ratio(a: u64, b: u64) -> f64 {
+    a as f64 / b.max(1) as f64
+}
+
+/// How `bytes` relate to the `base` they contain.
+fn compare(text: &mut Text, name: &str, bytes: u64, base: u64) {
+    text.line(format_args!("{name}_ratio:{:.2}", ratio(bytes, base)));
+    text.line(format_args!("{name}_bytes:{}", i128::from(bytes) - i128::from(base)));
+}
+
+pub(super) fn cpu(text: &mut Text, _facts: &Facts<'_>) {
+    let (own, children) = (process::cpu_times(), process::cpu_times_of_children());
+    let mut time = |name: &str, time: Duration| {
+        text.field(name, format_args!("{}.{:06}", time.as_secs(), time.subsec_micros()));
+    };
+    time("used_cpu_sys", own.system);
+    time("used_cpu_user", own.user);
+    time("used_cpu_sys_children", children.system);
+    time("used_cpu_user_children", children.user);
+}

@@ -1,0 +1,361 @@
+//! One request: its row, its checks, and the shard that runs it.
+
+use super::Engine;
+use super::message::Call;
+use crate::commands::context::OtherDatabases;
+use crate::commands::{Entry, Flow, Handler, SessionContext, ShardContext};
+use crate::resp::parser::ParserLimits;
+use crate::resp::{Args, CommandError, Output, Protocol, Reply};
+use crate::session::{Session, SessionFlags, SessionKey};
+use crate::shard::ShardId;
+use crate::spec::{Flags, RequestPolicy};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// How a session goes on after a request.
+pub(super) enum Step {
+    /// With the next one.
+    Done,
+    /// With the next one; this one is counted elsewhere, or was refused.
+    Away,
+    /// The request is not done; it is tried again when what it waits for is over.
+    Wait,
+    /// The session ends with this reply.
+    Close,
+}
+
+/// Where a command on keys runs.
+enum Route {
+    One(ShardId),
+    Several,
+    All,
+}
+
+impl Engine {
+    pub(super) fn parser_limits(&self) -> ParserLimits {
+        ParserLimits { bulk_bytes_max: self.config.proto_max_bulk_len as i64, authenticated: true }
+    }
+
+    /// Runs one request or sends it on its way. `started` is the clock when it began; it is moved to its end.
+    #[inline]
+    pub(super) fn dispatch(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        args: Args<'_>,
+        started: &mut u64,
+    ) -> Step {
+        let entry = match self.find(args) {
+            Ok(entry) => entry,
+            Err(error) => return self.refuse(session, None, &error),
+        };
+        if !entry.row.spec.accepts(args.len()) {
+            return self.refuse(session, Some(entry), &CommandError::Arity(entry.row.spec.name.into()));
+        }
+        if self.node.pause_until_ms.load(Relaxed) > self.now && self.pause_holds(entry) {
+            self.paused.push(key);
+            return Step::Wait;
+        }
+        let step = match entry.row.handler {
+            Handler::Shard(_) => self.dispatch_keyed(session, key, entry, args),
+            Handler::Session(handler) => self.run_session_command(session, key, entry, handler, args),
+            Handler::Container => return self.refuse(session, Some(entry), &unknown_subcommand(args)),
+        };
+        if matches!(step, Step::Wait) {
+            return step;
+        }
+        session.last_command = entry.id + 1;
+        session.commands += 1;
+        if session.flags.intersects(SessionFlags::REPLY_SKIP | SessionFlags::REPLY_SKIP_NEXT) {
+            advance_skip(session);
+        }
+        if !matches!(step, Step::Away) {
+            self.count_run(entry, started);
+        }
+        step
+    }
+
+    /// Counts a command that began at `started` and has just ended, and moves `started` there.
+    #[inline]
+    pub(super) fn count_run(&self, entry: &Entry, started: &mut u64) {
+        let ended = self.clock.raw();
+        let nanoseconds = self.clock.delta_as_nanos(*started, ended);
+        let metrics = self.metrics();
+        metrics.commands.add(1);
+        metrics.by_command[usize::from(entry.id)].record(nanoseconds);
+        *started = ended;
+    }
+
+    #[inline]
+    fn find(&self, args: Args<'_>) -> Result<&'static Entry, CommandError> {
+        let entry = self.table.find(args.at(0)).ok_or_else(|| unknown_command(args))?;
+        if entry.row.subcommands.is_empty() || args.len() == 1 {
+            return Ok(entry);
+        }
+        match self.table.find_subcommand(entry, args.at(1)) {
+            Some(subcommand) => Ok(subcommand),
+            None if matches!(entry.row.handler, Handler::Container) => Err(unknown_subcommand(args)),
+            None => Err(unknown_subcommand(args)),
+        }
+    }
+
+    /// Answers a request that is not run with an error.
+    #[cold]
+    fn refuse(&mut self, session: &mut Session, entry: Option<&Entry>, error: &CommandError) -> Step {
+        if let Some(entry) = entry {
+            self.metrics().by_command[usize::from(entry.id)].rejected.add(1);
+        }
+        self.reply_error(session, error);
+        Step::Away
+    }
+
+    /// Puts an error into a session's replies, in its turn.
+    pub(super) fn reply_error(&mut self, session: &mut Session, error: &CommandError) {
+        let mut out = Output::default();
+        Reply::new(&mut out, session.protocol).error(error);
+        self.count_error(error);
+        if !session.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP) {
+            session.append_reply(out);
+        }
+        advance_skip(session);
+    }
+
+    fn count_error(&self, error: &CommandError) {
+        self.metrics().count_error(&error.to_string());
+    }
+
+    fn pause_holds(&self, entry: &Entry) -> bool {
+        let writes = entry.row.spec.flags.intersects(Flags::WRITE);
+        writes || !self.node.pause_writes_only.load(Relaxed)
+    }
+
+    /// How a command of this session is to be run.
+    pub(super) fn call(session: &Session, entry: &Entry) -> Call {
+        Call {
+            command: entry.id,
+            database: session.database,
+            protocol: session.protocol,
+            no_touch: session.flags.contains(SessionFlags::NO_TOUCH),
+            no_reply: session.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP),
+            part: false,
+        }
+    }
+
+    #[inline]
+    fn dispatch_keyed(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        args: Args<'_>,
+    ) -> Step {
+        let call = Self::call(session, entry);
+        let route = if self.router.shards() == 1 {
+            Route::One(self.core)
+        } else if entry.single_key > 0 {
+            Route::One(self.router.shard_of(args.at(usize::from(entry.single_key))))
+        } else {
+            match self.route(entry, args) {
+                Ok(route) => route,
+                Err(error) => return self.refuse(session, Some(entry), &error),
+            }
+        };
+        match route {
+            Route::One(shard) if shard != self.core => {
+                self.forward(session, key, call, args, shard);
+                return Step::Away;
+            }
+            Route::One(_) if session.pending.is_empty() => {
+                let mark = session.output.mark();
+                self.run_here(entry, call, args, &mut session.output);
+                if call.no_reply {
+                    session.output.truncate(mark);
+                }
+            }
+            Route::One(_) => {
+                let mut out = Output::default();
+                self.run_here(entry, call, args, &mut out);
+                if !call.no_reply {
+                    session.append_reply(out);
+                }
+            }
+            Route::Several if entry.row.spec.request == RequestPolicy::MultiShard => {
+                self.start_split(session, key, entry, call, args);
+            }
+            Route::All if session.pending.is_empty() => self.start_all_shards(session, key, entry, call, args),
+            Route::Several if session.pending.is_empty() => self.start_gather(session, key, entry, call, args),
+            Route::All | Route::Several => return Step::Wait,
+        }
+        Step::Done
+    }
+
+    /// Which shards a command concerns that has not just one key.
+    fn route(&self, entry: &Entry, args: Args<'_>) -> Result<Route, CommandError> {
+        let spec = &entry.row.spec;
+        match spec.request {
+            RequestPolicy::AllShards => return Ok(Route::All),
+            RequestPolicy::Special => return Ok(Route::One(self.shard_of_cursor(args))),
+            RequestPolicy::Default if spec.keys.is_empty() => return Ok(Route::All),
+            RequestPolicy::Default | RequestPolicy::MultiShard => {}
+        }
+        let mut owner = None;
+        let mut several = false;
+        for keys in spec.keys {
+            // Arguments that do not fit the key spec are the handler's to refuse, in its own words.
+            let fits = keys.each(args, |index| {
+                let shard = self.router.shard_of(args.at(index));
+                several |= owner.is_some_and(|owner| owner != shard);
+                owner = Some(shard);
+            });
+            if fits.is_err() {
+                return Ok(Route::One(self.core));
+            }
+        }
+        Ok(if several { Route::Several } else { Route::One(owner.unwrap_or(self.core)) })
+    }
+
+    /// SCAN's cursor carries the shard above its lower 48 bits.
+    fn shard_of_cursor(&self, args: Args<'_>) -> ShardId {
+        let cursor =
+            args.get(1).and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse::<u64>().ok());
+        let shard = cursor.unwrap_or(0) >> crate::limits::SCAN_POSITION_BITS;
+        ShardId(shard.min(self.router.shards() as u64 - 1) as u16)
+    }
+
+    /// Runs a command on this shard and appends its reply to `out`.
+    #[inline]
+    pub(super) fn run_here(&mut self, entry: &Entry, call: Call, args: Args<'_>, out: &mut Output) {
+        let Handler::Shard(handler) = entry.row.handler else {
+            unreachable!("only commands on keys are routed to shards");
+        };
+        let mark = out.mark();
+        let (db, others) = OtherDatabases::split(&mut self.shard.databases, call.database, self.now);
+        db.set_touch(!call.no_touch);
+        let mut context = ShardContext {
+            db,
+            others,
+            database_index: call.database,
+            reply: Reply::new(out, call.protocol),
+            encoding: &self.config.encoding,
+            config: &self.config,
+            random: &mut self.random,
+            dirty: 0,
+            changes: None,
+            shard: self.core,
+            shards: self.router.shards() as u16,
+        };
+        let outcome = handler(&mut context, args);
+        let dirty = context.dirty;
+        let metrics = &self.node.metrics[self.core.index()];
+        if dirty > 0 {
+            metrics.dirty.add(dirty);
+        }
+        if context.others.were_used() {
+            self.touched.extend(0..self.shard.databases.len() as u16);
+        } else if self.touched.last() != Some(&call.database) {
+            self.touched.push(call.database);
+        }
+        if let Err(error) = outcome {
+            self.fail(entry, &error, call.protocol, out, mark);
+        }
+    }
+
+    /// Replaces what a command has written by its error.
+    #[cold]
+    pub(super) fn fail(
+        &self,
+        entry: &Entry,
+        error: &CommandError,
+        protocol: Protocol,
+        out: &mut Output,
+        mark: crate::resp::reply::Mark,
+    ) {
+        out.truncate(mark);
+        Reply::new(out, protocol).error(error);
+        self.metrics().by_command[usize::from(entry.id)].failed.add(1);
+        self.count_error(error);
+    }
+
+    fn run_session_command(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        handler: fn(&mut SessionContext<'_>, Args<'_>) -> Result<Flow, CommandError>,
+        args: Args<'_>,
+    ) -> Step {
+        // What is asked of every core comes after everything asked before.
+        if !session.pending.is_empty() && entry.row.spec.flags.intersects(Flags::ADMIN | Flags::NOSCRIPT) {
+            return Step::Wait;
+        }
+        let mut out = Output::default();
+        if session.pending.is_empty() {
+            // The reply can go straight into the session's output.
+            std::mem::swap(&mut out, &mut session.output);
+        }
+        let direct = session.pending.is_empty();
+        let mark = out.mark();
+        let mut context = SessionContext {
+            reply: Reply::new(&mut out, session.protocol),
+            session,
+            node: &self.node,
+            config: &self.config,
+            core: self.core,
+            now: self.now,
+            random: &mut self.random,
+        };
+        let outcome = handler(&mut context, args);
+        let flow = outcome.unwrap_or_else(|error| {
+            self.fail(entry, &error, session.protocol, &mut out, mark);
+            Flow::Done
+        });
+        if session.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP) {
+            out.truncate(mark);
+        }
+        if direct {
+            session.output = out;
+        } else {
+            session.append_reply(out);
+        }
+        match flow {
+            Flow::Done => Step::Done,
+            Flow::Close => Step::Close,
+            Flow::EveryCore(_) if !session.pending.is_empty() => Step::Wait,
+            Flow::EveryCore(request) => {
+                self.start_every_core(session, key, entry, request);
+                Step::Done
+            }
+            Flow::Stall(duration) => {
+                self.stall = Some(duration);
+                Step::Done
+            }
+        }
+    }
+}
+
+/// Moves CLIENT REPLY SKIP on by one command.
+fn advance_skip(session: &mut Session) {
+    let next = session.flags.contains(SessionFlags::REPLY_SKIP_NEXT);
+    session.flags.set(SessionFlags::REPLY_SKIP, next);
+    session.flags.remove(SessionFlags::REPLY_SKIP_NEXT);
+}
+
+#[cold]
+fn unknown_command(args: Args<'_>) -> CommandError {
+    let shown = |text: &[u8], most: usize| String::from_utf8_lossy(&text[..text.len().min(most)]).into_owned();
+    let mut behind = String::new();
+    for argument in args.iter_from(1) {
+        if behind.len() >= 128 {
+            break;
+        }
+        behind.push_str(&format!("'{}' ", shown(argument, 128 - behind.len())));
+    }
+    CommandError::text(format!("ERR unknown command '{}', with args beginning with: {behind}", shown(args.at(0), 128)))
+}
+
+#[cold]
+fn unknown_subcommand(args: Args<'_>) -> CommandError {
+    let name = args.get(1).unwrap_or_default();
+    let shown = String::from_utf8_lossy(&name[..name.len().min(128)]);
+    let container = String::from_utf8_lossy(args.at(0)).to_uppercase();
+    CommandError::text(format!("ERR unknown subcommand '{shown}'. Try {container} HELP."))
+}

@@ -1,0 +1,104 @@
+//! Commands for other cores and the replies to them.
+
+use super::Engine;
+use super::message::{Batch, Call, Message, Ticket};
+use crate::limits::{BATCH_BYTES_MAX, SPARE_BATCHES_MAX};
+use crate::resp::reply::Pin;
+use crate::resp::{Args, Output};
+use crate::session::{Session, SessionFlags, SessionKey};
+use crate::shard::ShardId;
+
+impl Engine {
+    /// Sends a session's command to the shard that owns its keys.
+    #[inline]
+    pub(super) fn forward(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        call: Call,
+        args: Args<'_>,
+        shard: ShardId,
+    ) {
+        let number = if call.no_reply { 0 } else { session.pending.expect() };
+        self.post_command(shard, Ticket { owner: key.0, number }, call, args);
+    }
+
+    /// Adds a command to the batch for `shard`.
+    pub(super) fn post_command(&mut self, shard: ShardId, ticket: Ticket, call: Call, args: Args<'_>) {
+        let slot = &mut self.filling[shard.index()];
+        let batch =
+            slot.get_or_insert_with(|| self.spare_batches.pop().unwrap_or_else(|| Box::new(Batch::new(self.core))));
+        batch.push(ticket, call, args.iter_from(0));
+        if batch.len() > BATCH_BYTES_MAX {
+            self.post_batch(shard);
+        }
+    }
+
+    /// Closes the batch for `shard`, if there is one.
+    pub(super) fn post_batch(&mut self, shard: ShardId) {
+        if let Some(batch) = self.filling[shard.index()].take() {
+            self.batches_away += 1;
+            self.metrics().batches_sent.add(1);
+            self.outgoing.push((shard, Message::Requests(batch)));
+        }
+    }
+
+    /// Runs another core's commands and sends the replies back.
+    pub(super) fn run_batch(&mut self, mut batch: Box<Batch>) {
+        let mut spans = std::mem::take(&mut self.spare_spans);
+        let mut started = self.clock.raw();
+        let mut count = 0;
+        batch.run(&mut spans, |call, args, out| {
+            let entry = self.table.get(call.command);
+            self.run_here(entry, call, args, out);
+            if !call.part {
+                self.count_run(entry, &mut started);
+            }
+            count += 1;
+        });
+        self.metrics().commands_remote.add(count);
+        self.spare_spans = spans;
+        self.outgoing.push((batch.from, Message::Replies(batch)));
+    }
+
+    /// Hands the replies of a batch that has come back to those who wait for them.
+    pub(super) fn take_replies(&mut self, mut batch: Box<Batch>) {
+        self.batches_away -= 1;
+        batch.replies(|ticket, bytes, pins| {
+            if ticket.owner & Ticket::OPERATION == 0 {
+                self.deliver(SessionKey(ticket.owner), ticket.number, bytes, pins);
+            } else {
+                self.take_reply_part(ticket, Output { bytes: bytes.to_vec(), pins });
+            }
+        });
+        batch.reset();
+        if self.spare_batches.len() < SPARE_BATCHES_MAX {
+            self.spare_batches.push(batch);
+        }
+    }
+
+    /// Gives a session the reply to its request `number`.
+    #[inline]
+    pub(super) fn deliver(&mut self, key: SessionKey, number: u32, bytes: &[u8], pins: Vec<Pin>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.flags.contains(SessionFlags::ZOMBIE) {
+            session.pending.complete(number, &[], Vec::new(), &mut Output::default());
+            if session.pending.is_empty() {
+                self.sessions.remove(key);
+                self.metrics().clients.set(self.sessions.len() as u64);
+            }
+            return;
+        }
+        if session.output.bytes.capacity() == 0 {
+            session.output.bytes = self.spare_buffers.pop().unwrap_or_default();
+        }
+        session.pending.complete(number, bytes, pins, &mut session.output);
+        if session.pending.is_empty() && session.flags.contains(SessionFlags::STALLED) {
+            self.resumable.push(key);
+        }
+        if !session.flags.contains(SessionFlags::DIRTY) {
+            session.flags.insert(SessionFlags::DIRTY);
+            self.dirty.push(key);
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! One core's loop. A turn: submit and reap, drain the mailbox, run what clients and cores have sent, post and send what
+//! came of it, and let glommio run its own tasks when it asks.
+//!
+//! A core with nothing to do sleeps in two steps. First it waits inside its own network ring, for a short while: the
+//! cheapest sleep to be woken from. Then it parks in glommio, reading an event descriptor that completions, other cores
+//! and a timer signal: the sleep in which files and timers go on, and in which an idle server uses no CPU.
+
+use super::connection::Connection;
+use super::mailbox::{Mail, Mailbox};
+use super::ring::{Completion, Ring, Token};
+use super::{CorePlan, Listener, ListenerKind, socket};
+use crate::commands::Node;
+use crate::engine::Engine;
+use crate::limits::{ACCEPTS_PER_TURN_MAX, COMPLETIONS_HELD_MAX, MAIL_PER_TURN_MAX};
+use crate::session::{Identity, SessionFlags, SessionKey};
+use crate::shard::ShardId;
+use glommio::io::BufferedFile;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a core waits inside its ring before it parks.
+const WAIT_IN_RING: Duration = Duration::from_micros(300);
+
+/// How long a core looks for replies of other cores before it sleeps.
+const POLL_FOR_REPLIES: Duration = Duration::from_micros(30);
+
+/// How long a core that stops goes on sending what its clients have been answered.
+const STOP_GRACE: Duration = Duration::from_millis(500);
+
+/// A core that has this many connections more than the emptiest one, and a quarter more, hands new ones over.
+const HANDOVER_MARGIN: u64 = 8;
+
+/// One core.
+pub(super) struct Core {
+    engine: Engine,
+    ring: Ring,
+    mailbox: Mailbox,
+    listeners: Vec<Listener>,
+    /// By session key.
+    connections: Vec<Option<Connection>>,
+    completions: VecDeque<Completion>,
+    stop: Arc<AtomicBool>,
+    config_version: u64,
+    keys: Vec<SessionKey>,
+    outgoing: Vec<(ShardId, crate::engine::message::Message)>,
+}
+
+impl Core {
+    /// A core that is ready to run; to be made on its own thread.
+    pub fn new(node: Arc<Node>, plan: CorePlan, mailbox: Mailbox, stop: Arc<AtomicBool>) -> io::Result<Self> {
+        let mut ring = Ring::new(mailbox.event().as_fd())?;
+        mailbox.announce_ring(ring.descriptor());
+        let seed = std::hash::BuildHasher::hash_one(&ahash::RandomState::new(), plan.shard.0);
+        let engine = Engine::new(plan.shard, node, seed, socket::now_ms());
+        for (index, listener) in plan.listeners.iter().enumerate() {
+            if listener.kind == ListenerKind::Tcp {
+                socket2::SockRef::from(&listener.socket).set_tcp_nodelay(true)?;
+            }
+            ring.accept(listener.socket.as_raw_fd(), index as u32);
+        }
+        ring.turn()?;
+        Ok(Self {
+            engine,
+            ring,
+            mailbox,
+            listeners: plan.listeners,
+            connections: Vec::new(),
+            completions: VecDeque::new(),
+            stop,
+            config_version: 0,
+            keys: Vec::new(),
+            outgoing: Vec::new(),
+        })
+    }
+
+    /// Serves until it is told to stop.
+    pub async fn run(&mut self) -> io::Result<()> {
+        let event = self.mailbox.event().try_clone()?;
+        let event = as_file(event);
+        let timer = glommio::spawn_local(signal_regularly(self.mailbox.event().try_clone()?)).detach();
+        while !self.stop.load(Ordering::Relaxed) {
+            self.poll_for_replies();
+            if !self.turn()? {
+                self.park(&event).await?;
+            }
+            glommio::executor().yield_if_needed().await;
+        }
+        timer.cancel();
+        let ended = self.finish();
+        event.close().await.map_err(|error| io::Error::other(error.to_string()))?;
+        ended
+    }
+
+    /// One turn; whether there was anything to do. One system call submits, waits a moment where there is nothing to
+    /// do, and reaps.
+    fn turn(&mut self) -> io::Result<bool> {
+        if self.completions.is_empty() && self.mailbox.prepare_sleep() {
+            self.ring.turn_and_wait(WAIT_IN_RING)?;
+        } else {
+            self.ring.turn()?;
+        }
+        self.mailbox.awake();
+        let started = self.engine.clock_raw();
+        self.ring.reap(&mut self.completions);
+        self.engine.begin_turn(socket::now_ms());
+        self.refresh_config();
+        let mail = self.take_mail();
+        let events = self.take_completions();
+        self.engine.end_turn();
+        self.post_outgoing();
+        self.flush();
+        self.close_marked();
+        self.ring.buffers.publish();
+        if let Some(duration) = self.engine.take_stall() {
+            std::thread::sleep(duration);
+        }
+        let busy = mail || events;
+        if busy {
+            self.engine.count_turn(started);
+        }
+        Ok(busy)
+    }
+
+    /// Looks for replies of other cores for a moment, where any are on their way: cheaper than to sleep and be woken.
+    fn poll_for_replies(&mut self) {
+        if !self.engine.awaits_replies() {
+            return;
+        }
+        let started = Instant::now();
+        while self.mailbox.is_empty() && !self.ring.has_work() && started.elapsed() < POLL_FOR_REPLIES {
+            for _ in 0..16 {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    /// Sleeps in glommio until a completion, another core or the timer signals.
+    async fn park(&mut self, event: &BufferedFile) -> io::Result<()> {
+        self.ring.signal_events(true);
+        if self.mailbox.prepare_sleep() && !self.ring.has_work() && !self.stop.load(Ordering::SeqCst) {
+            event.read_at(0, 8).await.map_err(|error| io::Error::other(error.to_string()))?;
+        }
+        self.mailbox.awake();
+        self.ring.signal_events(false);
+        Ok(())
+    }
+
+    fn refresh_config(&mut self) {
+        let version = self.engine.node().config_version();
+        if version == self.config_version {
+            return;
+        }
+        self.config_version = version;
+        let seconds = self.engine.config().tcp_keepalive;
+        for listener in self.listeners.iter().filter(|listener| listener.kind == ListenerKind::Tcp) {
+            if let Err(error) = socket::set_keepalive(&listener.socket, seconds) {
+                tracing::warn!(%error, "could not set tcp-keepalive");
+            }
+        }
+    }
+
+    fn take_mail(&mut self) -> bool {
+        let mut taken = 0;
+        while taken < MAIL_PER_TURN_MAX {
+            match self.mailbox.take() {
+                None => break,
+                Some(Mail::Engine(message)) => self.engine.message(message),
+                Some(Mail::Connection(socket, kind)) => self.adopt(socket, kind),
+            }
+            taken += 1;
+        }
+        taken > 0
+    }
+
+    fn take_completions(&mut self) -> bool {
+        let mut accepts = 0;
+        let congested = self.mailbox.is_congested();
+        let mut held = 0;
+        let mut taken = 0;
+        for _ in 0..self.completions.len() {
+            let Some(completion) = self.completions.pop_front() else { break };
+            match completion.token {
+                // While other cores cannot keep up, what clients send waits here and then in the kernel.
+                Token::Receive(_) if congested && held < COMPLETIONS_HELD_MAX => {
+                    held += 1;
+                    self.completions.push_back(completion);
+                    continue;
+                }
+                Token::Accept(_) if accepts >= ACCEPTS_PER_TURN_MAX => {
+                    self.completions.push_back(completion);
+                    continue;
+                }
+                Token::Accept(index) => {
+                    accepts += 1;
+                    self.accepted(index, completion);
+                }
+                Token::Receive(index) => self.received(index, completion),
+                Token::Send(index) => self.sent(index, completion),
+                Token::Wake => {}
+            }
+            taken += 1;
+        }
+        taken > 0
+    }
+
+    fn accepted(&mut self, index: u32, completion: Completion) {
+        let kind = self.listeners[index as usize].kind;
+        if completion.result >= 0 {
+            self.place(socket::adopt(completion.result), kind);
+        } else {
+            let error = io::Error::from_raw_os_error(-completion.result);
+            tracing::warn!(%error, "could not accept a connection");
+        }
+        if !completion.more && !self.stop.load(Ordering::Relaxed) {
+            self.ring.accept(self.listeners[index as usize].socket.as_raw_fd(), index);
+        }
+    }
+
+    /// Serves a new connection here, or hands it to a core that has far fewer.
+    fn place(&mut self, socket: OwnedFd, kind: ListenerKind) {
+        let clients = |core: usize| self.engine.node().metrics[core].clients.get();
+        let own = clients(self.mailbox.owner().index());
+        let emptiest = (0..self.mailbox.cores()).min_by_key(|&core| clients(core)).unwrap_or(0);
+        let fewest = clients(emptiest);
+        if own > fewest + HANDOVER_MARGIN.max(fewest / 4) {
+            self.mailbox.post(ShardId(emptiest as u16), Mail::Connection(socket, kind), |ring| self.ring.wake(ring));
+        } else {
+            self.adopt(socket, kind);
+        }
+    }
+
+    /// Serves a connection, unless there are too many or it comes from where it must not.
+    fn adopt(&mut self, socket: OwnedFd, kind: ListenerKind) {
+        let node = self.engine.node().clone();
+        let clients: u64 = node.metrics.iter().map(|core| core.clients.get()).sum();
+        if clients >= self.engine.config().maxclients as u64 {
+            self.engine.metrics().connections_rejected.add(1);
+            return socket::send_now(&socket, b"-ERR max number of clients reached\r\n");
+        }
+        let identity = identify(&socket, kind);
+        if self.engine.config().protected_mode && kind == ListenerKind::Tcp && !is_local(&socket) {
+            self.engine.metrics().connections_rejected.add(1);
+            return socket::send_now(&socket, PROTECTED);
+        }
+        let key = self.engine.connect(identity, kind == ListenerKind::Unix);
+        let index = key.0 as usize;
+        if self.connections.len() <= index {
+            self.connections.resize_with(index + 1, || None);
+        }
+        debug_assert!(self.connections[index].is_none(), "a session's place is free when its key is");
+        let mut connection = Connection::new(socket);
+        connection.receiving = true;
+        self.ring.receive(connection.socket.as_raw_fd(), key.0);
+        self.connections[index] = Some(connection);
+    }
+
+    fn received(&mut self, index: u32, completion: Completion) {
+        let Some(connection) = self.connections[index as usize].as_mut() else {
+            debug_assert!(false, "a connection stays until its operations are over");
+            return;
+        };
+        connection.receiving = completion.more;
+        let closing = connection.closing;
+        let key = SessionKey(index);
+        if let Some(buffer) = completion.buffer {
+            if !closing && completion.result > 0 {
+                let bytes = self.ring.buffers.filled(buffer, completion.result as usize);
+                self.engine.receive(key, bytes);
+            }
+            self.ring.buffers.give_back(buffer);
+        }
+        match completion.result {
+            _ if closing => {}
+            // The client has said all it had to say; it may still be waiting for replies.
+            0 => self.engine.end_of_input(key),
+            // All buffers are in use: try again when this turn has given some back.
+            error if error == -libc::ENOBUFS => self.rearm(index),
+            1.. if !completion.more => self.rearm(index),
+            1.. => {}
+            _ => self.give_up(index),
+        }
+        self.release_if_over(index);
+    }
+
+    fn rearm(&mut self, index: u32) {
+        if let Some(connection) = self.connections[index as usize].as_mut() {
+            connection.receiving = true;
+            self.ring.receive(connection.socket.as_raw_fd(), index);
+        }
+    }
+
+    fn sent(&mut self, index: u32, completion: Completion) {
+        let Some(connection) = self.connections[index as usize].as_mut() else { return };
+        let freed = connection.sent(completion.result, &mut self.ring, index);
+        let (unsent, closing, last_words) = (connection.unsent_bytes(), connection.closing, connection.last_words);
+        let key = SessionKey(index);
+        if completion.result > 0 {
+            self.engine.metrics().output_bytes.add(completion.result as u64);
+        }
+        if let Some(session) = self.engine.session_mut(key) {
+            session.sending_bytes = unsent;
+            session.output_bytes += completion.result.max(0) as u64;
+        }
+        if let Some(buffer) = freed {
+            self.engine.recycle(buffer);
+            if closing {
+                self.release_if_over(index);
+            } else {
+                self.flush_session(key);
+                if last_words {
+                    self.flush_session(key);
+                }
+            }
+        }
+    }
+
+    /// Sends what sessions have been answered in this turn.
+    fn flush(&mut self) {
+        let mut keys = std::mem::take(&mut self.keys);
+        self.engine.take_dirty(&mut keys);
+        for key in keys.drain(..) {
+            self.flush_session(key);
+        }
+        self.keys = keys;
+    }
+
+    fn flush_session(&mut self, key: SessionKey) {
+        let Some(connection) = self.connections.get_mut(key.0 as usize).and_then(Option::as_mut) else { return };
+        let Some(session) = self.engine.session_mut(key) else { return };
+        if connection.closing {
+            return;
+        }
+        if connection.sends {
+            // What is under way is finished first; until then the session's output grows, up to its limit.
+            session.sending_bytes = connection.unsent_bytes();
+            connection.last_words |= session.flags.contains(SessionFlags::CLOSE_AFTER_REPLY);
+            self.engine.admit_output(key);
+        } else if !session.output.is_empty() {
+            let output = std::mem::take(&mut session.output);
+            session.sending_bytes = output.len();
+            connection.send(output, &mut self.ring, key.0);
+            self.engine.admit_output(key);
+        } else if session.flags.contains(SessionFlags::CLOSE_AFTER_REPLY) && session.pending.is_empty() {
+            self.give_up(key.0);
+        }
+    }
+
+    fn close_marked(&mut self) {
+        let mut keys = std::mem::take(&mut self.keys);
+        self.engine.take_closing(&mut keys);
+        for key in keys.drain(..) {
+            self.give_up(key.0);
+        }
+        self.keys = keys;
+    }
+
+    fn give_up(&mut self, index: u32) {
+        if let Some(connection) = self.connections.get_mut(index as usize).and_then(Option::as_mut) {
+            connection.shut_down();
+            if let Some(session) = self.engine.session_mut(SessionKey(index)) {
+                session.flags.insert(SessionFlags::CLOSE_NOW | SessionFlags::CLOSING);
+            }
+            self.release_if_over(index);
+        }
+    }
+
+    /// Frees a connection's place when nothing of it is under way.
+    fn release_if_over(&mut self, index: u32) {
+        let slot = &mut self.connections[index as usize];
+        if slot.as_ref().is_some_and(Connection::is_over) {
+            *slot = None;
+            self.engine.disconnect(SessionKey(index));
+        }
+    }
+
+    fn post_outgoing(&mut self) {
+        self.mailbox.post_backlog(|ring| self.ring.wake(ring));
+        let mut outgoing = std::mem::take(&mut self.outgoing);
+        self.engine.take_outgoing(&mut outgoing);
+        for (to, message) in outgoing.drain(..) {
+            self.mailbox.post(to, Mail::Engine(message), |ring| self.ring.wake(ring));
+        }
+        self.outgoing = outgoing;
+    }
+
+    /// Stops: sends what is to be sent, for a moment, and closes every connection.
+    fn finish(&mut self) -> io::Result<()> {
+        let started = Instant::now();
+        self.flush();
+        while started.elapsed() < STOP_GRACE && self.connections.iter().flatten().any(|connection| connection.sends) {
+            self.turn()?;
+        }
+        for index in 0..self.connections.len() {
+            self.give_up(index as u32);
+        }
+        while started.elapsed() < 2 * STOP_GRACE && self.connections.iter().any(Option::is_some) {
+            self.turn()?;
+        }
+        Ok(())
+    }
+}
+
+const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
+is set for the default user. In this mode connections are only accepted from the loopback interface. Turn protected-mode \
+off, or bind only addresses that are not reachable from outside, to accept others.\r\n";
+
+fn identify(socket: &OwnedFd, kind: ListenerKind) -> Identity {
+    let name = |address: io::Result<socket2::SockAddr>| match address.ok() {
+        Some(address) => match address.as_socket() {
+            Some(address) => address.to_string(),
+            None => address.as_pathname().map_or(String::new(), |path| format!("{}:0", path.display())),
+        },
+        None => String::new(),
+    };
+    let sock = socket2::SockRef::from(socket);
+    let local_address = name(sock.local_addr());
+    let address = match kind {
+        ListenerKind::Tcp => name(sock.peer_addr()),
+        ListenerKind::Unix => local_address.clone(),
+    };
+    Identity { address, local_address, fd: socket.as_raw_fd(), ..Identity::default() }
+}
+
+fn is_local(socket: &OwnedFd) -> bool {
+    let peer = socket2::SockRef::from(socket).peer_addr().ok().and_then(|address| address.as_socket());
+    peer.is_none_or(|peer| peer.ip().to_canonical().is_loopback())
+}
+
+/// The event descriptor as a file that glommio reads.
+#[allow(unsafe_code)]
+fn as_file(event: OwnedFd) -> BufferedFile {
+    // SAFETY: the descriptor is owned and handed over.
+    unsafe { BufferedFile::from_raw_fd(event.into_raw_fd()) }
+}
+
+/// Signals the event descriptor at each time the cron may be due.
+async fn signal_regularly(event: OwnedFd) {
+    loop {
+        glommio::timer::sleep(Duration::from_millis(crate::engine::CRON_INTERVAL_MS as u64)).await;
+        socket::signal(&event);
+    }
+}

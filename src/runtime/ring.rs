@@ -1,0 +1,195 @@
+//! The network ring: one io_uring per core for all its sockets. One system call a turn submits what the turn has to send
+//! and reaps what has happened.
+#![allow(unsafe_code)]
+
+use super::buffers::{Buffers, GROUP};
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
+
+/// Entries of the submission queue; a turn that has more submits in between.
+const SUBMISSIONS: u32 = 2048;
+
+/// Entries of the completion queue. The kernel keeps what overflows, so this only has to be usually enough.
+const COMPLETIONS: u32 = 8192;
+
+/// What an operation was for; comes back with its completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// A connection came in at a listener.
+    Accept(u32),
+    /// Bytes came in on a connection.
+    Receive(u32),
+    /// Bytes went out on a connection.
+    Send(u32),
+    /// Another core wants this one to look at its mailbox.
+    Wake,
+}
+
+impl Token {
+    fn encode(self) -> u64 {
+        let (kind, index) = match self {
+            Self::Accept(index) => (0, index),
+            Self::Receive(index) => (1, index),
+            Self::Send(index) => (2, index),
+            Self::Wake => (3, 0),
+        };
+        kind << 32 | u64::from(index)
+    }
+
+    fn decode(data: u64) -> Self {
+        let index = data as u32;
+        match data >> 32 {
+            0 => Self::Accept(index),
+            1 => Self::Receive(index),
+            2 => Self::Send(index),
+            _ => Self::Wake,
+        }
+    }
+}
+
+/// Something has happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Completion {
+    /// What it was for.
+    pub token: Token,
+    /// Bytes or a descriptor; negative: an error number.
+    pub result: i32,
+    /// The buffer that holds what was received.
+    pub buffer: Option<u16>,
+    /// Whether the operation goes on by itself.
+    pub more: bool,
+}
+
+/// The network ring of one core.
+pub struct Ring {
+    uring: IoUring,
+    /// Declared behind the ring, so that it is dropped after it.
+    pub buffers: Buffers,
+}
+
+impl Ring {
+    /// Sets up a ring; `event` is signalled on completions while [`Ring::signal_events`] is on.
+    pub fn new(event: BorrowedFd<'_>) -> io::Result<Self> {
+        let mut uring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_coop_taskrun()
+            .setup_taskrun_flag()
+            .setup_submit_all()
+            .setup_cqsize(COMPLETIONS)
+            .build(SUBMISSIONS)?;
+        uring.submitter().register_eventfd(event.as_raw_fd())?;
+        uring.completion().disable_eventfd();
+        let buffers = Buffers::register(&uring.submitter())?;
+        Ok(Self { uring, buffers })
+    }
+
+    /// The ring's descriptor, by which other cores wake this one.
+    pub fn descriptor(&self) -> RawFd {
+        self.uring.as_raw_fd()
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) {
+        // SAFETY: the callers of the private constructors below guarantee what their operations refer to.
+        while unsafe { self.uring.submission().push(entry) }.is_err() {
+            // A full queue is submitted; an error here shows again, and is handled, at the end of the turn.
+            let _ = self.uring.submit();
+        }
+    }
+
+    /// Accepts connections until told otherwise.
+    pub fn accept(&mut self, listener: RawFd, index: u32) {
+        let entry = opcode::AcceptMulti::new(types::Fd(listener)).flags(libc::SOCK_CLOEXEC).build();
+        self.push(&entry.user_data(Token::Accept(index).encode()));
+    }
+
+    /// Receives into the pool's buffers until the connection ends or the pool is empty.
+    pub fn receive(&mut self, socket: RawFd, index: u32) {
+        let entry = opcode::RecvMulti::new(types::Fd(socket), GROUP).build();
+        self.push(&entry.user_data(Token::Receive(index).encode()));
+    }
+
+    /// Sends bytes. One completion tells how many.
+    ///
+    /// # Safety
+    /// `bytes` must stay where it is, unchanged, until that completion.
+    pub unsafe fn send(&mut self, socket: RawFd, index: u32, bytes: &[u8]) {
+        let entry = opcode::Send::new(types::Fd(socket), bytes.as_ptr(), bytes.len() as u32)
+            .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build();
+        self.push(&entry.user_data(Token::Send(index).encode()));
+    }
+
+    /// Sends several pieces. One completion tells how many bytes.
+    ///
+    /// # Safety
+    /// `message`, the pieces it names and their bytes must stay where they are, unchanged, until that completion.
+    pub unsafe fn send_message(&mut self, socket: RawFd, index: u32, message: &libc::msghdr) {
+        let entry = opcode::SendMsg::new(types::Fd(socket), message)
+            .flags((libc::MSG_WAITALL | libc::MSG_NOSIGNAL) as u32)
+            .build();
+        self.push(&entry.user_data(Token::Send(index).encode()));
+    }
+
+    /// Wakes the core that owns the ring `target`.
+    pub fn wake(&mut self, target: RawFd) {
+        let token = Token::Wake.encode();
+        let entry = opcode::MsgRingData::new(types::Fd(target), 0, token, None).build();
+        self.push(&entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(token));
+    }
+
+    /// Submits what has been pushed, and lets the kernel complete what is ready. Does not wait.
+    pub fn turn(&mut self) -> io::Result<()> {
+        let count = {
+            let mut submission = self.uring.submission();
+            submission.sync();
+            submission.len() as u32
+        };
+        const GET_EVENTS: u32 = 1;
+        // SAFETY: no signal mask is passed.
+        let entered = unsafe { self.uring.submitter().enter::<libc::sigset_t>(count, 0, GET_EVENTS, None) };
+        tolerate(entered)
+    }
+
+    /// Submits what has been pushed, and waits until something has happened or `most` is over.
+    pub fn turn_and_wait(&mut self, most: Duration) -> io::Result<()> {
+        let timeout = types::Timespec::from(most);
+        let args = types::SubmitArgs::new().timespec(&timeout);
+        tolerate(self.uring.submitter().submit_with_args(1, &args))
+    }
+
+    /// Whether something has happened that the next turn will bring.
+    #[inline]
+    pub fn has_work(&mut self) -> bool {
+        self.uring.submission().taskrun() || !self.uring.completion().is_empty()
+    }
+
+    /// Moves what has happened into `completions`.
+    pub fn reap(&mut self, completions: &mut impl Extend<Completion>) {
+        completions.extend(self.uring.completion().map(|entry| Completion {
+            token: Token::decode(entry.user_data()),
+            result: entry.result(),
+            buffer: cqueue::buffer_select(entry.flags()),
+            more: cqueue::more(entry.flags()),
+        }));
+    }
+
+    /// Whether completions signal the event descriptor: only while the core is parked there.
+    pub fn signal_events(&mut self, on: bool) {
+        let completion = self.uring.completion();
+        if on { completion.enable_eventfd() } else { completion.disable_eventfd() }
+    }
+}
+
+/// A wait that ended by time or signal, or a kernel that is short of something for a moment, is no error of the ring.
+fn tolerate(entered: io::Result<usize>) -> io::Result<()> {
+    match entered {
+        Ok(_) => Ok(()),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY) => Ok(()),
+            _ => Err(error),
+        },
+    }
+}

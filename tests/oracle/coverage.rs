@@ -1,0 +1,28 @@
+//! Every row of the command table has a test case: a generator or a written session.
+
+use crate::compare::name_of;
+use crate::generate::{FAMILIES, Gen};
+use crate::sessions::Session;
+use crimson::commands::{Handler, table};
+use std::collections::BTreeSet;
+
+/// Rows that are tested elsewhere, because a session cannot show what they do.
+const TESTED_ELSEWHERE: &[(&str, &str)] = &[
+    ("shutdown", "tests/boot.rs"),
+    ("quit", "tests/protocol"),
+    ("client|pause", "tests/protocol"),
+    ("client|reply", "tests/protocol"),
+];
+
+#[test]
+fn every_row_has_a_test_case() {
+    let mut tested: BTreeSet<String> = TESTED_ELSEWHERE.iter().map(|(name, _)| (*name).into()).collect();
+    for family in FAMILIES {
+        let mut g = Gen::new(7);
+        tested.extend((0..5000).map(|_| name_of(&g.command(family))));
+    }
+    tested.extend(Session::all().iter().flat_map(Session::commands));
+    let rows = table().entries().iter().filter(|entry| !matches!(entry.row.handler, Handler::Container));
+    let untested: Vec<&str> = rows.map(|entry| entry.row.spec.name).filter(|name| !tested.contains(*name)).collect();
+    assert!(untested.is_empty(), "without a generator or a session: {untested:?}");
+}

@@ -1,0 +1,131 @@
+//! Limits on clients: their number, their idle time, what they send without an end and what they do not read.
+
+use crate::SHARDS;
+use crate::support::{Client, Server, encode, poll};
+use std::time::{Duration, Instant};
+
+#[test]
+fn clients_above_maxclients_are_refused() {
+    for shards in SHARDS {
+        let server = Server::subject(shards, &["--maxclients", "6"]);
+        let mut clients: Vec<Client> = Vec::new();
+        // The connection that looked whether the server listens may still be there.
+        let full = poll(Duration::from_secs(20), || {
+            while clients.len() < 6 {
+                let mut client = server.client();
+                match client.try_call(&["PING"]) {
+                    Ok((reply, _)) if !reply.is_error() => clients.push(client),
+                    _ => return None,
+                }
+            }
+            Some(())
+        });
+        assert!(full.is_some(), "6 clients are allowed");
+        for _ in 0..3 {
+            let mut refused = server.client();
+            assert_eq!(refused.read_to_end(), b"-ERR max number of clients reached\r\n");
+        }
+        for client in &mut clients {
+            assert_eq!(client.run("PING").text(), "PONG");
+        }
+        clients.pop();
+        let admitted = poll(Duration::from_secs(20), || {
+            let mut client = server.client();
+            let (reply, _) = client.try_call(&["PING"]).ok()?;
+            (!reply.is_error()).then_some(())
+        });
+        assert!(admitted.is_some(), "a place that became free is given away again");
+    }
+}
+
+#[test]
+fn idle_clients_are_closed_after_the_timeout() {
+    for shards in SHARDS {
+        let server = Server::subject(shards, &["--timeout", "1"]);
+        let (mut idle, mut busy) = (server.client(), server.client());
+        assert_eq!(idle.run("PING").text(), "PONG");
+        let start = Instant::now();
+        idle.set_read_timeout(Duration::from_millis(10));
+        let closed = poll(Duration::from_secs(20), || {
+            assert_eq!(busy.run("PING").text(), "PONG");
+            std::thread::sleep(Duration::from_millis(20));
+            idle.is_closed().then_some(start.elapsed())
+        });
+        let after = closed.expect("the idle client is closed");
+        assert!(after >= Duration::from_millis(900), "closed after {after:?}");
+        assert_eq!(busy.run("PING").text(), "PONG");
+    }
+}
+
+#[test]
+fn a_request_without_an_end_is_cut_off() {
+    for shards in SHARDS {
+        let server = Server::subject(shards, &["--client-query-buffer-limit", "1mb"]);
+        let mut greedy = server.client();
+        let mut sent = greedy.try_send(b"*2\r\n$4\r\nECHO\r\n$100000000\r\n");
+        let piece = vec![b'x'; 64 * 1024];
+        for _ in 0..200 {
+            if sent.is_err() {
+                break;
+            }
+            sent = greedy.try_send(&piece);
+        }
+        assert!(greedy.is_closed(), "12 MB of one request were taken with a limit of 1 MB");
+        assert_eq!(server.client().run("PING").text(), "PONG");
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_is_closed_at_its_output_limit() {
+    for shards in SHARDS {
+        let server = Server::subject(shards, &["--client-output-buffer-limit", "normal", "4mb", "0", "0"]);
+        let mut writer = server.client();
+        assert_eq!(writer.call(&["SET", "k", &"v".repeat(1 << 20)]).text(), "OK");
+        let mut deaf = server.client();
+        assert_eq!(deaf.run("CLIENT SETNAME deaf").text(), "OK");
+        let _ = deaf.try_send(&encode(&["GET", "k"]).repeat(60));
+        let gone = poll(Duration::from_secs(30), || {
+            (writer.run("CLIENT LIST").text().lines().filter(|line| line.contains("name=deaf")).count() == 0)
+                .then_some(())
+        });
+        assert!(gone.is_some(), "it is still there:\n{}", writer.run("CLIENT LIST").text());
+        assert_eq!(writer.run("STRLEN k").integer(), 1 << 20);
+    }
+}
+
+#[test]
+fn the_soft_output_limit_counts_seconds() {
+    for shards in SHARDS {
+        let server = Server::subject(shards, &["--client-output-buffer-limit", "normal", "0", "4mb", "1"]);
+        let mut writer = server.client();
+        assert_eq!(writer.call(&["SET", "k", &"v".repeat(1 << 20)]).text(), "OK");
+        let mut deaf = server.client();
+        assert_eq!(deaf.run("CLIENT SETNAME deaf").text(), "OK");
+        deaf.send(&encode(&["GET", "k"]).repeat(40));
+        let start = Instant::now();
+        let gone = poll(Duration::from_secs(30), || {
+            (writer.run("CLIENT LIST").text().lines().filter(|line| line.contains("name=deaf")).count() == 0)
+                .then(|| start.elapsed())
+        });
+        let after = gone.unwrap_or_else(|| panic!("it is still there:\n{}", writer.run("CLIENT LIST").text()));
+        assert!(after >= Duration::from_millis(800), "closed after {after:?}");
+    }
+}
+
+/// Without a limit, a slow reader is waited for.
+#[test]
+fn a_slow_reader_gets_everything() {
+    for shards in SHARDS {
+        let server = Server::subject(shards, &[]);
+        let mut client = server.client();
+        assert_eq!(client.call(&["SET", "k", &"v".repeat(1 << 20)]).text(), "OK");
+        let mut slow = server.client();
+        slow.send(&encode(&["GET", "k"]).repeat(30));
+        for round in 0..30 {
+            if round % 10 == 0 {
+                std::thread::sleep(Duration::from_millis(150));
+            }
+            assert_eq!(slow.read().bytes().len(), 1 << 20);
+        }
+    }
+}
