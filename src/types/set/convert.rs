@@ -3,7 +3,7 @@
 use super::{Repr, Set, find, insert};
 use crate::config::EncodingLimits;
 use crate::stdx::number;
-use crate::types::hashed::ByteTable;
+use crate::structures::ByteTable;
 use crate::structures::intset::IntSet;
 use crate::structures::listpack::{Element, LISTPACK_BYTES_MAX, Listpack, entry_size};
 
