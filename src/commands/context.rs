@@ -3,7 +3,7 @@
 use super::Node;
 use crate::config::{Config, EncodingLimits};
 use crate::metrics::CoreMetrics;
-use crate::resp::{Protocol, Reply};
+use crate::resp::{CommandError, Protocol, Reply};
 use crate::session::{Session, Sessions};
 use crate::shard::{Database, Millis, Shard, ShardId};
 use crate::stdx::random::Random;
@@ -83,6 +83,7 @@ pub struct OtherDatabases<'a> {
     before: &'a mut [Database],
     after: &'a mut [Database],
     now: Millis,
+    used: bool,
 }
 
 impl<'a> OtherDatabases<'a> {
@@ -92,7 +93,12 @@ impl<'a> OtherDatabases<'a> {
         let (before, rest) = databases.split_at_mut(usize::from(selected));
         let (selected, after) = rest.split_first_mut().expect("the selected database is one of the shard's");
         selected.set_now(now);
-        (selected, Self { before, after, now })
+        (selected, Self { before, after, now, used: false })
+    }
+
+    /// Whether any of them may have been changed.
+    pub fn were_used(&self) -> bool {
+        self.used
     }
 
     /// How many databases there are, the selected one included.
@@ -102,6 +108,7 @@ impl<'a> OtherDatabases<'a> {
 
     /// Database `index`; `None` when it is the selected one or there is none.
     pub fn get_mut(&mut self, index: usize) -> Option<&mut Database> {
+        self.used = true;
         let selected = self.before.len();
         let database = match index.cmp(&selected) {
             std::cmp::Ordering::Less => self.before.get_mut(index),
@@ -114,11 +121,13 @@ impl<'a> OtherDatabases<'a> {
 
     /// All of them, by ascending index.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Database> {
+        self.used = true;
         self.before.iter_mut().chain(self.after.iter_mut())
     }
 
     /// Two different ones, both not the selected one.
     pub fn pair_mut(&mut self, a: usize, b: usize) -> Option<(&mut Database, &mut Database)> {
+        self.used = true;
         let selected = self.before.len();
         if a == b || a == selected || b == selected {
             return None;
@@ -155,6 +164,12 @@ impl SessionContext<'_> {
     pub fn protocol(&self) -> Protocol {
         self.session.protocol
     }
+
+    /// Answers with an error where a handler cannot return it any more, and counts it.
+    pub fn refuse(&mut self, error: &CommandError) {
+        self.node.metrics[self.core.index()].count_error(error.code());
+        self.reply.error(error);
+    }
 }
 
 /// How a session goes on after a session command.
@@ -165,8 +180,6 @@ pub enum Flow {
     Close,
     /// It waits until every core has run this; the last step writes the reply.
     EveryCore(Arc<dyn EveryCore>),
-    /// The whole core stands still for this long, as DEBUG SLEEP wants it.
-    Stall(Duration),
 }
 
 /// A request to every core, such as CLIENT LIST: each core answers with a part, the asking core joins them.

@@ -23,7 +23,12 @@ impl Engine {
     pub(super) fn cron(&mut self) {
         self.next_cron_ms = self.now + CRON_INTERVAL_MS;
         self.cron_runs += 1;
-        self.expire_cycle();
+        if self.node.active_expire.load(Relaxed) {
+            self.expire_cycle();
+        }
+        if self.core.index() == 0 {
+            self.node.sample(self.now);
+        }
         if self.cron_runs.is_multiple_of(RUNS_PER_SECOND) {
             self.close_idle();
             self.touched.extend(0..self.shard.databases.len() as u16);

@@ -15,6 +15,8 @@ use std::sync::atomic::Ordering::Relaxed;
 pub(super) enum Step {
     /// With the next one.
     Done,
+    /// With the next one; this one is counted elsewhere, or was refused.
+    Away,
     /// The request is not done; it is tried again when what it waits for is over.
     Wait,
     /// The session ends with this reply.
@@ -56,23 +58,31 @@ impl Engine {
         let step = match entry.row.handler {
             Handler::Shard(_) => self.dispatch_keyed(session, key, entry, args),
             Handler::Session(handler) => self.run_session_command(session, key, entry, handler, args),
-            Handler::Container => {
-                let error = unknown_subcommand(args);
-                return self.refuse(session, Some(entry), &error);
-            }
+            Handler::Container => return self.refuse(session, Some(entry), &unknown_subcommand(args)),
         };
-        if !matches!(step, Step::Wait) {
-            session.last_command = entry.id + 1;
-            session.commands += 1;
-            if session.flags.intersects(SessionFlags::REPLY_SKIP | SessionFlags::REPLY_SKIP_NEXT) {
-                advance_skip(session);
-            }
+        if matches!(step, Step::Wait) {
+            return step;
         }
+        session.last_command = entry.id + 1;
+        session.commands += 1;
+        if session.flags.intersects(SessionFlags::REPLY_SKIP | SessionFlags::REPLY_SKIP_NEXT) {
+            advance_skip(session);
+        }
+        if !matches!(step, Step::Away) {
+            self.count_run(entry, started);
+        }
+        step
+    }
+
+    /// Counts a command that began at `started` and has just ended, and moves `started` there.
+    #[inline]
+    pub(super) fn count_run(&self, entry: &Entry, started: &mut u64) {
         let ended = self.clock.raw();
         let nanoseconds = self.clock.delta_as_nanos(*started, ended);
-        self.metrics().by_command[usize::from(entry.id)].nanoseconds.add(nanoseconds);
+        let metrics = self.metrics();
+        metrics.commands.add(1);
+        metrics.by_command[usize::from(entry.id)].record(nanoseconds);
         *started = ended;
-        step
     }
 
     #[inline]
@@ -95,7 +105,7 @@ impl Engine {
             self.metrics().by_command[usize::from(entry.id)].rejected.add(1);
         }
         self.reply_error(session, error);
-        Step::Done
+        Step::Away
     }
 
     /// Puts an error into a session's replies, in its turn.
@@ -109,8 +119,8 @@ impl Engine {
         advance_skip(session);
     }
 
-    pub(super) fn count_error(&self, _error: &CommandError) {
-        self.metrics().errors.add(1);
+    fn count_error(&self, error: &CommandError) {
+        self.metrics().count_error(error.code());
     }
 
     fn pause_holds(&self, entry: &Entry) -> bool {
@@ -150,7 +160,10 @@ impl Engine {
             }
         };
         match route {
-            Route::One(shard) if shard != self.core => self.forward(session, key, call, args, shard),
+            Route::One(shard) if shard != self.core => {
+                self.forward(session, key, call, args, shard);
+                return Step::Away;
+            }
             Route::One(_) if session.pending.is_empty() => {
                 let mark = session.output.mark();
                 self.run_here(entry, call, args, &mut session.output);
@@ -236,13 +249,10 @@ impl Engine {
         if dirty > 0 {
             metrics.dirty.add(dirty);
         }
-        if self.touched.last() != Some(&call.database) {
+        if context.others.were_used() {
+            self.touched.extend(0..self.shard.databases.len() as u16);
+        } else if self.touched.last() != Some(&call.database) {
             self.touched.push(call.database);
-        }
-        let counters = &metrics.by_command[usize::from(entry.id)];
-        if !call.part {
-            metrics.commands.add(1);
-            counters.calls.add(1);
         }
         if let Err(error) = outcome {
             self.fail(entry, &error, call.protocol, out, mark);
@@ -294,8 +304,6 @@ impl Engine {
             random: &mut self.random,
         };
         let outcome = handler(&mut context, args);
-        self.metrics().commands.add(1);
-        self.metrics().by_command[usize::from(entry.id)].calls.add(1);
         let flow = outcome.unwrap_or_else(|error| {
             self.fail(entry, &error, session.protocol, &mut out, mark);
             Flow::Done
@@ -314,10 +322,6 @@ impl Engine {
             Flow::EveryCore(_) if !session.pending.is_empty() => Step::Wait,
             Flow::EveryCore(request) => {
                 self.start_every_core(session, key, entry, request);
-                Step::Done
-            }
-            Flow::Stall(duration) => {
-                self.stall = Some(duration);
                 Step::Done
             }
         }

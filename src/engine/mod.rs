@@ -233,7 +233,7 @@ impl Engine {
             };
             let args = crate::resp::Args::new(buffer, &scratch.spans);
             match self.dispatch(session, key, args, &mut started) {
-                dispatch::Step::Done => used += len,
+                dispatch::Step::Done | dispatch::Step::Away => used += len,
                 dispatch::Step::Wait => {
                     session.flags.insert(SessionFlags::STALLED);
                     break;

@@ -117,8 +117,8 @@ pub(super) fn keyspace(text: &mut Text, facts: &Facts<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::testing::Console;
     use crate::commands::table;
+    use crate::commands::testing::Console;
 
     #[test]
     fn counters_show_in_their_sections() {
