@@ -15,7 +15,7 @@ mod hop;
 pub mod message;
 mod operation;
 
-pub use cron::CRON_INTERVAL_MS;
+pub use cron::cron_interval_ms;
 
 use crate::commands::{CommandTable, CoreView, EveryCore, Node, table};
 use crate::config::Config;
