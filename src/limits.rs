@@ -19,6 +19,24 @@ pub const SHARED_VALUE_BYTES_MIN: usize = 16 * 1024;
 /// Most shards of one server: the cursor of SCAN carries the shard in this many values.
 pub const SHARDS_MAX: usize = 1024;
 
+/// Most bytes of one configuration file. A larger one is not a configuration file but a mistake.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How deep configuration files may include others; files that include each other end here.
+pub const CONFIG_INCLUDE_DEPTH_MAX: usize = 16;
+
+/// How many configuration files one start may read; patterns that match each other's files end here.
+pub const CONFIG_FILES_MAX: usize = 1024;
+
+/// Messages that may wait for the control thread. It does nothing but read them, so more than a few never wait.
+pub const CONTROL_MESSAGES_MAX: usize = 64;
+
+/// File descriptors that are not clients, whatever the number of cores: files, the standard streams, the libraries'.
+pub const DESCRIPTORS_RESERVED: usize = 64;
+
+/// File descriptors that are not clients, for each core: its rings, eventfds, epoll and listeners.
+pub const DESCRIPTORS_RESERVED_PER_CORE: usize = 16;
+
 /// Most bytes of room made ahead for an argument whose length is announced but whose bytes are not there yet: a client
 /// that announces much and sends little costs no more than this.
 pub const INPUT_AHEAD_BYTES_MAX: usize = 1024 * 1024;

@@ -202,7 +202,7 @@ fn select(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandE
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::console::Console;
+    use crate::commands::testing::Console;
     use crate::resp::Protocol;
     use crate::session::SessionFlags;
 

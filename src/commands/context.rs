@@ -3,8 +3,7 @@
 use super::Node;
 use crate::config::{Config, EncodingLimits};
 use crate::metrics::CoreMetrics;
-use crate::resp::CommandError;
-use crate::resp::{Protocol, Reply};
+use crate::resp::{CommandError, Protocol, Reply};
 use crate::session::{Session, Sessions};
 use crate::shard::{Database, Millis, Shard, ShardId};
 use crate::stdx::random::Random;
@@ -84,6 +83,7 @@ pub struct OtherDatabases<'a> {
     before: &'a mut [Database],
     after: &'a mut [Database],
     now: Millis,
+    used: bool,
 }
 
 impl<'a> OtherDatabases<'a> {
@@ -93,7 +93,12 @@ impl<'a> OtherDatabases<'a> {
         let (before, rest) = databases.split_at_mut(usize::from(selected));
         let (selected, after) = rest.split_first_mut().expect("the selected database is one of the shard's");
         selected.set_now(now);
-        (selected, Self { before, after, now })
+        (selected, Self { before, after, now, used: false })
+    }
+
+    /// Whether any of them may have been changed.
+    pub fn were_used(&self) -> bool {
+        self.used
     }
 
     /// How many databases there are, the selected one included.
@@ -103,6 +108,7 @@ impl<'a> OtherDatabases<'a> {
 
     /// Database `index`; `None` when it is the selected one or there is none.
     pub fn get_mut(&mut self, index: usize) -> Option<&mut Database> {
+        self.used = true;
         let selected = self.before.len();
         let database = match index.cmp(&selected) {
             std::cmp::Ordering::Less => self.before.get_mut(index),
@@ -115,11 +121,13 @@ impl<'a> OtherDatabases<'a> {
 
     /// All of them, by ascending index.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Database> {
+        self.used = true;
         self.before.iter_mut().chain(self.after.iter_mut())
     }
 
     /// Two different ones, both not the selected one.
     pub fn pair_mut(&mut self, a: usize, b: usize) -> Option<(&mut Database, &mut Database)> {
+        self.used = true;
         let selected = self.before.len();
         if a == b || a == selected || b == selected {
             return None;
@@ -131,11 +139,6 @@ impl<'a> OtherDatabases<'a> {
         let second = all.find(|(index, _)| *index == high)?.1;
         Some(if a < b { (first, second) } else { (second, first) })
     }
-
-    /// Tells a further event of a change to `key` that has been told already, such as `expire` behind `set`. Only
-    /// keyspace notifications hang on it.
-    #[inline]
-    pub fn event(&mut self, _class: EventClass, _event: &'static str, _key: &[u8]) {}
 }
 
 /// What a handler on the session or the server works on.

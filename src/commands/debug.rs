@@ -117,7 +117,7 @@ impl EveryCore for Object {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::console::Console;
+    use crate::commands::testing::Console;
     use crate::shard::Expiry;
 
     #[test]

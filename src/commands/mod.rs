@@ -5,9 +5,8 @@
 
 pub mod client;
 pub mod command;
+pub mod config;
 pub mod connection;
-#[cfg(test)]
-mod console;
 pub mod context;
 pub mod debug;
 pub mod generic;
@@ -41,5 +40,6 @@ pub const FAMILIES: &[&[Row]] = &[
     command::ROWS,
     info::ROWS,
     server::ROWS,
+    config::ROWS,
     debug::ROWS,
 ];

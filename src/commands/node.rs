@@ -1,12 +1,15 @@
 //! What all cores share: directives, counters, identity. Read often, written rarely; nothing here is on the data path.
 
 use crate::config::Config;
+use crate::limits::CONTROL_MESSAGES_MAX;
 use crate::metrics::memory::AllocatorBytes;
 use crate::metrics::sampler::{Rates, Reading, Sampler};
 use crate::metrics::{Baseline, CommandTotals, CoreMetrics, CoreTotals};
-use crate::shard::Millis;
+use crate::shard::{Millis, ShardId};
 use crate::stdx::random::Random;
+use crossbeam_channel::{Receiver, Sender};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -20,12 +23,26 @@ pub const CRIMSON_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Tells the time since the Unix epoch, finer than the milliseconds that commands work with.
 pub type WallClock = Box<dyn Fn() -> Duration + Send + Sync>;
 
+/// What wakes the control thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// The process got this signal, which asks for its end.
+    Signal(i32),
+    /// A client asked for the end of the process.
+    Shutdown,
+    /// A core has ended.
+    CoreEnded(ShardId),
+}
+
 /// What all cores share.
 pub struct Node {
     config: Mutex<Arc<Config>>,
     config_version: AtomicU64,
     /// The configuration file, if there was one; CONFIG REWRITE writes it.
-    pub config_file: Option<std::path::PathBuf>,
+    pub config_file: Option<PathBuf>,
+    /// The directory the server was started in, where relative paths in that file begin.
+    pub start_directory: PathBuf,
+    control: (Sender<Control>, Receiver<Control>),
     /// Each core's counters.
     pub metrics: Box<[CoreMetrics]>,
     next_client_id: AtomicU64,
@@ -35,7 +52,7 @@ pub struct Node {
     pub pause_until_ms: AtomicI64,
     /// Whether the pause concerns only writes.
     pub pause_writes_only: AtomicBool,
-    /// Set by SHUTDOWN; the control thread looks at it when it is woken.
+    /// Set by SHUTDOWN.
     pub shutdown: AtomicBool,
     /// Whether keys whose time is over are removed in the background; DEBUG SET-ACTIVE-EXPIRE changes it.
     pub active_expire: AtomicBool,
@@ -66,6 +83,8 @@ impl Node {
             config: Mutex::new(Arc::new(config)),
             config_version: AtomicU64::new(1),
             config_file: None,
+            start_directory: PathBuf::new(),
+            control: crossbeam_channel::bounded(CONTROL_MESSAGES_MAX),
             metrics,
             next_client_id: AtomicU64::new(1),
             connected: AtomicU64::new(0),
@@ -88,6 +107,11 @@ impl Node {
     /// The directives now.
     pub fn config(&self) -> Arc<Config> {
         self.config.lock().expect("no holder panics").clone()
+    }
+
+    /// Runs `action` with the directives while nobody can change them.
+    pub fn with_config<R>(&self, action: impl FnOnce(&Config) -> R) -> R {
+        action(&self.config.lock().expect("no holder panics"))
     }
 
     /// Changes with every change of the directives, so that a core knows when to fetch them again.
@@ -128,6 +152,17 @@ impl Node {
     /// Asks for the end of the process. The control thread does it.
     pub fn request_shutdown(&self) {
         self.shutdown.store(true, Ordering::Release);
+        self.tell(Control::Shutdown);
+    }
+
+    /// Wakes the control thread with `message`. Where messages wait already it is dropped: any of them ends the process.
+    pub fn tell(&self, message: Control) {
+        let _ = self.control.0.try_send(message);
+    }
+
+    /// Sleeps until there is a message for the control thread.
+    pub fn next_control(&self) -> Control {
+        self.control.1.recv().expect("the node holds a sender itself")
     }
 
     fn statistics(&self) -> MutexGuard<'_, Statistics> {

@@ -89,7 +89,10 @@ mod tests {
     use super::{ScanOptions, Scanned, parse_cursor};
     use crate::resp::{Args, CommandError, Span};
 
-    fn parse(words: &str, scanned: Scanned) -> Result<(usize, Option<Vec<u8>>, Option<Vec<u8>>, bool), CommandError> {
+    /// Count, pattern, type name, and whether values are left out.
+    type Parsed = (usize, Option<Vec<u8>>, Option<Vec<u8>>, bool);
+
+    fn parse(words: &str, scanned: Scanned) -> Result<Parsed, CommandError> {
         let mut spans = Vec::new();
         let mut start = 0;
         for word in words.split(' ').filter(|word| !word.is_empty()) {

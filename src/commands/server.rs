@@ -131,7 +131,7 @@ fn shutdown(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, Comman
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::console::Console;
+    use crate::commands::testing::Console;
     use std::sync::atomic::Ordering::Relaxed;
     use std::time::Duration;
 

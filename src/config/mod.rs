@@ -1,8 +1,24 @@
 //! The table of directives, a row each: it feeds the configuration file, the flags, `--help`, CONFIG GET, SET and
 //! REWRITE, and the sample file under `deploy`.
+//!
+//! A directive is a field of [`Config`] and a row of [`table::DIRECTIVES`]; nothing else has to know its name.
+
+pub mod directive;
+pub mod file;
+pub mod flags;
+pub mod loglevel;
+pub mod rewrite;
+pub mod sample;
+pub mod table;
+pub mod value;
+
+pub use directive::{Change, Directive, Kind, Section};
+pub use flags::{Invocation, Startup};
+pub use loglevel::LogLevel;
+pub use table::{DIRECTIVES, find};
 
 /// The values of all directives.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the directive table documents each")]
 pub struct Config {
     pub bind: Vec<String>,
@@ -17,13 +33,15 @@ pub struct Config {
     pub threads: usize,
     pub cpus: Vec<usize>,
     pub dir: String,
-    pub loglevel: String,
+    pub loglevel: LogLevel,
     pub logfile: String,
     pub protected_mode: bool,
     pub proto_max_bulk_len: u64,
     pub client_query_buffer_limit: u64,
     pub client_output_buffer_limits: [OutputLimit; 3],
     pub encoding: EncodingLimits,
+    pub hz: u32,
+    pub active_expire_effort: u32,
 }
 
 /// Up to where a collection keeps its compact encoding; each is a directive of the same name.
@@ -84,13 +102,15 @@ impl Default for Config {
             threads: 0,
             cpus: Vec::new(),
             dir: ".".into(),
-            loglevel: "notice".into(),
+            loglevel: LogLevel::Notice,
             logfile: String::new(),
             protected_mode: true,
             proto_max_bulk_len: 512 * MIB,
             client_query_buffer_limit: 1024 * MIB,
             client_output_buffer_limits: [limit(0, 0, 0), limit(256 * MIB, 64 * MIB, 60), limit(32 * MIB, 8 * MIB, 60)],
             encoding: Default::default(),
+            hz: 10,
+            active_expire_effort: 1,
         }
     }
 }

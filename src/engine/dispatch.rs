@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering::Relaxed;
 pub(super) enum Step {
     /// With the next one.
     Done,
-    /// The same; the request runs elsewhere.
+    /// With the next one; this one is counted elsewhere, or was refused.
     Away,
     /// The request is not done; it is tried again when what it waits for is over.
     Wait,
@@ -55,31 +55,35 @@ impl Engine {
             self.paused.push(key);
             return Step::Wait;
         }
+        // Before it runs: CLIENT LIST shows itself as the command of its own client.
         session.last_command = entry.id + 1;
         let step = match entry.row.handler {
             Handler::Shard(_) => self.dispatch_keyed(session, key, entry, args),
             Handler::Session(handler) => self.run_session_command(session, key, entry, handler, args),
-            Handler::Container => {
-                let error = unknown_subcommand(args);
-                return self.refuse(session, Some(entry), &error);
-            }
+            Handler::Container => return self.refuse(session, Some(entry), &unknown_subcommand(args)),
         };
-        if !matches!(step, Step::Wait) {
-            session.commands += 1;
-            if session.flags.intersects(SessionFlags::REPLY_SKIP | SessionFlags::REPLY_SKIP_NEXT) {
-                advance_skip(session);
-            }
+        if matches!(step, Step::Wait) {
+            return step;
         }
+        session.commands += 1;
+        if session.flags.intersects(SessionFlags::REPLY_SKIP | SessionFlags::REPLY_SKIP_NEXT) {
+            advance_skip(session);
+        }
+        if !matches!(step, Step::Away) {
+            self.count_run(entry, started);
+        }
+        step
+    }
+
+    /// Counts a command that began at `started` and has just ended, and moves `started` there.
+    #[inline]
+    pub(super) fn count_run(&self, entry: &Entry, started: &mut u64) {
         let ended = self.clock.raw();
         let nanoseconds = self.clock.delta_as_nanos(*started, ended);
-        let counters = &self.metrics().by_command[usize::from(entry.id)];
-        match step {
-            Step::Done | Step::Close => counters.record_time(nanoseconds),
-            // The run itself is timed where it happens.
-            Step::Away | Step::Wait => counters.nanoseconds.add(nanoseconds),
-        }
+        let metrics = self.metrics();
+        metrics.commands.add(1);
+        metrics.by_command[usize::from(entry.id)].record(nanoseconds);
         *started = ended;
-        step
     }
 
     #[inline]
@@ -102,7 +106,7 @@ impl Engine {
             self.metrics().by_command[usize::from(entry.id)].rejected.add(1);
         }
         self.reply_error(session, error);
-        Step::Done
+        Step::Away
     }
 
     /// Puts an error into a session's replies, in its turn.
@@ -116,7 +120,7 @@ impl Engine {
         advance_skip(session);
     }
 
-    pub(super) fn count_error(&self, error: &CommandError) {
+    fn count_error(&self, error: &CommandError) {
         self.metrics().count_error(error.code());
     }
 
@@ -157,14 +161,16 @@ impl Engine {
             }
         };
         match route {
-            Route::One(shard) if shard != self.core => self.forward(session, key, call, args, shard),
+            Route::One(shard) if shard != self.core => {
+                self.forward(session, key, call, args, shard);
+                return Step::Away;
+            }
             Route::One(_) if session.pending.is_empty() => {
                 let mark = session.output.mark();
                 self.run_here(entry, call, args, &mut session.output);
                 if call.no_reply {
                     session.output.truncate(mark);
                 }
-                return Step::Done;
             }
             Route::One(_) => {
                 let mut out = Output::default();
@@ -172,7 +178,6 @@ impl Engine {
                 if !call.no_reply {
                     session.append_reply(out);
                 }
-                return Step::Done;
             }
             Route::Several if entry.row.spec.request == RequestPolicy::MultiShard => {
                 self.start_split(session, key, entry, call, args);
@@ -181,7 +186,7 @@ impl Engine {
             Route::Several if session.pending.is_empty() => self.start_gather(session, key, entry, call, args),
             Route::All | Route::Several => return Step::Wait,
         }
-        Step::Away
+        Step::Done
     }
 
     /// Which shards a command concerns that has not just one key.
@@ -245,13 +250,10 @@ impl Engine {
         if dirty > 0 {
             metrics.dirty.add(dirty);
         }
-        if self.touched.last() != Some(&call.database) {
+        if context.others.were_used() {
+            self.touched.extend(0..self.shard.databases.len() as u16);
+        } else if self.touched.last() != Some(&call.database) {
             self.touched.push(call.database);
-        }
-        let counters = &metrics.by_command[usize::from(entry.id)];
-        if !call.part {
-            metrics.commands.add(1);
-            counters.calls.add(1);
         }
         if let Err(error) = outcome {
             self.fail(entry, &error, call.protocol, out, mark);
@@ -303,8 +305,6 @@ impl Engine {
             random: &mut self.random,
         };
         let outcome = handler(&mut context, args);
-        self.metrics().commands.add(1);
-        self.metrics().by_command[usize::from(entry.id)].calls.add(1);
         let flow = outcome.unwrap_or_else(|error| {
             self.fail(entry, &error, session.protocol, &mut out, mark);
             Flow::Done

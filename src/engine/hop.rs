@@ -51,15 +51,9 @@ impl Engine {
         batch.run(&mut spans, |call, args, out| {
             let entry = self.table.get(call.command);
             self.run_here(entry, call, args, out);
-            let ended = self.clock.raw();
-            let nanoseconds = self.clock.delta_as_nanos(started, ended);
-            let counters = &self.metrics().by_command[usize::from(entry.id)];
-            if call.part {
-                counters.nanoseconds.add(nanoseconds);
-            } else {
-                counters.record_time(nanoseconds);
+            if !call.part {
+                self.count_run(entry, &mut started);
             }
-            started = ended;
             count += 1;
         });
         self.metrics().commands_remote.add(count);

@@ -100,8 +100,6 @@ impl Engine {
         let number = session.pending.expect();
         let operation = Operation { session: key, number, entry, call, waiting, work };
         let index = self.operations.insert(operation);
-        self.metrics().commands.add(1);
-        self.metrics().by_command[usize::from(entry.id)].calls.add(1);
         (Ticket { owner: index | Ticket::OPERATION, number: 0 }, Call { part: true, no_reply: false, ..call })
     }
 
@@ -118,7 +116,7 @@ impl Engine {
         let step = if let FindKeys::Range { step, .. } = keys.find { step as usize } else { 1 };
         let mut positions = Vec::new();
         keys.each(args, |index| positions.push(index)).expect("routing has found its keys");
-        if (args.len() - positions[0]) % step != 0 {
+        if !(args.len() - positions[0]).is_multiple_of(step) {
             // MSET with a key that lacks its value: any shard refuses the whole.
             let mut out = Output::default();
             self.run_here(entry, call, args, &mut out);

@@ -53,9 +53,10 @@ pub struct CommandCounters {
 }
 
 impl CommandCounters {
-    /// Counts the time of a run; the run itself is counted in `calls`. Only the owning core may call this.
+    /// Counts a run that took this long. Only the owning core may call this.
     #[inline]
-    pub fn record_time(&self, nanoseconds: u64) {
+    pub fn record(&self, nanoseconds: u64) {
+        self.calls.add(1);
         self.nanoseconds.add(nanoseconds);
         self.latency.get_or_init(Latency::default).record(nanoseconds);
     }
@@ -264,8 +265,7 @@ mod tests {
     fn a_baseline_sets_back_what_was_counted_before() {
         let metrics = [CoreMetrics::new(1, 2), CoreMetrics::new(1, 2)];
         metrics[0].commands.add(5);
-        metrics[1].by_command[1].calls.add(1);
-        metrics[1].by_command[1].record_time(1000);
+        metrics[1].by_command[1].record(1000);
         metrics[1].count_error("ERR");
         let baseline = Baseline::take(&metrics);
         assert_eq!(baseline.cores(&metrics)[0], CoreTotals::default());
@@ -274,7 +274,7 @@ mod tests {
         assert!(baseline.errors(&metrics).is_empty());
 
         metrics[0].commands.add(2);
-        metrics[0].by_command[1].record_time(3000);
+        metrics[0].by_command[1].record(3000);
         metrics[0].count_error("ERR");
         assert_eq!(baseline.cores(&metrics)[0].commands, 2);
         assert_eq!(baseline.commands(&metrics)[1].nanoseconds, 3000);

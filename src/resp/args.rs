@@ -49,11 +49,6 @@ impl<'a> Args<'a> {
         (first.min(self.len())..self.len()).map(move |index| args.at(index))
     }
 
-    /// The arguments from `first` on as arguments of their own, as COMMAND GETKEYS looks at the command it is given.
-    pub fn skip(&self, first: usize) -> Args<'a> {
-        Self { buffer: self.buffer, spans: &self.spans[first.min(self.spans.len())..] }
-    }
-
     /// The spans of the arguments at `indexes`, for a request made of some of these arguments.
     pub fn select(&self, indexes: impl Iterator<Item = usize>) -> Vec<Span> {
         indexes.map(|index| self.spans[index]).collect()
@@ -75,6 +70,11 @@ impl<'a> Args<'a> {
             bytes.extend_from_slice(argument);
         }
         (bytes, spans)
+    }
+
+    /// The arguments from `first` on as arguments of their own, as COMMAND GETKEYS looks at the command it is given.
+    pub fn skip(&self, first: usize) -> Args<'a> {
+        Self { buffer: self.buffer, spans: &self.spans[first.min(self.spans.len())..] }
     }
 
     /// A cursor that stands before argument `first`, for reading options.

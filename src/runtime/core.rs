@@ -43,8 +43,6 @@ pub(super) struct Core {
     /// By session key.
     connections: Vec<Option<Connection>>,
     completions: VecDeque<Completion>,
-    /// Per core, mail that its mailbox had no room for.
-    backlog: Vec<VecDeque<Mail>>,
     stop: Arc<AtomicBool>,
     config_version: u64,
     keys: Vec<SessionKey>,
@@ -68,7 +66,6 @@ impl Core {
         Ok(Self {
             engine,
             ring,
-            backlog: (0..mailbox.cores()).map(|_| VecDeque::new()).collect(),
             mailbox,
             listeners: plan.listeners,
             connections: Vec::new(),
@@ -182,7 +179,7 @@ impl Core {
 
     fn take_completions(&mut self) -> bool {
         let mut accepts = 0;
-        let congested = self.is_congested();
+        let congested = self.mailbox.is_congested();
         let mut held = 0;
         let mut taken = 0;
         for _ in 0..self.completions.len() {
@@ -211,10 +208,6 @@ impl Core {
         taken > 0
     }
 
-    fn is_congested(&self) -> bool {
-        self.backlog.iter().any(|mail| !mail.is_empty())
-    }
-
     fn accepted(&mut self, index: u32, completion: Completion) {
         let kind = self.listeners[index as usize].kind;
         if completion.result >= 0 {
@@ -235,7 +228,7 @@ impl Core {
         let emptiest = (0..self.mailbox.cores()).min_by_key(|&core| clients(core)).unwrap_or(0);
         let fewest = clients(emptiest);
         if own > fewest + HANDOVER_MARGIN.max(fewest / 4) {
-            self.post(ShardId(emptiest as u16), Mail::Connection(socket, kind));
+            self.mailbox.post(ShardId(emptiest as u16), Mail::Connection(socket, kind), |ring| self.ring.wake(ring));
         } else {
             self.adopt(socket, kind);
         }
@@ -386,38 +379,13 @@ impl Core {
     }
 
     fn post_outgoing(&mut self) {
-        for core in 0..self.backlog.len() {
-            while let Some(mail) = self.backlog[core].pop_front() {
-                if let Err(mail) = self.try_post(ShardId(core as u16), mail) {
-                    self.backlog[core].push_front(mail);
-                    break;
-                }
-            }
-        }
+        self.mailbox.post_backlog(|ring| self.ring.wake(ring));
         let mut outgoing = std::mem::take(&mut self.outgoing);
         self.engine.take_outgoing(&mut outgoing);
         for (to, message) in outgoing.drain(..) {
-            self.post(to, Mail::Engine(message));
+            self.mailbox.post(to, Mail::Engine(message), |ring| self.ring.wake(ring));
         }
         self.outgoing = outgoing;
-    }
-
-    /// Posts mail behind all that is already waiting for the same core.
-    fn post(&mut self, to: ShardId, mail: Mail) {
-        let waiting = &mut self.backlog[to.index()];
-        if !waiting.is_empty() {
-            return waiting.push_back(mail);
-        }
-        if let Err(mail) = self.try_post(to, mail) {
-            self.backlog[to.index()].push_back(mail);
-        }
-    }
-
-    fn try_post(&mut self, to: ShardId, mail: Mail) -> Result<(), Mail> {
-        if let Some(ring) = self.mailbox.post(to, mail)? {
-            self.ring.wake(ring);
-        }
-        Ok(())
     }
 
     /// Stops: sends what is to be sent, for a moment, and closes every connection.

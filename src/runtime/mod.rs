@@ -5,23 +5,28 @@
 //! - `buffers`     the buffers that the kernel fills with what clients send
 //! - `connection`  one socket: what it is sending, how it ends
 //! - `mailbox`     how cores reach and wake each other
+//! - `probe`       whether the kernel allows all this
 
 mod buffers;
 mod connection;
 mod core;
 mod mailbox;
+mod probe;
 mod ring;
 mod socket;
 
 use crate::commands::Node;
+use crate::commands::node::Control;
 use crate::shard::ShardId;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 use mailbox::{Hub, Mailbox};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+pub use probe::probe;
 
 /// What a listening socket accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +62,6 @@ pub struct Cores {
     handles: Vec<ExecutorJoinHandle<io::Result<()>>>,
     hub: Arc<Hub>,
     stop: Arc<AtomicBool>,
-    running: Arc<AtomicUsize>,
 }
 
 /// Memory that each executor keeps registered for file I/O.
@@ -67,23 +71,22 @@ const FILE_IO_BYTES: usize = 1024 * 1024;
 pub fn start(node: Arc<Node>, plans: Vec<CorePlan>) -> io::Result<Cores> {
     let (hub, mailboxes) = mailbox::connect(plans.len())?;
     let stop = Arc::new(AtomicBool::new(false));
-    let running = Arc::new(AtomicUsize::new(plans.len()));
     let (ready, started) = crossbeam_channel::bounded(plans.len());
     let mut handles = Vec::new();
     for (plan, mailbox) in plans.into_iter().zip(mailboxes) {
         let (node, stop, ready) = (node.clone(), stop.clone(), ready.clone());
-        let running = Running(running.clone());
+        let alive = Alive { node: node.clone(), core: plan.shard, stop: stop.clone() };
         let placement = plan.cpu.map_or(Placement::Unbound, Placement::Fixed);
         let handle = LocalExecutorBuilder::new(placement)
             .name(&format!("core-{}", plan.shard.0))
             .io_memory(FILE_IO_BYTES)
             .preempt_timer(Duration::from_millis(5))
-            .spawn(move || run_core(node, plan, mailbox, stop, ready, running))
+            .spawn(move || run_core(node, plan, mailbox, stop, ready, alive))
             .map_err(|error| io::Error::other(error.to_string()))?;
         handles.push(handle);
     }
     drop(ready);
-    let cores = Cores { handles, hub, stop, running };
+    let cores = Cores { handles, hub, stop };
     for _ in 0..cores.handles.len() {
         match started.recv() {
             Ok(Ok(())) => {}
@@ -97,12 +100,18 @@ pub fn start(node: Arc<Node>, plans: Vec<CorePlan>) -> io::Result<Cores> {
     Ok(cores)
 }
 
-/// Counts a core as running until it is dropped, however the core ends.
-struct Running(Arc<AtomicUsize>);
+/// Tells the control thread when a core ends that was not told to, however it ends.
+struct Alive {
+    node: Arc<Node>,
+    core: ShardId,
+    stop: Arc<AtomicBool>,
+}
 
-impl Drop for Running {
+impl Drop for Alive {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Release);
+        if !self.stop.load(Ordering::SeqCst) {
+            self.node.tell(Control::CoreEnded(self.core));
+        }
     }
 }
 
@@ -112,9 +121,9 @@ async fn run_core(
     mailbox: Mailbox,
     stop: Arc<AtomicBool>,
     ready: crossbeam_channel::Sender<io::Result<()>>,
-    running: Running,
+    alive: Alive,
 ) -> io::Result<()> {
-    let _running = running;
+    let _alive = alive;
     let mut core = match core::Core::new(node, plan, mailbox, stop) {
         Ok(core) => core,
         Err(error) => {
@@ -134,11 +143,6 @@ impl Cores {
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
         self.hub.wake_all();
-    }
-
-    /// Whether every core still runs.
-    pub fn are_running(&self) -> bool {
-        self.running.load(Ordering::Acquire) == self.handles.len()
     }
 
     /// Waits for all cores to end; the first error, if there was one.

@@ -1,1 +1,199 @@
 //! Boot, signals, shutdown.
+//!
+//! - `log`      the log: its lines, where they go, which are wanted
+//! - `machine`  what the machine must offer, and what to warn of
+//! - `cpus`     how many cores serve, and where
+//! - `listen`   the listening sockets
+//! - `signals`  from signals to messages for the control thread
+//!
+//! The main thread is the control thread: it boots the cores, then sleeps until a signal, SHUTDOWN or the end of a core
+//! wakes it, and ends the process.
+
+mod cpus;
+mod listen;
+mod log;
+mod machine;
+mod signals;
+
+use crate::commands::node::{Control, REDIS_VERSION};
+use crate::commands::{Node, table};
+use crate::config::{Config, Startup, value};
+use crate::runtime::{self, CorePlan, Cores};
+use crate::shard::{Millis, ShardId};
+use crate::stdx::os::error_text;
+use listen::Listening;
+use std::fmt;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tracing::{error, info, warn};
+
+/// Why the server cannot start, for the user to read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BootError(String);
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BootError {}
+
+/// Serves until a signal or SHUTDOWN ends it. The process belongs to the server: working directory, log, signals.
+pub fn run(mut startup: Startup) -> ExitCode {
+    let prepared = enter_directory(&mut startup.config).and_then(|()| log::start(&startup.config));
+    if let Err(error) = prepared {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
+    let served = Server::start(startup).and_then(|server| {
+        signals::forward(&server.node).map_err(|error| BootError(format!("Can't handle signals: {error}")))?;
+        info!("Ready to accept connections");
+        Ok(server.control())
+    });
+    served.unwrap_or_else(|error| {
+        error!("{error}");
+        log::tell_where_unseen(&error);
+        ExitCode::FAILURE
+    })
+}
+
+/// Makes `dir` the working directory.
+fn enter_directory(config: &mut Config) -> Result<(), BootError> {
+    let wrong = |error: io::Error| BootError(format!("Can't chdir to '{}': {}", config.dir, error_text(&error)));
+    std::env::set_current_dir(&config.dir).map_err(wrong)?;
+    let directory = std::env::current_dir().map_err(wrong)?;
+    config.dir = directory.to_string_lossy().into_owned();
+    Ok(())
+}
+
+/// A running server.
+pub struct Server {
+    node: Arc<Node>,
+    cores: Cores,
+    socket_path: Option<PathBuf>,
+}
+
+impl Server {
+    /// Starts the cores; they serve when this returns. The working directory, the log and the signals of the process
+    /// are left alone, so that tests may start servers of their own.
+    pub fn start(startup: Startup) -> Result<Self, BootError> {
+        let Startup { mut config, file, base } = startup;
+        machine::check()?;
+        let usable = cpus::Usable::of_this_process();
+        let cpus = cpus::choose(&config, &usable)?;
+        machine::fit_open_files(&mut config, cpus.len())?;
+        let Listening { cores: listeners, names, descriptions, socket_path } = listen::listen(&config, cpus.len())?;
+        let run_id = run_id().map_err(|error| BootError(format!("Can't read random bytes: {error}")))?;
+        let mut node = Node::new(config.clone(), cpus.len(), table().entries().len(), run_id, now_ms());
+        (node.config_file, node.start_directory, node.listeners) = (file, base, descriptions);
+        node.cpus = cpus.iter().flatten().copied().collect();
+        let node = Arc::new(node);
+        greet(&node, &config, &cpus, &usable, &names);
+        machine::warnings(&config).iter().for_each(|warning| warn!("WARNING: {warning}"));
+        let plan = |((index, &cpu), listeners)| CorePlan { cpu, shard: ShardId(index as u16), listeners };
+        let plans = cpus.iter().enumerate().zip(listeners).map(plan).collect();
+        let cores = runtime::start(node.clone(), plans).map_err(|error| {
+            remove_socket(socket_path.as_ref());
+            BootError(format!("Can't start the cores: {error}"))
+        })?;
+        Ok(Self { node, cores, socket_path })
+    }
+
+    /// What its cores share.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Ends it: what is to be sent is sent, then all connections are closed.
+    pub fn stop(self) -> io::Result<()> {
+        self.cores.stop();
+        let result = self.cores.join();
+        remove_socket(self.socket_path.as_ref());
+        result
+    }
+
+    /// Sleeps until the server is to end, and ends it.
+    fn control(self) -> ExitCode {
+        match self.node.next_control() {
+            Control::Signal(signal) => warn!("Received {} scheduling shutdown...", signals::name(signal)),
+            Control::Shutdown => warn!("User requested shutdown..."),
+            Control::CoreEnded(core) => {
+                // The others may wait for it for ever: there is nothing to wait for here.
+                error!("Core {} has ended unexpectedly, exiting.", core.0);
+                remove_socket(self.socket_path.as_ref());
+                return ExitCode::FAILURE;
+            }
+        }
+        match self.stop() {
+            Ok(()) => {
+                warn!("Crimson is now ready to exit, bye bye...");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                error!("A core ended with an error: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn remove_socket(path: Option<&PathBuf>) {
+    if let Some(path) = path
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        warn!("Can't remove the Unix socket {}: {}", path.display(), error_text(&error));
+    }
+}
+
+/// Tells on one screen what runs where.
+fn greet(node: &Node, config: &Config, cpus: &[Option<usize>], usable: &cpus::Usable, listeners: &[String]) {
+    info!(
+        "Crimson {} is starting, compatible with Redis {REDIS_VERSION}, pid {}",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id()
+    );
+    match &node.config_file {
+        Some(file) => info!("configuration: {}", file.display()),
+        None => info!("configuration: no file, only flags and defaults"),
+    }
+    let pinned: Vec<usize> = cpus.iter().flatten().copied().collect();
+    let place = if pinned.is_empty() { "not pinned".into() } else { format!("on CPU {}", value::cpus_text(&pinned)) };
+    info!("cores: {} of the {} the process may use, {place}; a shard each", cpus.len(), usable.count);
+    if cpus.len() > usable.count {
+        warn!("WARNING: more threads than CPUs: they take turns, which costs throughput and latency");
+    }
+    info!("listening: {}", listeners.join(", "));
+    info!(
+        "limits: {} clients, {} databases, arguments up to {}, memory as much as there is",
+        config.maxclients,
+        config.databases,
+        value::memory_text(config.proto_max_bulk_len)
+    );
+    info!("data: in memory only, nothing is saved; working directory {}", config.dir);
+}
+
+fn now_ms() -> Millis {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+}
+
+/// 40 hexadecimal digits that no other run has.
+fn run_id() -> io::Result<String> {
+    let mut bytes = [0; 20];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn run_ids_are_forty_digits_and_differ() {
+        let ids = [super::run_id().expect("readable"), super::run_id().expect("readable")];
+        assert!(ids.iter().all(|id| id.len() == 40 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
+        assert_ne!(ids[0], ids[1]);
+    }
+}

@@ -158,6 +158,17 @@ impl Database {
         }
     }
 
+    /// The objects at `keys`, all at once for reading; `None` where there is none.
+    pub fn get_many<'k, T: Object>(
+        &mut self,
+        keys: impl Iterator<Item = &'k [u8]> + Clone,
+    ) -> Result<Vec<Option<&T>>, CommandError> {
+        for key in keys.clone() {
+            self.get::<T>(key)?;
+        }
+        Ok(keys.map(|key| self.records.get(key).and_then(|record| T::from_ref(&record.value))).collect())
+    }
+
     /// The object at `key`, for changing. A caller that empties it must [`Database::remove`] it.
     pub fn get_mut<T: Object>(&mut self, key: &[u8]) -> Result<Option<&mut T>, CommandError> {
         match self.live(key) {

@@ -1,10 +1,11 @@
 //! What the standard library lacks: number text, long doubles, glob patterns, checksums, random numbers, quoted words,
-//! facts about the process. Knows nothing of Redis's commands or data.
+//! calls of the operating system, facts about the process. Knows nothing of Redis's commands or data.
 
 pub mod crc;
 pub mod glob;
 pub mod long_double;
 pub mod number;
+pub mod os;
 pub mod process;
 pub mod random;
 pub mod words;

@@ -2,3 +2,11 @@
 
 pub mod intset;
 pub mod listpack;
+pub mod quicklist;
+pub mod record;
+pub mod records;
+pub mod slab;
+mod table;
+
+pub use records::{ByteTable, Expiry, NewBody, RecordTable, Written};
+pub use slab::{Heap, Slab};

@@ -3,6 +3,7 @@
 
 pub mod hash;
 pub mod list;
+mod sampling;
 pub mod set;
 pub mod string;
 

@@ -25,6 +25,16 @@ pub enum Failure {
     Broken { server: &'static str, command: Command, error: io::Error },
 }
 
+impl Failure {
+    /// The name of the command whose replies differ.
+    pub fn command_name(&self) -> String {
+        match self {
+            Self::Differs(difference) => compare::name_of(&difference.command),
+            Self::Broken { command, .. } => format!("{} (broken)", compare::name_of(command)),
+        }
+    }
+}
+
 /// The databases that generated commands use; compared at the end.
 const DATABASES: [&str; 4] = ["0", "1", "2", "15"];
 

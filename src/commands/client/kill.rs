@@ -140,7 +140,7 @@ impl EveryCore for Kill {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::console::Console;
+    use crate::commands::testing::Console;
     use crate::session::{SessionFlags, SessionKey};
 
     fn marked(console: &mut Console, key: SessionKey) -> bool {

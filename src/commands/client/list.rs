@@ -117,7 +117,7 @@ fn flags(session: &Session) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::console::Console;
+    use crate::commands::testing::Console;
 
     fn ids(reply: &str) -> Vec<&str> {
         let lines = reply.lines().filter(|line| line.contains("id="));

@@ -195,7 +195,7 @@ fn help(ctx: &mut SessionContext<'_>, _args: Args<'_>) -> Result<Flow, CommandEr
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::console::Console;
+    use crate::commands::testing::Console;
     use crate::session::SessionFlags;
     use std::sync::atomic::Ordering::Relaxed;
 

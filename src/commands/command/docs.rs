@@ -117,7 +117,7 @@ fn write_argument(reply: &mut Reply<'_>, argument: &Argument) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::console::Console;
+    use crate::commands::testing::Console;
     use serde_json::Value;
 
     #[test]

@@ -91,7 +91,7 @@ fn sort_destination(args: Args<'_>) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::sort_destination;
-    use crate::commands::console::{Console, spans};
+    use crate::commands::testing::{Console, spans};
     use crate::resp::Args;
 
     #[test]

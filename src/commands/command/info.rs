@@ -156,7 +156,7 @@ fn legacy_range(keys: &[KeySpec]) -> [i32; 3] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::console::Console;
+    use crate::commands::testing::Console;
     use crate::spec::KeyFlags;
 
     const RO: KeyFlags = KeyFlags::RO;

@@ -174,8 +174,8 @@ impl Filter {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::console::Console;
     use crate::commands::table;
+    use crate::commands::testing::Console;
 
     #[test]
     fn list_filters() {

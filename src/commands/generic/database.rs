@@ -47,7 +47,8 @@ pub(super) fn flushall(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
-/// ASYNC and SYNC say whether memory is freed before or after the reply; to clients the database is empty either way.
+/// ASYNC and SYNC say whether the memory is freed after the reply or before it; the database is empty either way.
+/// Differs: it is freed before the reply with both.
 fn check_flush_options(args: Args<'_>) -> Outcome {
     match args.len() {
         1 => Ok(()),

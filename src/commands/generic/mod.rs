@@ -25,7 +25,7 @@ pub const ROWS: &[Row] = &[
         .keys(&[KeySpec::rest(1, 1, KeyFlags::RM.union(KeyFlags::DELETE))])
         .policies(RequestPolicy::MultiShard, ResponsePolicy::AggSum),
     Row::shard("unlink", -2, Group::Generic, exists::del)
-        .summary("Deletes keys; the name promises that freeing large values does not hold up the server.")
+        .summary("Deletes keys, as DEL does.")
         .syntax("UNLINK key [key ...]")
         .since("4.0.0")
         .flags(Flags::WRITE.union(Flags::FAST))

@@ -117,8 +117,8 @@ pub(super) fn keyspace(text: &mut Text, facts: &Facts<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::console::Console;
     use crate::commands::table;
+    use crate::commands::testing::Console;
 
     #[test]
     fn counters_show_in_their_sections() {
@@ -128,8 +128,7 @@ mod tests {
         let list = list.expect("CLIENT LIST is there").id;
         let metrics = &console.node.metrics[0];
         for _ in 0..4 {
-            metrics.by_command[usize::from(get)].calls.add(1);
-            metrics.by_command[usize::from(get)].record_time(1500);
+            metrics.by_command[usize::from(get)].record(1500);
         }
         metrics.by_command[usize::from(list)].rejected.add(1);
         metrics.count_error("WRONGTYPE");

@@ -135,7 +135,7 @@ impl fmt::Display for Human {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::console::Console;
+    use crate::commands::testing::Console;
 
     #[test]
     fn bytes_for_people() {

@@ -59,6 +59,11 @@ pub struct Listpack {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(usize);
 
+impl Position {
+    /// Where the first element stands in any listpack that has one.
+    pub const FIRST: Self = Self(HEADER);
+}
+
 impl Listpack {
     /// A listpack without elements.
     pub fn new() -> Self {

@@ -10,8 +10,8 @@
 //! verbatim        (txt) "text"            big number      (big) 1
 //! ```
 
-use super::context::OtherDatabases;
-use super::{Handler, Row, ShardContext, table};
+use crate::commands::context::OtherDatabases;
+use crate::commands::{Handler, Row, ShardContext, table};
 use crate::config::Config;
 use crate::resp::{Args, CommandError, Output, Protocol, Reply, Span};
 use crate::shard::{Database, Millis, ShardId};

@@ -1,7 +1,7 @@
 //! A console for unit tests: runs one command after another on one session, without an engine, and returns the bytes of
 //! the reply. A request to every core runs on a single one.
 
-use super::{CoreView, Flow, Handler, Node, SessionContext, table};
+use crate::commands::{CoreView, Flow, Handler, Node, SessionContext, table};
 use crate::config::Config;
 use crate::resp::{Args, CommandError, Output, Reply, Span};
 use crate::session::{Identity, Session, SessionFlags, SessionKey, Sessions};

@@ -1,0 +1,36 @@
+//! From one list to another: LMOVE, RPOPLPUSH.
+
+use super::{limit, pop, push, removed, side, write_entry};
+use crate::commands::ShardContext;
+use crate::commands::context::EventClass;
+use crate::commands::row::Outcome;
+use crate::resp::Args;
+use crate::types::List;
+use crate::types::list::Side;
+
+pub(super) fn lmove(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
+    let (from, to) = (side(args.at(3))?, side(args.at(4))?);
+    transfer(ctx, args.at(1), args.at(2), from, to)
+}
+
+pub(super) fn rpoplpush(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
+    transfer(ctx, args.at(1), args.at(2), Side::Right, Side::Left)
+}
+
+fn transfer(ctx: &mut ShardContext<'_>, source: &[u8], destination: &[u8], from: Side, to: Side) -> Outcome {
+    let limit = limit(ctx);
+    if ctx.db.get_mut::<List>(source)?.is_none() {
+        ctx.reply.null();
+        return Ok(());
+    }
+    // The destination's type first: nothing may have changed when it is wrong.
+    ctx.db.get_mut::<List>(destination)?;
+    let list = ctx.db.get_mut::<List>(source)?.expect("it has just been there");
+    let element = list.pop(from, limit).expect("a list in the keyspace has elements");
+    let empty = list.is_empty() && source != destination;
+    ctx.db.get_or_insert(destination, List::new)?.push_entry(to, element.as_entry(), limit);
+    ctx.changed(EventClass::List, push::event(to), destination);
+    removed(ctx, pop::event(from), source, empty);
+    write_entry(&mut ctx.reply, element.as_entry());
+    Ok(())
+}

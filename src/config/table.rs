@@ -1,0 +1,380 @@
+//! The directives, a row each. Adding one is a field of [`Config`], its default, and a row here.
+
+use super::directive::{Change, Directive, Kind, Section};
+use super::{Config, LogLevel, value};
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// A number in a field of [`Config`].
+macro_rules! integer {
+    ($($field:ident).+, $min:expr, $max:expr) => {
+        Kind::Integer {
+            min: $min,
+            max: $max,
+            get: |config| config.$($field).+ as i64,
+            set: |config, value| config.$($field).+ = value as _,
+        }
+    };
+}
+
+/// A memory size in a field of [`Config`].
+macro_rules! memory {
+    ($($field:ident).+, $min:expr, $max:expr) => {
+        Kind::Memory {
+            min: $min,
+            max: $max,
+            get: |config| config.$($field).+ as u64,
+            set: |config, value| config.$($field).+ = value as _,
+        }
+    };
+}
+
+/// A text in a field of [`Config`] that may be anything.
+macro_rules! text {
+    ($field:ident, $form:expr) => {
+        Kind::Text {
+            form: $form,
+            get: |config| config.$field.clone(),
+            set: |config, value| {
+                config.$field = value.into();
+                Ok(())
+            },
+        }
+    };
+}
+
+const I32: i64 = i32::MAX as i64;
+const MIB: u64 = 1 << 20;
+const SIGNED_MAX: u64 = i64::MAX as u64;
+
+/// All directives, in the order of the documentation.
+pub static DIRECTIVES: &[Directive] = &[
+    Directive::new(
+        "bind",
+        Section::Network,
+        Kind::List { form: "addresses", get: |config| &config.bind, set: |config, value| config.bind = value },
+        "The addresses to listen on. * stands for every IPv4 address, ::* for every IPv6 address; an address with a - in \
+         front is skipped where the machine does not have it. \"\" listens on no TCP address.",
+    )
+    .change(Change::Start),
+    Directive::new(
+        "port",
+        Section::Network,
+        integer!(port, 0, 65535),
+        "The TCP port to listen on. 0 listens on none.",
+    )
+    .change(Change::Start),
+    Directive::new(
+        "unixsocket",
+        Section::Network,
+        text!(unixsocket, "a path"),
+        "Where to listen on a Unix socket. \"\" listens on none.",
+    )
+    .change(Change::Start),
+    Directive::new(
+        "unixsocketperm",
+        Section::Network,
+        Kind::Octal {
+            max: 0o777,
+            get: |config| config.unixsocketperm,
+            set: |config, value| config.unixsocketperm = value,
+        },
+        "The permissions of the Unix socket. 0 leaves them to the umask.",
+    )
+    .change(Change::Start),
+    Directive::new(
+        "tcp-backlog",
+        Section::Network,
+        integer!(tcp_backlog, 0, I32),
+        "Connections that may wait to be accepted, for each core. The kernel caps it at net.core.somaxconn.",
+    )
+    .change(Change::Start),
+    Directive::new(
+        "tcp-keepalive",
+        Section::Network,
+        integer!(tcp_keepalive, 0, I32),
+        "After this many seconds of silence the kernel asks whether the client is still there. 0 never asks.",
+    ),
+    Directive::new(
+        "protected-mode",
+        Section::Network,
+        Kind::Bool { get: |config| config.protected_mode, set: |config, value| config.protected_mode = value },
+        "Serve only clients on this machine as long as no password is set.",
+    ),
+    Directive::new(
+        "timeout",
+        Section::Clients,
+        integer!(timeout, 0, I32),
+        "Close a client that has been idle for this many seconds. 0 never does.",
+    ),
+    Directive::new(
+        "maxclients",
+        Section::Clients,
+        integer!(maxclients, 1, u32::MAX as i64),
+        "Clients that may be connected at once. Lowered at start where the limit on open files does not allow as many.",
+    ),
+    Directive::new(
+        "proto-max-bulk-len",
+        Section::Clients,
+        memory!(proto_max_bulk_len, MIB, u32::MAX as u64),
+        "The longest argument of a command, which is also the longest string.",
+    ),
+    Directive::new(
+        "client-query-buffer-limit",
+        Section::Clients,
+        memory!(client_query_buffer_limit, MIB, SIGNED_MAX),
+        "Close a client whose unfinished commands take more than this.",
+    ),
+    Directive::new(
+        "client-output-buffer-limit",
+        Section::Clients,
+        Kind::OutputLimits {
+            get: |config| &config.client_output_buffer_limits,
+            get_mut: |config| &mut config.client_output_buffer_limits,
+        },
+        "Close a client that leaves more replies unread than the hard limit, or more than the soft limit for so many \
+         seconds. 0 is no limit. Classes that are not named stay as they are.",
+    ),
+    Directive::new(
+        "threads",
+        Section::Cores,
+        integer!(threads, 0, crate::limits::SHARDS_MAX as i64),
+        "Threads that serve, each with its own part of the keys. 0 takes a CPU for each, all that the process may use, \
+         less one where there are 2 to 8, so that the kernel and other programs have a place.",
+    )
+    .change(Change::Start),
+    Directive::new(
+        "cpus",
+        Section::Cores,
+        Kind::Text {
+            form: "CPU numbers such as 0-3,6",
+            get: |config| value::cpus_text(&config.cpus),
+            set: |config, text| {
+                config.cpus = value::cpus(text)?;
+                Ok(())
+            },
+        },
+        "The CPUs the threads are pinned to, a thread each. \"\" takes the first ones the process may use.",
+    )
+    .change(Change::Start),
+    Directive::new(
+        "databases",
+        Section::General,
+        integer!(databases, 1, 1 << 15),
+        "How many databases SELECT can choose from.",
+    )
+    .change(Change::Start),
+    Directive::new("dir", Section::General, text!(dir, "a path"), "The working directory; relative paths start here.")
+        .change(Change::Protected),
+    Directive::new(
+        "loglevel",
+        Section::General,
+        Kind::Enum {
+            names: LogLevel::NAMES,
+            get: |config| config.loglevel as usize,
+            set: |config, value| config.loglevel = LogLevel::from_index(value),
+        },
+        "How much is logged.",
+    ),
+    Directive::new(
+        "logfile",
+        Section::General,
+        text!(logfile, "a path"),
+        "Where the log is appended to. \"\" logs to the standard output.",
+    )
+    .change(Change::Start),
+    Directive::new(
+        "list-max-listpack-size",
+        Section::Encodings,
+        integer!(encoding.list_max_listpack_size, i32::MIN as i64, I32),
+        "What a node of a list holds at most: so many elements, or with -1 to -5: 4, 8, 16, 32 or 64 KiB.",
+    )
+    .alias("list-max-ziplist-size"),
+    Directive::new(
+        "hash-max-listpack-entries",
+        Section::Encodings,
+        integer!(encoding.hash_max_listpack_entries, 0, i64::MAX),
+        "Up to so many fields a hash is stored in one piece.",
+    )
+    .alias("hash-max-ziplist-entries"),
+    Directive::new(
+        "hash-max-listpack-value",
+        Section::Encodings,
+        memory!(encoding.hash_max_listpack_value, 0, SIGNED_MAX),
+        "As long as no field or value is longer than this.",
+    )
+    .alias("hash-max-ziplist-value"),
+    Directive::new(
+        "set-max-intset-entries",
+        Section::Encodings,
+        integer!(encoding.set_max_intset_entries, 0, i64::MAX),
+        "Up to so many members a set of integers is stored as a sorted array.",
+    ),
+    Directive::new(
+        "set-max-listpack-entries",
+        Section::Encodings,
+        integer!(encoding.set_max_listpack_entries, 0, i64::MAX),
+        "Up to so many members any other set is stored in one piece.",
+    ),
+    Directive::new(
+        "set-max-listpack-value",
+        Section::Encodings,
+        integer!(encoding.set_max_listpack_value, 0, i64::MAX),
+        "As long as no member has more bytes than this.",
+    ),
+    Directive::new(
+        "hz",
+        Section::Expiry,
+        Kind::Integer {
+            min: 0,
+            max: I32,
+            get: |config| i64::from(config.hz),
+            set: |config, value| config.hz = value.clamp(1, 500) as u32,
+        },
+        "How often a second each core looks after clients and keys whose time is over; at least 1 and at most 500.",
+    ),
+    Directive::new(
+        "active-expire-effort",
+        Section::Expiry,
+        integer!(active_expire_effort, 1, 10),
+        "How hard each core looks for keys whose time is over, from 1 to 10: less memory for more CPU.",
+    ),
+    Directive::new(
+        "save",
+        Section::Absent,
+        Kind::Only { value: "", reason: "snapshots are not supported yet, only \"\" is accepted" },
+        "When to write snapshots: there are none, data lives in memory only.",
+    ),
+    Directive::new(
+        "appendonly",
+        Section::Absent,
+        Kind::Only { value: "no", reason: "append-only files are not supported yet, only 'no' is accepted" },
+        "Log every change to a file: there is no such file, data lives in memory only.",
+    ),
+    Directive::new(
+        "maxmemory",
+        Section::Absent,
+        Kind::Only { value: "0", reason: "a memory limit is not supported yet, only 0 is accepted" },
+        "How much memory data may take: as much as there is.",
+    ),
+    Directive::new(
+        "maxmemory-policy",
+        Section::Absent,
+        Kind::Only { value: "noeviction", reason: "eviction is not supported yet, only 'noeviction' is accepted" },
+        "Which keys to remove when memory is used up: none.",
+    ),
+    Directive::new(
+        "daemonize",
+        Section::Absent,
+        Kind::Only { value: "no", reason: "Crimson stays in the foreground, only 'no' is accepted: systemd does the rest" },
+        "Go to the background: let systemd do it.",
+    )
+    .change(Change::Start),
+    Directive::new(
+        "supervised",
+        Section::Absent,
+        Kind::Only { value: "no", reason: "only 'no' is accepted: systemd does it with a service of Type=exec" },
+        "Tell a supervisor when ready: systemd needs no telling with Type=exec.",
+    )
+    .change(Change::Start),
+];
+
+/// The directive called `name`, in any case, by its name or its alias.
+pub fn find(name: &[u8]) -> Option<&'static Directive> {
+    static BY_NAME: LazyLock<HashMap<&[u8], &Directive>> = LazyLock::new(|| {
+        let names =
+            |row: &'static Directive| [Some(row.name), row.alias].into_iter().flatten().map(move |name| (name, row));
+        DIRECTIVES.iter().flat_map(names).map(|(name, row)| (name.as_bytes(), row)).collect()
+    });
+    BY_NAME.get(name.to_ascii_lowercase().as_slice()).copied()
+}
+
+/// The value of `row` where nothing is configured, as CONFIG GET answers.
+pub fn default_text(row: &Directive) -> String {
+    static DEFAULT: LazyLock<Config> = LazyLock::new(Config::default);
+    row.show(&DEFAULT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, DIRECTIVES, Kind, default_text, find};
+
+    #[test]
+    fn rows_are_whole() {
+        let mut names: Vec<&str> = DIRECTIVES.iter().flat_map(|row| [Some(row.name), row.alias]).flatten().collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all, "a name is used twice");
+        for row in DIRECTIVES {
+            assert!(row.doc.ends_with('.'), "{}", row.name);
+            assert!(row.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{}", row.name);
+            assert!(std::ptr::eq(find(row.name.to_uppercase().as_bytes()).expect("there"), row));
+        }
+        assert!(find(b"nosuch").is_none());
+    }
+
+    #[test]
+    fn every_default_is_a_value_the_row_accepts_and_shows_again() {
+        for row in DIRECTIVES {
+            let mut config = Config::default();
+            let text = default_text(row);
+            row.read(&mut config, &[text.as_bytes()]).unwrap_or_else(|reason| panic!("{} {text}: {reason}", row.name));
+            assert_eq!(config, Config::default(), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn every_number_reaches_its_own_field() {
+        let mut config = Config::default();
+        for (row, number) in DIRECTIVES.iter().zip(2i64..) {
+            let number = if row.name == "active-expire-effort" { 7 } else { number };
+            match row.kind {
+                Kind::Integer { .. } => row.read(&mut config, &[number.to_string().as_bytes()]).expect("in range"),
+                Kind::Memory { .. } => row.read(&mut config, &[format!("{number}mb").as_bytes()]).expect("in range"),
+                _ => {}
+            }
+        }
+        for (row, number) in DIRECTIVES.iter().zip(2i64..) {
+            let number = if row.name == "active-expire-effort" { 7 } else { number };
+            match row.kind {
+                Kind::Integer { .. } => assert_eq!(row.show(&config), number.to_string(), "{}", row.name),
+                Kind::Memory { .. } => assert_eq!(row.show(&config), (number << 20).to_string(), "{}", row.name),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn values_outside_are_refused_with_redis_reasons() {
+        for (name, value, reason) in [
+            ("port", "abc", "argument couldn't be parsed into an integer"),
+            ("port", "65536", "argument must be between 0 and 65535 inclusive"),
+            ("maxclients", "0", "argument must be between 1 and 4294967295 inclusive"),
+            ("proto-max-bulk-len", "1000", "argument must be between 1048576 and 4294967295 inclusive"),
+            ("proto-max-bulk-len", "2mbx", "argument must be a memory value"),
+            ("protected-mode", "maybe", "argument must be 'yes' or 'no'"),
+            ("loglevel", "x", "argument(s) must be one of the following: debug, verbose, notice, warning, nothing"),
+            ("client-output-buffer-limit", "normal 1", "Wrong number of arguments in buffer limit configuration."),
+            ("appendonly", "yes", "append-only files are not supported yet, only 'no' is accepted"),
+            ("save", "3600 1", "snapshots are not supported yet, only \"\" is accepted"),
+        ] {
+            let mut config = Config::default();
+            let result = find(name.as_bytes()).expect("there").read(&mut config, &[value.as_bytes()]);
+            assert_eq!(result, Err(reason.into()), "{name} {value}");
+            assert_eq!(config, Config::default());
+        }
+        let port = find(b"port").expect("there");
+        assert_eq!(port.read(&mut Config::default(), &[]), Err("wrong number of arguments".into()));
+        assert_eq!(port.read(&mut Config::default(), &[b"1", b"2"]), Err("wrong number of arguments".into()));
+    }
+
+    #[test]
+    fn hz_is_clamped() {
+        let (mut config, hz) = (Config::default(), find(b"hz").expect("there"));
+        hz.read(&mut config, &[b"0"]).expect("in range");
+        assert_eq!(config.hz, 1);
+        hz.read(&mut config, &[b"9999"]).expect("in range");
+        assert_eq!(config.hz, 500);
+    }
+}

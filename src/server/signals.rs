@@ -1,0 +1,42 @@
+//! From signals to messages for the control thread. The first SIGTERM or SIGINT asks for an orderly end, the second
+//! ends the process at once. SIGHUP does nothing: there is no terminal to lose and no file to read again.
+
+use crate::commands::Node;
+use crate::commands::node::Control;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::{flag, iterator::Signals};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// The exit code after a second signal.
+const EXIT_IMPATIENT: i32 = 1;
+
+/// Sends the signals of the process to the control thread of `node`.
+pub fn forward(node: &Arc<Node>) -> io::Result<()> {
+    flag::register(SIGHUP, Arc::new(AtomicBool::new(false)))?;
+    let asked = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        // In this order: the first signal finds the flag unset and sets it, the second finds it set.
+        flag::register_conditional_shutdown(signal, EXIT_IMPATIENT, asked.clone())?;
+        flag::register(signal, asked.clone())?;
+    }
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let node = node.clone();
+    let forward = move || {
+        for signal in signals.forever() {
+            node.tell(Control::Signal(signal));
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(forward)?;
+    Ok(())
+}
+
+/// The name of a signal that [`forward`] sends.
+pub fn name(signal: i32) -> &'static str {
+    match signal {
+        SIGINT => "SIGINT",
+        SIGTERM => "SIGTERM",
+        _ => "a signal",
+    }
+}

@@ -1,0 +1,413 @@
+//! A segment: a header line and `n` buckets of one cache line each, in one allocation.
+//!
+//! ```text
+//! bucket   | 7 tags, a byte each | 1 byte: bits 0-6 occupied, bit 7 passed | 7 slots of 8 bytes |
+//! slot     | bits 0-2 marks | bits 3-47 pointer to the entry | bits 48-63 the low 16 hash bits, H1 |
+//! ```
+//!
+//! The home of an entry is bucket `H1 * n / 2^16`, so buckets are in the order of H1 whatever `n` is. When the home is
+//! full the entry goes to the next bucket with a free slot, going round, and every bucket it went by is marked
+//! *passed*: a search ends at the first bucket that is not. Removing pulls entries back, so that the marks do not pile
+//! up. Neither needs the entry itself, as H1 is in the slot.
+//!
+//! Handles here are as raw as pointers; the table is the only one to hold them, and frees each once.
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+/// Slots of a bucket.
+pub const SLOTS: usize = 7;
+
+/// Most buckets of a segment: their number fits in 16 bits of a directory entry.
+const BUCKETS_MAX: u32 = u16::MAX as u32;
+
+const OCCUPIED: u64 = 0x7f << 56;
+const PASSED: u64 = 1 << 63;
+
+/// The pointer to an entry, its marks and 16 bits of its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Slot(u64);
+
+impl Slot {
+    /// Mark: the entry has a time to live.
+    pub const TIMED: u64 = 1;
+    /// Mark: the entry owns memory that does not go with its allocator's pages.
+    pub const OWNS: u64 = 2;
+    const MARKS: u64 = 7;
+    const POINTER: u64 = 0x0000_ffff_ffff_fff8;
+
+    /// A slot for the entry at `entry`, whose hash ends in `h1`.
+    #[inline]
+    pub fn new(entry: NonNull<u8>, marks: u64, h1: u16) -> Self {
+        let address = entry.as_ptr().expose_provenance() as u64;
+        assert!(address & !Self::POINTER == 0, "user addresses have 47 bits and entries lie at multiples of 8");
+        Self(address | marks | u64::from(h1) << 48)
+    }
+
+    /// The entry.
+    #[inline]
+    pub fn entry(self) -> NonNull<u8> {
+        let address = std::ptr::with_exposed_provenance_mut((self.0 & Self::POINTER) as usize);
+        NonNull::new(address).expect("only occupied slots are asked for their entry")
+    }
+
+    /// The marks.
+    #[inline]
+    pub fn marks(self) -> u64 {
+        self.0 & Self::MARKS
+    }
+
+    /// The low 16 bits of the hash.
+    #[inline]
+    pub fn h1(self) -> u16 {
+        (self.0 >> 48) as u16
+    }
+
+    #[inline]
+    fn is_empty(self) -> bool {
+        self.0 & Self::POINTER == 0
+    }
+}
+
+/// One cache line of slots.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Bucket {
+    meta: u64,
+    slots: [Slot; SLOTS],
+}
+
+impl Bucket {
+    /// The slots whose tag is `tag`, as one bit in each byte; empty slots may be among them.
+    #[inline]
+    fn matches(&self, tag: u8) -> u64 {
+        const LOW: u64 = 0x007f_7f7f_7f7f_7f7f;
+        let differs = self.meta ^ (u64::from(tag) * 0x0001_0101_0101_0101);
+        // A byte is zero when neither its high bit is set nor adding 127 to its low bits carries into the high bit.
+        !(((differs & LOW) + LOW) | differs) & 0x0080_8080_8080_8080
+    }
+
+    #[inline]
+    fn free_slot(&self) -> Option<usize> {
+        let free = !self.meta & OCCUPIED;
+        (free != 0).then(|| (free.trailing_zeros() - 56) as usize)
+    }
+
+    #[inline]
+    fn passed(&self) -> bool {
+        self.meta & PASSED != 0
+    }
+
+    #[inline]
+    fn put(&mut self, at: usize, slot: Slot, tag: u8) {
+        let shift = at * 8;
+        self.meta = self.meta & !(0xff << shift) | u64::from(tag) << shift | 1 << (56 + at);
+        self.slots[at] = slot;
+    }
+
+    #[inline]
+    fn clear(&mut self, at: usize) {
+        self.meta &= !(1 << (56 + at));
+        self.slots[at] = Slot(0);
+    }
+
+    #[inline]
+    fn tag(&self, at: usize) -> u8 {
+        (self.meta >> (at * 8)) as u8
+    }
+
+    /// The occupied slots with their places and tags.
+    #[inline]
+    pub fn occupied(&self) -> impl Iterator<Item = (usize, Slot, u8)> {
+        let mut left = (self.meta & OCCUPIED) >> 56;
+        std::iter::from_fn(move || {
+            let at = (left != 0).then_some(left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some((at, self.slots[at], self.tag(at)))
+        })
+    }
+}
+
+/// What a segment knows of itself.
+#[repr(C, align(64))]
+pub struct Header {
+    /// Entries.
+    pub len: u32,
+    /// With more entries than this the segment grows or splits.
+    pub high: u32,
+    /// With fewer entries than this it shrinks or merges.
+    pub low: u32,
+    /// Buckets.
+    pub buckets: u32,
+    /// The hash bits that all its entries share, from the top down; the rest is zero.
+    pub prefix: u32,
+    /// How many bits that are.
+    pub depth: u8,
+    /// Entries with a time to live.
+    pub timed: u32,
+    /// No entry's time is over before this.
+    pub earliest: i64,
+}
+
+/// The bucket an entry belongs to.
+#[inline]
+pub fn home(h1: u16, buckets: u32) -> u32 {
+    (u32::from(h1) * buckets) >> 16
+}
+
+/// The first H1 that belongs to bucket `bucket` or a later one; 2^16 past the last bucket.
+pub fn first_h1(bucket: u32, buckets: u32) -> u32 {
+    (bucket << 16).div_ceil(buckets)
+}
+
+/// Most entries of a segment of `buckets` buckets before it grows: nine tenths of its slots, all of a single bucket.
+pub fn entries_max(buckets: u32) -> u32 {
+    let slots = buckets * SLOTS as u32;
+    slots - slots / 10
+}
+
+/// The next larger number of buckets. With the header's line they fill allocation sizes that the allocator has, four
+/// to a doubling from 512 bytes on.
+pub fn larger(buckets: u32) -> u32 {
+    let lines = buckets + 1;
+    if lines < 8 { buckets + 1 } else { buckets + (1 << (lines.ilog2() - 2)) }
+}
+
+/// The smallest number of buckets for `entries` entries and a sixteenth more, so that the next few fit as well.
+pub fn buckets_for(entries: u32) -> u32 {
+    let mut buckets = 1;
+    while entries_max(buckets) < entries + entries / 16 {
+        buckets = larger(buckets);
+    }
+    buckets
+}
+
+/// A segment; a raw handle. It must not be used after [`Segment::free`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Segment(NonNull<Header>);
+
+impl Segment {
+    fn layout(buckets: u32) -> Layout {
+        Layout::from_size_align(64 * (buckets as usize + 1), 64).expect("fewer than 2^16 buckets")
+    }
+
+    /// A segment without entries for the hashes that begin with the `depth` top bits of `prefix`.
+    pub fn allocate(buckets: u32, prefix: u32, depth: u8) -> Self {
+        assert!(buckets <= BUCKETS_MAX, "hundreds of thousands of keys with one hash: the hasher is broken");
+        let layout = Self::layout(buckets);
+        // SAFETY: the layout has at least 128 bytes.
+        let memory = unsafe { alloc_zeroed(layout) };
+        let Some(header) = NonNull::new(memory.cast::<Header>()) else { handle_alloc_error(layout) };
+        let high = entries_max(buckets);
+        // A single bucket cannot shrink, but merge when it is empty.
+        let low = if buckets == 1 { u32::from(depth > 0) } else { high * 2 / 5 };
+        // SAFETY: freshly allocated, large enough and aligned for a header; zeroes are empty buckets.
+        unsafe { header.write(Header { len: 0, high, low, buckets, prefix, depth, timed: 0, earliest: i64::MAX }) };
+        Self(header)
+    }
+
+    /// Frees the segment, not its entries.
+    pub fn free(self) {
+        let layout = Self::layout(self.header().buckets);
+        // SAFETY: allocated with this layout; the table frees each segment once.
+        unsafe { dealloc(self.0.as_ptr().cast(), layout) };
+    }
+
+    /// Bytes of its allocation.
+    pub fn bytes(self) -> usize {
+        Self::layout(self.header().buckets).size()
+    }
+
+    /// The address, for the directory; a multiple of 64.
+    pub fn address(self) -> u64 {
+        self.0.as_ptr().expose_provenance() as u64
+    }
+
+    /// The segment at an address that [`Segment::address`] gave.
+    #[inline]
+    pub fn at(address: u64) -> Self {
+        let pointer = std::ptr::with_exposed_provenance_mut(address as usize);
+        // SAFETY: the directory holds only addresses of segments, which are not null.
+        Self(unsafe { NonNull::new_unchecked(pointer) })
+    }
+
+    /// The header.
+    #[inline]
+    pub fn header<'a>(self) -> &'a Header {
+        // SAFETY: the segment is live, and one thread works on a table at a time.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The header, for changing. The caller keeps no other reference to it.
+    #[inline]
+    pub fn header_mut<'a>(mut self) -> &'a mut Header {
+        // SAFETY: as above; the borrows that callers make end at once.
+        unsafe { self.0.as_mut() }
+    }
+
+    #[inline]
+    fn bucket_pointer(self, at: u32) -> NonNull<Bucket> {
+        // SAFETY: the allocation goes on with the buckets after the header's line, and `at` is below their number.
+        unsafe { self.0.cast::<Bucket>().add(at as usize + 1) }
+    }
+
+    /// A bucket.
+    #[inline]
+    pub fn bucket<'a>(self, at: u32) -> &'a Bucket {
+        debug_assert!(at < self.header().buckets);
+        // SAFETY: inside the live segment.
+        unsafe { self.bucket_pointer(at).as_ref() }
+    }
+
+    #[inline]
+    fn bucket_mut<'a>(self, at: u32) -> &'a mut Bucket {
+        debug_assert!(at < self.header().buckets);
+        // SAFETY: inside the live segment; the borrows made here end before the next is made.
+        unsafe { self.bucket_pointer(at).as_mut() }
+    }
+
+    /// Asks the processor to fetch the bucket in which an entry with this H1 is looked for first.
+    #[inline]
+    pub fn prefetch(self, h1: u16, buckets: u32) {
+        super::prefetch(self.bucket_pointer(home(h1, buckets)).as_ptr().cast());
+    }
+
+    /// Bucket and slot of the entry with this H1 and tag that `is_it` accepts. `buckets` is their number, which the
+    /// directory knows without a look at the header.
+    #[inline]
+    pub fn find(self, h1: u16, tag: u8, buckets: u32, mut is_it: impl FnMut(Slot) -> bool) -> Option<(u32, u32)> {
+        let mut at = home(h1, buckets);
+        for _ in 0..buckets {
+            let bucket = self.bucket(at);
+            let mut matches = bucket.matches(tag);
+            while matches != 0 {
+                let place = matches.trailing_zeros() / 8;
+                let slot = bucket.slots[place as usize];
+                if slot.h1() == h1 && !slot.is_empty() && is_it(slot) {
+                    return Some((at, place));
+                }
+                matches &= matches - 1;
+            }
+            if !bucket.passed() {
+                return None;
+            }
+            at = if at + 1 == buckets { 0 } else { at + 1 };
+        }
+        None
+    }
+
+    /// The slot at a place.
+    #[inline]
+    pub fn slot(self, bucket: u32, place: u32) -> Slot {
+        self.bucket(bucket).slots[place as usize]
+    }
+
+    /// Replaces the slot at a place, which stays that of the same key.
+    #[inline]
+    pub fn set_slot(self, bucket: u32, place: u32, slot: Slot) {
+        self.bucket_mut(bucket).slots[place as usize] = slot;
+    }
+
+    /// Puts a slot into the first free place from its home on and counts it. There must be a free place.
+    #[inline]
+    pub fn insert(self, slot: Slot, tag: u8) -> (u32, u32) {
+        let header = self.header_mut();
+        debug_assert!(header.len < header.buckets * SLOTS as u32, "the table has made room");
+        header.len += 1;
+        header.timed += (slot.marks() & Slot::TIMED) as u32;
+        let mut at = home(slot.h1(), header.buckets);
+        loop {
+            let bucket = self.bucket_mut(at);
+            if let Some(place) = bucket.free_slot() {
+                bucket.put(place, slot, tag);
+                return (at, place as u32);
+            }
+            bucket.meta |= PASSED;
+            at = self.next(at);
+        }
+    }
+
+    /// Empties a place and pulls entries back that had to pass it.
+    pub fn remove(self, bucket: u32, place: u32) -> Slot {
+        let slot = self.slot(bucket, place);
+        let header = self.header_mut();
+        header.len -= 1;
+        header.timed -= (slot.marks() & Slot::TIMED) as u32;
+        self.bucket_mut(bucket).clear(place as usize);
+        let mut hole = bucket;
+        while self.bucket(hole).passed() {
+            let Some((from, place)) = self.passing(hole) else {
+                self.bucket_mut(hole).meta &= !PASSED;
+                break;
+            };
+            let (moved, tag) = (self.slot(from, place), self.bucket(from).tag(place as usize));
+            self.bucket_mut(from).clear(place as usize);
+            let free = self.bucket(hole).free_slot().expect("the hole");
+            self.bucket_mut(hole).put(free, moved, tag);
+            hole = from;
+        }
+        // Nobody may be left passing the buckets before the hole.
+        let mut at = home(slot.h1(), header.buckets);
+        while at != hole {
+            if self.bucket(at).passed() && self.passing(at).is_none() {
+                self.bucket_mut(at).meta &= !PASSED;
+            }
+            at = self.next(at);
+        }
+        slot
+    }
+
+    /// The nearest entry behind bucket `over` that passed it on the way from its home.
+    fn passing(self, over: u32) -> Option<(u32, u32)> {
+        let buckets = self.header().buckets;
+        let distance = |from: u32, to: u32| if to >= from { to - from } else { to + buckets - from };
+        let mut at = self.next(over);
+        while at != over {
+            let bucket = self.bucket(at);
+            for (place, slot, _) in bucket.occupied() {
+                let home = home(slot.h1(), buckets);
+                if distance(home, over) < distance(home, at) {
+                    return Some((at, place as u32));
+                }
+            }
+            if !bucket.passed() {
+                return None;
+            }
+            at = self.next(at);
+        }
+        None
+    }
+
+    #[inline]
+    fn next(self, at: u32) -> u32 {
+        if at + 1 == self.header().buckets { 0 } else { at + 1 }
+    }
+
+    /// Visits the entries whose home is `bucket` and whose H1 is in `from..below`; how many there were.
+    pub fn visit(self, bucket: u32, from: u32, below: u32, mut visit: impl FnMut(Slot)) -> usize {
+        let mut visited = 0;
+        let mut at = bucket;
+        loop {
+            for (_, slot, _) in self.bucket(at).occupied() {
+                if (from..below).contains(&u32::from(slot.h1())) {
+                    visited += 1;
+                    visit(slot);
+                }
+            }
+            if !self.bucket(at).passed() {
+                return visited;
+            }
+            at = self.next(at);
+            if at == bucket {
+                return visited;
+            }
+        }
+    }
+
+    /// All entries with their tags.
+    pub fn slots(self) -> impl Iterator<Item = (Slot, u8)> {
+        (0..self.header().buckets).flat_map(move |at| self.bucket(at).occupied().map(|(_, slot, tag)| (slot, tag)))
+    }
+}
