@@ -1,7 +1,7 @@
 //! The directives, a row each. Adding one is a field of [`Config`], its default, and a row here.
 
 use super::directive::{Change, Directive, Kind, Section};
-use super::{Config, LogLevel, value};
+use super::{LogLevel, value};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -291,7 +291,8 @@ pub fn find(name: &[u8]) -> Option<&'static Directive> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Config, DIRECTIVES, Kind, find};
+    use super::{DIRECTIVES, Kind, find};
+    use crate::config::Config;
 
     #[test]
     fn rows_are_whole() {
