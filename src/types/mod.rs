@@ -2,6 +2,7 @@
 //! encoding; a type never sees a reply.
 
 pub mod hash;
+mod hashed;
 pub mod list;
 mod sampling;
 pub mod set;

@@ -185,9 +185,11 @@ fn range(list: &List, start: i64, stop: i64) -> (usize, usize) {
 
 /// Tells that elements were removed from the list at `key`, and removes the key if there are none left.
 fn removed(ctx: &mut ShardContext<'_>, event: &'static str, key: &[u8], empty: bool) {
-    ctx.changed(EventClass::List, event, key);
     if empty {
         ctx.db.remove(key);
-        ctx.changed(EventClass::Generic, "del", key);
+    }
+    ctx.changed(EventClass::List, event, key);
+    if empty {
+        ctx.event(EventClass::Generic, "del", key);
     }
 }

@@ -8,12 +8,11 @@ mod random;
 #[cfg(test)]
 mod tests;
 
+use super::hashed::ByteTable;
 use crate::config::EncodingLimits;
 use crate::stdx::number;
-use crate::structures::ByteTable;
 use crate::structures::intset::IntSet;
 use crate::structures::listpack::{Element, Listpack, Position};
-use crate::structures::records::{Clock, NewBody};
 
 /// A set of byte strings.
 #[derive(Clone, Debug)]
@@ -72,6 +71,15 @@ impl Set {
             Repr::Intset(_) => "intset",
             Repr::Listpack(_) => "listpack",
             Repr::Table(_) => "hashtable",
+        }
+    }
+
+    /// Bytes it has allocated beside itself.
+    pub fn memory_bytes(&self) -> usize {
+        match &self.0 {
+            Repr::Intset(integers) => integers.memory_bytes(),
+            Repr::Listpack(listpack) => listpack.memory_bytes(),
+            Repr::Table(table) => size_of::<ByteTable>() + table.memory_bytes(),
         }
     }
 
@@ -190,7 +198,7 @@ fn find(listpack: &Listpack, member: Element<'_>) -> Option<Position> {
 /// Puts a member into a table; whether it was not there. One that is there is only read.
 #[inline]
 fn insert(table: &mut ByteTable, member: &[u8]) -> bool {
-    table.live_or_insert(member, Clock::NONE, || NewBody::Bytes { bytes: &[], raw: false }).1.is_some()
+    table.insert(member, b"")
 }
 
 /// The members of a set in one of the encodings.
