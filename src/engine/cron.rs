@@ -45,6 +45,7 @@ impl Engine {
         }
         if self.cron_runs.is_multiple_of(u64::from(self.config.hz.max(1))) {
             self.close_idle();
+            self.close_slow();
             self.touched.extend(0..self.shard.databases.len() as u16);
             self.publish_databases();
             self.spare_buffers.truncate(self.spare_buffers.len().div_ceil(2));
@@ -85,6 +86,15 @@ impl Engine {
                 session.flags.insert(SessionFlags::CLOSE_NOW | SessionFlags::CLOSING);
                 self.closing.push(key);
             }
+        }
+    }
+
+    /// Closes clients that have been above their soft output limit for too long and give no other occasion to look.
+    fn close_slow(&mut self) {
+        let over = |(key, session): (SessionKey, &mut Session)| (session.over_soft_limit_ms > 0).then_some(key);
+        let keys: Vec<SessionKey> = self.sessions.iter_mut().filter_map(over).collect();
+        for key in keys {
+            self.admit_output(key);
         }
     }
 
