@@ -109,7 +109,7 @@ impl EveryCore for Object {
         let found = parts.find_map(|part| *part.downcast::<Description>().expect("the parts are made in `run`"));
         match found {
             Some(description) => context.reply.simple(&format!("Value {description}")),
-            None => context.reply.error(&CommandError::NoSuchKey),
+            None => context.refuse(&CommandError::NoSuchKey),
         }
     }
 }

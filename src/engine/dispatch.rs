@@ -120,7 +120,7 @@ impl Engine {
     }
 
     fn count_error(&self, error: &CommandError) {
-        self.metrics().count_error(&error.to_string());
+        self.metrics().count_error(error.code());
     }
 
     fn pause_holds(&self, entry: &Entry) -> bool {
@@ -322,10 +322,6 @@ impl Engine {
             Flow::EveryCore(_) if !session.pending.is_empty() => Step::Wait,
             Flow::EveryCore(request) => {
                 self.start_every_core(session, key, entry, request);
-                Step::Done
-            }
-            Flow::Stall(duration) => {
-                self.stall = Some(duration);
                 Step::Done
             }
         }

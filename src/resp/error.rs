@@ -43,6 +43,15 @@ impl CommandError {
     pub fn text(text: String) -> Self {
         Self::Text(Cow::Owned(text))
     }
+
+    /// The code, the first word, by which errors are counted.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::WrongType => "WRONGTYPE",
+            Self::Text(text) => text.split([' ', '\r', '\n']).next().filter(|code| !code.is_empty()).unwrap_or("ERR"),
+            _ => "ERR",
+        }
+    }
 }
 
 impl fmt::Display for CommandError {

@@ -114,12 +114,13 @@ impl Core {
         let events = self.take_completions();
         self.engine.end_turn();
         self.post_outgoing();
-        self.flush();
-        self.close_marked();
-        self.ring.buffers.publish();
+        // Before anything is answered, so that the client that asked for it waits too.
         if let Some(duration) = self.engine.take_stall() {
             std::thread::sleep(duration);
         }
+        self.flush();
+        self.close_marked();
+        self.ring.buffers.publish();
         let busy = mail || events;
         if busy {
             self.engine.count_turn(started);

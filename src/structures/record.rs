@@ -214,7 +214,7 @@ impl<O> Record<O> {
         } else {
             (usize::from(self.read::<u8>(4)), usize::from(self.read::<u8>(5)))
         };
-        Shape { flags, key_len, value_len }
+        Shape { flags: flags & !PAGED, key_len, value_len }
     }
 
     #[inline]

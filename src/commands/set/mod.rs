@@ -164,6 +164,6 @@ fn lost_members(ctx: &mut ShardContext<'_>, key: &[u8], event: &'static str, is_
     ctx.changed(EventClass::Set, event, key);
     if is_empty {
         ctx.db.remove(key);
-        ctx.changed(EventClass::Generic, "del", key);
+        ctx.event(EventClass::Generic, "del", key);
     }
 }

@@ -84,7 +84,7 @@ impl RawTable {
         now: i64,
         budget: &mut usize,
         due: &mut Vec<NonNull<u8>>,
-        expires: impl Fn(NonNull<u8>) -> i64,
+        mut expires: impl FnMut(NonNull<u8>) -> i64,
     ) -> u32 {
         let mut prefix = prefix;
         if self.timed == 0 {
@@ -96,7 +96,7 @@ impl RawTable {
             headers += 1;
             if segment.header().timed > 0 && segment.header().earliest <= now {
                 *budget = budget.saturating_sub(segment.header().timed as usize);
-                segment.header_mut().earliest = due_of(segment, now, due, &expires);
+                segment.header_mut().earliest = due_of(segment, now, due, &mut expires);
             } else if headers % HEADERS_PER_ENTRY == 0 {
                 *budget -= 1;
             }
@@ -153,7 +153,7 @@ fn after(segment: Segment) -> Option<u32> {
 }
 
 /// Adds the entries whose time is over; when the next one's will be.
-fn due_of(segment: Segment, now: i64, due: &mut Vec<NonNull<u8>>, expires: &impl Fn(NonNull<u8>) -> i64) -> i64 {
+fn due_of(segment: Segment, now: i64, due: &mut Vec<NonNull<u8>>, expires: &mut impl FnMut(NonNull<u8>) -> i64) -> i64 {
     let timed = || segment.slots().map(|(slot, _)| slot).filter(|slot| slot.marks() & Slot::TIMED != 0);
     for slot in timed() {
         super::prefetch(slot.entry().as_ptr());
