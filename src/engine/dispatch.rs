@@ -55,6 +55,8 @@ impl Engine {
             self.paused.push(key);
             return Step::Wait;
         }
+        // Before it runs: CLIENT LIST shows itself as the command of its own client.
+        session.last_command = entry.id + 1;
         let step = match entry.row.handler {
             Handler::Shard(_) => self.dispatch_keyed(session, key, entry, args),
             Handler::Session(handler) => self.run_session_command(session, key, entry, handler, args),
@@ -63,7 +65,6 @@ impl Engine {
         if matches!(step, Step::Wait) {
             return step;
         }
-        session.last_command = entry.id + 1;
         session.commands += 1;
         if session.flags.intersects(SessionFlags::REPLY_SKIP | SessionFlags::REPLY_SKIP_NEXT) {
             advance_skip(session);

@@ -140,7 +140,9 @@ fn scan_and_random_keys_skip_what_has_expired() {
     }
     let (mut cursor, mut seen) = (0, BTreeSet::new());
     loop {
-        cursor = db.scan(cursor, 10, |key, _| drop(seen.insert(key.to_vec())));
+        cursor = db.scan(cursor, 10, |key, _| {
+            seen.insert(key.to_vec());
+        });
         if cursor == 0 {
             break;
         }
@@ -169,12 +171,16 @@ fn random_value(random: &mut Random) -> Value {
         2 => Value::String(StringValue::Bytes { bytes: vec![b'w'; random.below(50)], raw: false }),
         3 => {
             let mut hash = Hash::new();
-            (0..1 + random.below(200)).for_each(|field| drop(hash.set(&field.to_le_bytes(), b"value", &limits)));
+            for field in 0..1 + random.below(200) {
+                hash.set(&field.to_le_bytes(), b"value", &limits);
+            }
             Value::Hash(hash)
         }
         4 => {
             let mut set = Set::with_strings();
-            (0..1 + random.below(200)).for_each(|member| drop(set.add(&member.to_le_bytes(), &limits)));
+            for member in 0..1 + random.below(200) {
+                set.add(&member.to_le_bytes(), &limits);
+            }
             Value::Set(set)
         }
         _ => Value::String(StringValue::Large(crate::types::LargeString::new(vec![b'l'; 3_000]))),
