@@ -29,7 +29,7 @@ fn commands() -> String {
     let count: usize = groups.iter().map(|(_, commands)| commands.len()).sum();
     let mut text = format!("{count} commands:\n\n| group | commands |\n|---|---|\n");
     for (group, mut commands) in groups {
-        commands.sort();
+        commands.sort_by_key(|command| command.replace('`', ""));
         writeln!(text, "| {group} | {} |", commands.join(", ")).expect("a String takes all");
     }
     text

@@ -3,7 +3,7 @@
 use super::server::write_help;
 use super::{Flow, Row, SessionContext};
 use crate::config::{Change, Config, DIRECTIVES, Directive, find, rewrite};
-use crate::limits::{DESCRIPTORS_RESERVED, DESCRIPTORS_RESERVED_PER_CORE};
+use crate::limits::descriptors_reserved;
 use crate::resp::{Args, CommandError};
 use crate::spec::{Flags, Group};
 use crate::stdx::glob;
@@ -146,7 +146,7 @@ fn failed(name: &[u8], reason: &str) -> CommandError {
 
 /// Raises the limit on open files for more clients.
 fn make_room(config: &Config, cores: usize) -> Result<(), String> {
-    let reserved = (DESCRIPTORS_RESERVED + cores * DESCRIPTORS_RESERVED_PER_CORE) as u64;
+    let reserved = descriptors_reserved(cores);
     let wanted = config.maxclients as u64 + reserved;
     match Resource::OpenFiles.raise(wanted) {
         Ok(granted) if granted < wanted => Err(format!(
