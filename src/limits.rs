@@ -72,3 +72,7 @@ pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 /// Received buffers that a core holds back while other cores cannot keep up. There are no more buffers than this, so
 /// then the kernel stops receiving.
 pub const COMPLETIONS_HELD_MAX: usize = 256;
+
+/// Requests of one client that are read before the first of them is run: enough to hide the time that memory takes,
+/// few enough that what has been fetched is still there when its turn comes.
+pub const REQUESTS_AHEAD_MAX: usize = 16;

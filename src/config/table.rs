@@ -291,8 +291,8 @@ pub fn find(name: &[u8]) -> Option<&'static Directive> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Config;
     use super::{DIRECTIVES, Kind, find};
-    use crate::config::Config;
 
     #[test]
     fn rows_are_whole() {

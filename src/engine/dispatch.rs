@@ -35,16 +35,19 @@ impl Engine {
         ParserLimits { bulk_bytes_max: self.config.proto_max_bulk_len as i64, authenticated: true }
     }
 
-    /// Runs one request or sends it on its way. `started` is the clock when it began; it is moved to its end.
+    /// Runs one request or sends it on its way. `top` is its command without subcommand, `shard` the owner of its only
+    /// key where that is known. `started` is the clock when it began; it is moved to its end.
     #[inline]
     pub(super) fn dispatch(
         &mut self,
         session: &mut Session,
         key: SessionKey,
+        top: Option<&'static Entry>,
+        shard: Option<ShardId>,
         args: Args<'_>,
         started: &mut u64,
     ) -> Step {
-        let entry = match self.find(args) {
+        let entry = match self.find(top, args) {
             Ok(entry) => entry,
             Err(error) => return self.refuse(session, None, &error),
         };
@@ -55,20 +58,23 @@ impl Engine {
             self.paused.push(key);
             return Step::Wait;
         }
+        // Before it runs: CLIENT LIST shows itself as the command of its own client.
+        session.last_command = entry.id + 1;
         let step = match entry.row.handler {
-            Handler::Shard(_) => self.dispatch_keyed(session, key, entry, args),
+            Handler::Shard(_) => self.dispatch_keyed(session, key, entry, shard, args),
             Handler::Session(handler) => self.run_session_command(session, key, entry, handler, args),
             Handler::Container => return self.refuse(session, Some(entry), &unknown_subcommand(args)),
         };
         if matches!(step, Step::Wait) {
             return step;
         }
-        session.last_command = entry.id + 1;
         session.commands += 1;
         if session.flags.intersects(SessionFlags::REPLY_SKIP | SessionFlags::REPLY_SKIP_NEXT) {
             advance_skip(session);
         }
-        if !matches!(step, Step::Away) {
+        if matches!(step, Step::Away) {
+            *started = self.clock.raw();
+        } else {
             self.count_run(entry, started);
         }
         step
@@ -85,17 +91,14 @@ impl Engine {
         *started = ended;
     }
 
+    /// The command or subcommand that a request names.
     #[inline]
-    fn find(&self, args: Args<'_>) -> Result<&'static Entry, CommandError> {
-        let entry = self.table.find(args.at(0)).ok_or_else(|| unknown_command(args))?;
+    fn find(&self, top: Option<&'static Entry>, args: Args<'_>) -> Result<&'static Entry, CommandError> {
+        let entry = top.ok_or_else(|| unknown_command(args))?;
         if entry.row.subcommands.is_empty() || args.len() == 1 {
             return Ok(entry);
         }
-        match self.table.find_subcommand(entry, args.at(1)) {
-            Some(subcommand) => Ok(subcommand),
-            None if matches!(entry.row.handler, Handler::Container) => Err(unknown_subcommand(args)),
-            None => Err(unknown_subcommand(args)),
-        }
+        self.table.find_subcommand(entry, args.at(1)).ok_or_else(|| unknown_subcommand(args))
     }
 
     /// Answers a request that is not run with an error.
@@ -146,11 +149,14 @@ impl Engine {
         session: &mut Session,
         key: SessionKey,
         entry: &'static Entry,
+        shard: Option<ShardId>,
         args: Args<'_>,
     ) -> Step {
         let call = Self::call(session, entry);
         let route = if self.router.shards() == 1 {
             Route::One(self.core)
+        } else if let Some(shard) = shard {
+            Route::One(shard)
         } else if entry.single_key > 0 {
             Route::One(self.router.shard_of(args.at(usize::from(entry.single_key))))
         } else {

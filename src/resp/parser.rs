@@ -37,21 +37,31 @@ struct Progress {
     bulk: Option<usize>,
 }
 
-/// Room for one request's arguments, used again for every request of a core.
+/// Room for the arguments of some requests, used again and again. The caller clears it.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    /// The arguments of the request found last: spans into the input, or into `inline` for an inline command.
+    /// The arguments of each request behind those of the one before: spans that count from the request's first byte, or
+    /// into `inline` for an inline command.
     pub spans: Vec<Span>,
-    /// The words of an inline command, unquoted.
+    /// The words of inline commands, unquoted.
     pub inline: Vec<u8>,
+}
+
+impl Scratch {
+    /// Forgets all requests.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.spans.clear();
+        self.inline.clear();
+    }
 }
 
 /// What stands at the start of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parsed {
-    /// A whole request of this many bytes; its arguments are in the scratch, as spans into the input.
+    /// A whole request of this many bytes; its arguments are behind the others in the scratch.
     Request(usize),
-    /// A whole inline command of this many bytes; its arguments are spans into the scratch's `inline`.
+    /// The same for an inline command, whose arguments are spans into the scratch's `inline`.
     Inline(usize),
     /// Nothing to do in this many bytes: an empty line or an empty array.
     Nothing(usize),
@@ -78,19 +88,25 @@ impl RequestParser {
         limits: ParserLimits,
     ) -> Result<Parsed, ProtocolError> {
         let mut progress = Progress::default();
-        scratch.spans.clear();
-        if let Some(partial) = self.partial.take() {
+        let first = scratch.spans.len();
+        if let Some(mut partial) = self.partial.take() {
             progress = partial.progress;
-            scratch.spans = partial.spans;
+            scratch.spans.append(&mut partial.spans);
         } else if *input.first().unwrap_or(&b'*') != b'*' {
             return inline(input, scratch);
         }
         let parsed = array(input, &mut scratch.spans, &mut progress, limits)?;
         if let Parsed::Incomplete(_) = parsed {
-            let spans = std::mem::take(&mut scratch.spans);
+            let spans = scratch.spans.split_off(first);
             self.partial = Some(Box::new(Partial { spans, progress }));
         }
         Ok(parsed)
+    }
+
+    /// Forgets what it knows of a request that is not all there: the next call brings that request from its start.
+    #[inline]
+    pub fn reset(&mut self) {
+        self.partial = None;
     }
 
     /// How many bytes, from its start, a request that is not all there needs at least; `None` between requests.
@@ -193,7 +209,6 @@ fn inline(input: &[u8], scratch: &mut Scratch) -> Result<Parsed, ProtocolError> 
     };
     let line = input[..len].strip_suffix(b"\r").unwrap_or(&input[..len]);
     let arguments = words::split(line).ok_or("unbalanced quotes in request")?;
-    scratch.inline.clear();
     for argument in &arguments {
         scratch.spans.push(Span { start: scratch.inline.len() as u32, len: argument.len() as u32 });
         scratch.inline.extend_from_slice(argument);
@@ -219,6 +234,7 @@ mod tests {
                 if pending.is_empty() {
                     break;
                 }
+                scratch.clear();
                 let parsed = parser.parse(pending, &mut scratch, LIMITS)?;
                 let (len, buffer) = match parsed {
                     Parsed::Request(len) => (len, pending),

@@ -60,7 +60,7 @@ fn uring_advice(error: &std::io::Error, disabled: &str) -> String {
         (ErrorKind::Unsupported, _) => "This kernel is built without it (CONFIG_IO_URING), or hides it.".into(),
         _ => "The kernel does not support what Crimson needs.".into(),
     };
-    format!("Can't use io_uring: {}. {advice}", error_text(error))
+    format!("io_uring is not available: {}. {advice}", error_text(error))
 }
 
 /// Raises the limit on open files so that `maxclients` fit, or lowers `maxclients` to what fits.

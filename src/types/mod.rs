@@ -2,7 +2,6 @@
 //! encoding; a type never sees a reply.
 
 pub mod hash;
-mod hashed;
 pub mod list;
 mod sampling;
 pub mod set;
@@ -11,7 +10,7 @@ pub mod string;
 pub use hash::Hash;
 pub use list::List;
 pub use set::Set;
-pub use string::{StringRef, StringValue};
+pub use string::{LargeString, StringRef, StringValue};
 
 /// The type of a value, as TYPE names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,16 +98,54 @@ impl ValueRef<'_> {
     }
 }
 
+/// What a record of the keyspace holds beside short strings and integers: 24 bytes, so that a small collection costs
+/// little. A type keeps what is more than 16 bytes in an allocation of its own.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names are the types")]
+pub enum Stored {
+    String(LargeString),
+    List(List),
+    Set(Set),
+    Hash(Hash),
+}
+
+const _: () = assert!(size_of::<Stored>() == 24);
+
+impl Stored {
+    /// A view of it.
+    pub fn as_ref(&self) -> ValueRef<'_> {
+        match self {
+            Self::String(large) => ValueRef::String(StringRef::Large(large)),
+            Self::List(list) => ValueRef::List(list),
+            Self::Set(set) => ValueRef::Set(set),
+            Self::Hash(hash) => ValueRef::Hash(hash),
+        }
+    }
+}
+
+impl From<Stored> for Value {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::String(large) => Self::String(StringValue::Large(large)),
+            Stored::List(list) => Self::List(list),
+            Stored::Set(set) => Self::Set(set),
+            Stored::Hash(hash) => Self::Hash(hash),
+        }
+    }
+}
+
 /// A type whose values the keyspace stores as objects (all but strings).
 pub trait Object: Sized {
     /// Which type it is.
     const KIND: Kind;
-    /// Wraps it.
+    /// Wraps it as a value.
     fn into_value(self) -> Value;
-    /// The value as this type, if it is.
-    fn from_ref(value: &Value) -> Option<&Self>;
-    /// The value as this type, if it is.
-    fn from_mut(value: &mut Value) -> Option<&mut Self>;
+    /// Wraps it for the keyspace.
+    fn into_stored(self) -> Stored;
+    /// The object as this type, if it is.
+    fn from_ref(stored: &Stored) -> Option<&Self>;
+    /// The object as this type, if it is.
+    fn from_mut(stored: &mut Stored) -> Option<&mut Self>;
 }
 
 macro_rules! object {
@@ -118,11 +155,14 @@ macro_rules! object {
             fn into_value(self) -> Value {
                 Value::$type(self)
             }
-            fn from_ref(value: &Value) -> Option<&Self> {
-                if let Value::$type(inner) = value { Some(inner) } else { None }
+            fn into_stored(self) -> Stored {
+                Stored::$type(self)
             }
-            fn from_mut(value: &mut Value) -> Option<&mut Self> {
-                if let Value::$type(inner) = value { Some(inner) } else { None }
+            fn from_ref(stored: &Stored) -> Option<&Self> {
+                if let Stored::$type(inner) = stored { Some(inner) } else { None }
+            }
+            fn from_mut(stored: &mut Stored) -> Option<&mut Self> {
+                if let Stored::$type(inner) = stored { Some(inner) } else { None }
             }
         }
     };

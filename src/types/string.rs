@@ -2,7 +2,9 @@
 //! the network without a copy.
 
 use crate::stdx::number;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use std::cell::OnceCell;
+use std::sync::Arc;
 
 /// Longest string whose encoding is called `embstr`, in bytes, as in Redis.
 pub const EMBSTR_BYTES_MAX: usize = 44;
@@ -47,30 +49,54 @@ impl StringValue {
     }
 }
 
-/// A large string: owned while it changes, shared while replies that carry it are on their way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LargeString(Bytes);
+/// A large string. It is changed in place, with room to grow, unless replies that carry it are on their way or a copy
+/// shares it: then it is copied first.
+#[derive(Clone, Debug)]
+pub struct LargeString {
+    bytes: Arc<Vec<u8>>,
+    /// The handle that replies share; made when the first of them asks.
+    lent: OnceCell<Box<Bytes>>,
+}
+
+/// Keeps the bytes of a [`LargeString`] alive for replies.
+struct Lender(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Lender {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 impl LargeString {
     /// A string of these bytes.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Bytes::from(bytes))
+        Self { bytes: Arc::new(bytes), lent: OnceCell::new() }
+    }
+
+    /// Its bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Its bytes, for sending without a copy.
     pub fn shared(&self) -> &Bytes {
-        &self.0
+        self.lent.get_or_init(|| Box::new(Bytes::from_owner(Lender(Arc::clone(&self.bytes)))))
     }
 
-    /// Changes it in place; copies first when a reply still holds it.
+    /// Changes it in place; copies first when a reply still holds it. Appending takes amortised constant time.
     pub fn edit<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        let bytes = std::mem::take(&mut self.0);
-        let mut owned = Vec::from(bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..])));
-        let result = change(&mut owned);
-        self.0 = Bytes::from(owned);
-        result
+        self.lent.take();
+        change(Arc::make_mut(&mut self.bytes))
     }
 }
+
+impl PartialEq for LargeString {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for LargeString {}
 
 /// A string value where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +123,7 @@ impl<'a> StringRef<'a> {
         match *self {
             Self::Int(integer) => digits.format(integer).as_bytes(),
             Self::Bytes { bytes, .. } => bytes,
-            Self::Large(large) => &large.0,
+            Self::Large(large) => large.as_slice(),
         }
     }
 

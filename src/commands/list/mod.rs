@@ -1,5 +1,5 @@
 //! Commands of the group list, but the blocking ones. Here stand the rows and what the handlers share: the words for
-//! sides, the limits now, and how an element is written. Handlers: [`push`], [`pop`], [`moves`], [`read`], [`edit`].
+//! sides, the limits now, and how an element is written. Handlers: `push`, `pop`, `moves`, `read`, `edit`.
 
 mod edit;
 mod moves;

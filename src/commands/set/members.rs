@@ -299,5 +299,6 @@ mod tests {
             assert!(calls < 1000);
         }
         assert!((0..600).all(|number| seen.contains(&format!("m{number}"))));
+        assert!(calls > 5, "{calls} calls");
     }
 }

@@ -1,4 +1,4 @@
-//! Commands of the group set: single sets in [`members`], random members in [`random`], several sets in [`algebra`].
+//! Commands of the group set: single sets in `members`, random members in `random`, several sets in `algebra`.
 
 mod algebra;
 mod members;

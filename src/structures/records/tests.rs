@@ -205,7 +205,9 @@ fn run<A: Allocator>(seed: u64) {
             let mut seen = HashSet::new();
             let mut cursor = 0;
             loop {
-                cursor = pair.table.scan(cursor, 10, |record| drop(seen.insert(record.key().to_vec())));
+                cursor = pair.table.scan(cursor, 10, |record| {
+                    seen.insert(record.key().to_vec());
+                });
                 if cursor == 0 {
                     break;
                 }

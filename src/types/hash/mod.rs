@@ -5,9 +5,11 @@ mod random;
 #[cfg(test)]
 mod tests;
 
-use super::hashed::{ByteTable, RecordRef};
 use crate::config::EncodingLimits;
+use crate::structures::ByteTable;
 use crate::structures::listpack::{Element, Listpack, Position};
+use crate::structures::record::RecordRef;
+use crate::structures::records::NoObject;
 
 /// A map of byte strings to byte strings.
 #[derive(Clone, Debug)]
@@ -179,7 +181,7 @@ fn find(listpack: &Listpack, field: &[u8]) -> Option<(Position, Position)> {
 
 /// A field of a hash table and its value.
 #[inline]
-fn pair<'a>(record: RecordRef<'a>) -> (Element<'a>, Element<'a>) {
+fn pair<'a>(record: RecordRef<'a, NoObject>) -> (Element<'a>, Element<'a>) {
     (Element::Bytes(record.key()), Element::Bytes(record.bytes()))
 }
 

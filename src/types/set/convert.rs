@@ -3,9 +3,9 @@
 use super::{Repr, Set, find, insert};
 use crate::config::EncodingLimits;
 use crate::stdx::number;
+use crate::structures::ByteTable;
 use crate::structures::intset::IntSet;
 use crate::structures::listpack::{Element, LISTPACK_BYTES_MAX, Listpack, entry_size};
-use crate::types::hashed::ByteTable;
 
 /// Most integers of an intset, whatever the directive says, as in Redis.
 const INTSET_ENTRIES_MAX: usize = 1 << 30;

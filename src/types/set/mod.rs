@@ -8,11 +8,12 @@ mod random;
 #[cfg(test)]
 mod tests;
 
-use super::hashed::ByteTable;
 use crate::config::EncodingLimits;
 use crate::stdx::number;
+use crate::structures::ByteTable;
 use crate::structures::intset::IntSet;
 use crate::structures::listpack::{Element, Listpack, Position};
+use crate::structures::records::{Clock, NewBody};
 
 /// A set of byte strings.
 #[derive(Clone, Debug)]
@@ -198,7 +199,7 @@ fn find(listpack: &Listpack, member: Element<'_>) -> Option<Position> {
 /// Puts a member into a table; whether it was not there. One that is there is only read.
 #[inline]
 fn insert(table: &mut ByteTable, member: &[u8]) -> bool {
-    table.insert(member, b"")
+    table.live_or_insert(member, Clock::NONE, || NewBody::Bytes { bytes: &[], raw: false }).1.is_some()
 }
 
 /// The members of a set in one of the encodings.

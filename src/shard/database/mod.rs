@@ -1,0 +1,202 @@
+//! One database's slice on one core: keys, values, times to live. Lookups apply lazy expiry: an expired key is removed
+//! and reported as missing. The clock is given by [`Database::set_now`], never read.
+//!
+//! Short strings and integers lie inside the key's record; everything else is a [`Stored`] object that the record holds.
+
+mod read;
+#[cfg(test)]
+mod tests;
+mod walk;
+mod write;
+
+use super::Millis;
+use crate::structures::record::{ACCESS_MASK, Body, RecordMut, RecordRef};
+use crate::structures::records::{Absent, Clock, RecordTable};
+use crate::structures::slab::Slab;
+use crate::types::{Stored, StringRef, ValueRef};
+
+pub use crate::structures::Expiry;
+
+type Keys = RecordTable<Stored, Slab>;
+
+/// One database's slice on one core.
+pub struct Database {
+    keys: Keys,
+    clock: Clock,
+    /// Whether reads set access times.
+    touch: bool,
+    /// Names of keys removed because their time was over, while somebody wants them.
+    expired_names: Option<Vec<Vec<u8>>>,
+    /// Room for a string while it is changed.
+    scratch: Vec<u8>,
+    /// Keys removed because their time was over.
+    pub expired: u64,
+    /// Reads that found their key.
+    pub hits: u64,
+    /// Reads that did not.
+    pub misses: u64,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Database {
+    /// An empty database; it holds no memory.
+    pub fn new() -> Self {
+        Self {
+            keys: Keys::new(),
+            clock: Clock { now: 0, access: 0 },
+            touch: true,
+            expired_names: None,
+            scratch: Vec::new(),
+            expired: 0,
+            hits: 0,
+            misses: 0,
+        }
+    }
+
+    /// The clock for the commands to come.
+    #[inline]
+    pub fn set_now(&mut self, now: Millis) {
+        self.clock = Clock { now, access: (now / 1000) as u32 & ACCESS_MASK };
+    }
+
+    /// Whether commands set access times from now on (CLIENT NO-TOUCH).
+    #[inline]
+    pub fn set_touch(&mut self, touch: bool) {
+        self.touch = touch;
+    }
+
+    /// Whether the names of keys that expire are kept for [`Database::take_expired`].
+    pub fn keep_expired(&mut self, keep: bool) {
+        self.expired_names = keep.then(Vec::new);
+    }
+
+    /// The names of the keys that have expired since the last call, in the order in which they were removed.
+    pub fn take_expired(&mut self) -> Vec<Vec<u8>> {
+        self.expired_names.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The clock reading commands work with.
+    pub fn now(&self) -> Millis {
+        self.clock.now
+    }
+
+    /// Number of keys, expired ones that nobody has looked at included, as DBSIZE counts.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Number of keys with a time to live.
+    pub fn expires_len(&self) -> usize {
+        self.keys.timed_len()
+    }
+
+    /// Bytes of table and records; what lists, sets, hashes and large strings own is not included.
+    pub fn memory_bytes(&self) -> usize {
+        self.keys.memory_bytes()
+    }
+
+    /// Asks the processor to fetch the place where `key` is looked for; gives the number that
+    /// [`Database::prefetch_record`] wants. Of use when other work lies between this and the lookup.
+    #[inline]
+    pub fn prefetch(&self, key: &[u8]) -> u64 {
+        let hash = self.keys.hash(key);
+        self.keys.prefetch(hash);
+        hash
+    }
+
+    /// Asks the processor to fetch the record of the key for which [`Database::prefetch`] gave `hash`.
+    #[inline]
+    pub fn prefetch_record(&self, hash: u64) {
+        self.keys.prefetch_record(hash);
+    }
+
+    /// The record of `key`, unless its time is over.
+    #[inline]
+    fn live(&mut self, key: &[u8]) -> Option<RecordMut<'_, Stored>> {
+        match self.keys.live(key, self.clock.now) {
+            Ok(record) => Some(record),
+            Err(absent) => {
+                if absent == Absent::Expired {
+                    note_expired(&mut self.expired, &mut self.expired_names, key);
+                }
+                None
+            }
+        }
+    }
+
+    /// The same, setting the access time.
+    #[inline]
+    fn touched(&mut self, key: &[u8]) -> Option<RecordMut<'_, Stored>> {
+        let (touch, access) = (self.touch, self.clock.access);
+        let mut record = self.live(key)?;
+        if touch {
+            record.set_accessed(access);
+        }
+        Some(record)
+    }
+
+    /// The same, counting a hit or a miss.
+    #[inline]
+    fn read(&mut self, key: &[u8]) -> Option<RecordRef<'_, Stored>> {
+        match self.keys.live(key, self.clock.now) {
+            Ok(mut record) => {
+                self.hits += 1;
+                if self.touch {
+                    record.set_accessed(self.clock.access);
+                }
+                Some(record.into_ref())
+            }
+            Err(absent) => {
+                self.misses += 1;
+                if absent == Absent::Expired {
+                    note_expired(&mut self.expired, &mut self.expired_names, key);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Counts a key whose time is over and keeps its name if somebody wants it.
+#[cold]
+fn note_expired(expired: &mut u64, names: &mut Option<Vec<Vec<u8>>>, key: &[u8]) {
+    *expired += 1;
+    if let Some(names) = names {
+        names.push(key.to_vec());
+    }
+}
+
+/// The string in a record; `None` when it holds another type.
+#[inline]
+fn string_of(record: RecordRef<'_, Stored>) -> Option<StringRef<'_>> {
+    match record.body() {
+        Body::Bytes { bytes, raw } => Some(StringRef::Bytes { bytes, raw }),
+        Body::Integer(integer) => Some(StringRef::Int(integer)),
+        Body::Object(Stored::String(large)) => Some(StringRef::Large(large)),
+        Body::Object(_) => None,
+    }
+}
+
+/// The value in a record.
+fn view(record: RecordRef<'_, Stored>) -> ValueRef<'_> {
+    match record.body() {
+        Body::Bytes { bytes, raw } => ValueRef::String(StringRef::Bytes { bytes, raw }),
+        Body::Integer(integer) => ValueRef::String(StringRef::Int(integer)),
+        Body::Object(stored) => stored.as_ref(),
+    }
+}
+
+/// The object in a record; `None` when it is no object.
+fn object_of(record: RecordRef<'_, Stored>) -> Option<&Stored> {
+    if let Body::Object(stored) = record.body() { Some(stored) } else { None }
+}

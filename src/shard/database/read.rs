@@ -1,0 +1,68 @@
+//! Lookups that change nothing but access times and counts.
+
+use super::{Database, object_of, string_of, view};
+use crate::resp::CommandError;
+use crate::shard::Millis;
+use crate::structures::record::ACCESS_MASK;
+use crate::types::{Object, StringRef, ValueRef};
+
+impl Database {
+    /// Whether `key` exists. Counts neither as hit nor as miss and leaves the access time alone.
+    #[inline]
+    pub fn contains(&mut self, key: &[u8]) -> bool {
+        self.live(key).is_some()
+    }
+
+    /// The value of `key`, whatever its type, for reading: counts a hit or a miss and sets the access time.
+    pub fn value(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
+        self.read(key).map(view)
+    }
+
+    /// The value of `key` without hit, miss or access time, as OBJECT looks at it.
+    pub fn peek(&mut self, key: &[u8]) -> Option<ValueRef<'_>> {
+        self.live(key).map(|record| view(record.into_ref()))
+    }
+
+    /// Milliseconds since the last access to `key`, by a clock of seconds that goes round after 194 days.
+    pub fn idle_ms(&mut self, key: &[u8]) -> Option<Millis> {
+        let access = self.clock.access;
+        self.live(key).map(|record| {
+            let seconds = access.wrapping_sub(record.into_ref().accessed()) & ACCESS_MASK;
+            Millis::from(seconds) * 1000
+        })
+    }
+
+    /// The string at `key`, for reading.
+    #[inline]
+    pub fn string(&mut self, key: &[u8]) -> Result<Option<StringRef<'_>>, CommandError> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(record) => string_of(record).map(Some).ok_or(CommandError::WrongType),
+        }
+    }
+
+    /// The object at `key`, for reading.
+    #[inline]
+    pub fn get<T: Object>(&mut self, key: &[u8]) -> Result<Option<&T>, CommandError> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(record) => object_of(record).and_then(T::from_ref).map(Some).ok_or(CommandError::WrongType),
+        }
+    }
+
+    /// The objects at `keys`, all at once for reading; `None` where there is none.
+    pub fn get_many<'k, T: Object>(
+        &mut self,
+        keys: impl Iterator<Item = &'k [u8]> + Clone,
+    ) -> Result<Vec<Option<&T>>, CommandError> {
+        for key in keys.clone() {
+            self.get::<T>(key)?;
+        }
+        Ok(keys.map(|key| self.keys.get(key).and_then(object_of).and_then(T::from_ref)).collect())
+    }
+
+    /// When `key` expires: `None` without such a key, `Some(None)` when it does not expire.
+    pub fn expires_at(&mut self, key: &[u8]) -> Option<Option<Millis>> {
+        self.live(key).map(|record| record.into_ref().expires())
+    }
+}
