@@ -52,6 +52,7 @@ pub struct Engine {
     spare_spans: Vec<crate::resp::Span>,
     /// Per shard, the batch that this turn's commands for it go into.
     filling: Vec<Option<Box<Batch>>>,
+    #[allow(clippy::vec_box, reason = "batches travel in their boxes")]
     spare_batches: Vec<Box<Batch>>,
     /// Messages to post, in order, with their receivers.
     outgoing: Vec<(ShardId, Message)>,

@@ -99,7 +99,7 @@ fn expired_keys_are_gone_and_named() {
     assert_eq!(db.expires_at(b"b"), Some(None));
     assert!(!db.remove(b"c"));
     assert!(!db.set_expires_at(b"d", None));
-    assert_eq!(db.take(b"e").is_some(), false);
+    assert!(db.take(b"e").is_none());
     assert_eq!(db.expire_some(100), 1);
     assert_eq!(db.take_expired(), [b"a", b"b", b"c", b"d", b"e", b"f"]);
     assert_eq!((db.len(), db.expired, db.expires_len()), (1, 6, 0));
