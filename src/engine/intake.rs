@@ -105,9 +105,9 @@ impl Engine {
         }
     }
 
-    fn protocol_error(&mut self, session: &mut Session, violation: &str) {
-        tracing::debug!(client = session.id, violation, "protocol error");
-        let error = CommandError::text(format!("ERR Protocol error: {violation}"));
+    fn protocol_error(&mut self, session: &mut Session, violation: &[u8]) {
+        tracing::debug!(client = session.id, violation = %violation.escape_ascii(), "protocol error");
+        let error = CommandError::Raw([b"ERR Protocol error: ", violation].concat());
         self.reply_error(session, &error);
         session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY);
     }
