@@ -99,7 +99,7 @@ fn expired_keys_are_gone_and_named() {
     assert_eq!(db.expires_at(b"b"), Some(None));
     assert!(!db.remove(b"c"));
     assert!(!db.set_expires_at(b"d", None));
-    assert_eq!(db.take(b"e").is_some(), false);
+    assert!(db.take(b"e").is_none());
     assert_eq!(db.expire_some(100), 1);
     assert_eq!(db.take_expired(), [b"a", b"b", b"c", b"d", b"e", b"f"]);
     assert_eq!((db.len(), db.expired, db.expires_len()), (1, 6, 0));
@@ -140,7 +140,7 @@ fn scan_and_random_keys_skip_what_has_expired() {
     }
     let (mut cursor, mut seen) = (0, BTreeSet::new());
     loop {
-        cursor = db.scan(cursor, 10, |key, _| drop(seen.insert(key.to_vec())));
+        cursor = db.scan(cursor, 10, |key, _| _ = seen.insert(key.to_vec()));
         if cursor == 0 {
             break;
         }
@@ -169,12 +169,12 @@ fn random_value(random: &mut Random) -> Value {
         2 => Value::String(StringValue::Bytes { bytes: vec![b'w'; random.below(50)], raw: false }),
         3 => {
             let mut hash = Hash::new();
-            (0..1 + random.below(200)).for_each(|field| drop(hash.set(&field.to_le_bytes(), b"value", &limits)));
+            (0..1 + random.below(200)).for_each(|field| _ = hash.set(&field.to_le_bytes(), b"value", &limits));
             Value::Hash(hash)
         }
         4 => {
             let mut set = Set::with_strings();
-            (0..1 + random.below(200)).for_each(|member| drop(set.add(&member.to_le_bytes(), &limits)));
+            (0..1 + random.below(200)).for_each(|member| _ = set.add(&member.to_le_bytes(), &limits));
             Value::Set(set)
         }
         _ => Value::String(StringValue::Large(crate::types::LargeString::new(vec![b'l'; 3_000]))),
