@@ -31,11 +31,11 @@ pub const CONFIG_FILES_MAX: usize = 1024;
 /// Messages that may wait for the control thread. It does nothing but read them, so more than a few never wait.
 pub const CONTROL_MESSAGES_MAX: usize = 64;
 
-/// File descriptors that are not clients, whatever the number of cores: files, the standard streams, the libraries'.
-pub const DESCRIPTORS_RESERVED: usize = 64;
-
-/// File descriptors that are not clients, for each core: its rings, eventfds, epoll and listeners.
-pub const DESCRIPTORS_RESERVED_PER_CORE: usize = 16;
+/// File descriptors that are not clients: 64 for files, the standard streams and libraries, and 16 for each core's rings,
+/// eventfds and listeners.
+pub const fn descriptors_reserved(cores: usize) -> u64 {
+    64 + 16 * cores as u64
+}
 
 /// Most bytes of room made ahead for an argument whose length is announced but whose bytes are not there yet: a client
 /// that announces much and sends little costs no more than this.
@@ -72,3 +72,7 @@ pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 /// Received buffers that a core holds back while other cores cannot keep up. There are no more buffers than this, so
 /// then the kernel stops receiving.
 pub const COMPLETIONS_HELD_MAX: usize = 256;
+
+/// Requests of one client that are read before the first of them is run: enough to hide the time that memory takes,
+/// few enough that what has been fetched is still there when its turn comes.
+pub const REQUESTS_AHEAD_MAX: usize = 16;

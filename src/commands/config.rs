@@ -3,7 +3,7 @@
 use super::server::write_help;
 use super::{Flow, Row, SessionContext};
 use crate::config::{Change, Config, DIRECTIVES, Directive, find, rewrite};
-use crate::limits::{DESCRIPTORS_RESERVED, DESCRIPTORS_RESERVED_PER_CORE};
+use crate::limits::descriptors_reserved;
 use crate::resp::{Args, CommandError};
 use crate::spec::{Flags, Group};
 use crate::stdx::glob;
@@ -124,8 +124,7 @@ fn changes<'a>(args: Args<'a>) -> Result<Vec<Pair<'a>>, CommandError> {
     for index in (2..args.len()).step_by(2) {
         let (name, value) = (args.at(index), args.at(index + 1));
         let row = find(name).ok_or_else(|| {
-            let name = String::from_utf8_lossy(name);
-            CommandError::text(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
+            CommandError::quoting("ERR Unknown option or number of arguments for CONFIG SET - '", name, "'")
         })?;
         match row.change {
             Change::Start => return Err(failed(name, "can't set immutable config")),
@@ -140,13 +139,13 @@ fn changes<'a>(args: Args<'a>) -> Result<Vec<Pair<'a>>, CommandError> {
 }
 
 fn failed(name: &[u8], reason: &str) -> CommandError {
-    let name = String::from_utf8_lossy(name);
-    CommandError::text(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"))
+    const BEFORE: &str = "ERR CONFIG SET failed (possibly related to argument '";
+    CommandError::quoting(BEFORE, name, &format!("') - {reason}"))
 }
 
 /// Raises the limit on open files for more clients.
 fn make_room(config: &Config, cores: usize) -> Result<(), String> {
-    let reserved = (DESCRIPTORS_RESERVED + cores * DESCRIPTORS_RESERVED_PER_CORE) as u64;
+    let reserved = descriptors_reserved(cores);
     let wanted = config.maxclients as u64 + reserved;
     match Resource::OpenFiles.raise(wanted) {
         Ok(granted) if granted < wanted => Err(format!(

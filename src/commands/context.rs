@@ -3,7 +3,7 @@
 use super::Node;
 use crate::config::{Config, EncodingLimits};
 use crate::metrics::CoreMetrics;
-use crate::resp::{Protocol, Reply};
+use crate::resp::{CommandError, Protocol, Reply};
 use crate::session::{Session, Sessions};
 use crate::shard::{Database, Millis, Shard, ShardId};
 use crate::stdx::random::Random;
@@ -164,6 +164,12 @@ impl SessionContext<'_> {
     pub fn protocol(&self) -> Protocol {
         self.session.protocol
     }
+
+    /// Answers with an error where a handler cannot return it any more, and counts it.
+    pub fn refuse(&mut self, error: &CommandError) {
+        self.node.metrics[self.core.index()].count_error(error.code());
+        self.reply.error(error);
+    }
 }
 
 /// How a session goes on after a session command.
@@ -174,8 +180,6 @@ pub enum Flow {
     Close,
     /// It waits until every core has run this; the last step writes the reply.
     EveryCore(Arc<dyn EveryCore>),
-    /// The whole core stands still for this long, as DEBUG SLEEP wants it.
-    Stall(Duration),
 }
 
 /// A request to every core, such as CLIENT LIST: each core answers with a part, the asking core joins them.

@@ -1,6 +1,6 @@
-//! The cursor and the options that SCAN, SSCAN and HSCAN share: MATCH, COUNT, TYPE, NOVALUES.
+//! What SCAN, SSCAN and HSCAN share: the cursor, the options MATCH, COUNT, TYPE and NOVALUES, the form of the reply.
 
-use crate::resp::{Args, CommandError};
+use crate::resp::{Args, CommandError, Output, Reply};
 use crate::stdx::glob;
 
 /// How many elements a call looks at when it does not say COUNT.
@@ -82,6 +82,14 @@ pub fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
     });
     let magnitude = magnitude.ok_or(INVALID)?;
     Ok(if negative { magnitude.wrapping_neg() } else { magnitude })
+}
+
+/// Replies the cursor to go on with and the `len` elements that `found` holds.
+pub fn reply_page(reply: &mut Reply<'_>, next: u64, len: usize, found: Output) {
+    reply.array(2);
+    reply.bulk(itoa::Buffer::new().format(next).as_bytes());
+    reply.array(len);
+    reply.append(found);
 }
 
 #[cfg(test)]

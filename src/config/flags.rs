@@ -2,7 +2,7 @@
 //! As in Redis, FILE comes first, and `-` in the first or last place reads more configuration from the standard input.
 
 use super::file::{FileError, Reader};
-use super::{Change, Config, DIRECTIVES, Kind, sample, table};
+use super::{Change, Config, DIRECTIVES, Kind, sample};
 use crate::stdx::words;
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::OsStringValueParser, error::ErrorKind};
 use std::ffi::{OsStr, OsString};
@@ -143,10 +143,12 @@ fn command() -> Command {
         .disable_version_flag(true)
         .max_term_width(110)
         .args([help, version, print]);
+    let defaults = Config::default();
     for row in DIRECTIVES {
         let when = if row.change == Change::Runtime { "" } else { ", fixed at start" };
-        let default = words::quote(table::default_text(row).as_bytes());
-        let help = format!("{} [{}{when}] [default: {}]", row.doc, row.form(), default.trim_matches('"'));
+        let lines = row.lines(&defaults);
+        let values: Vec<&str> = lines.iter().map(|line| line[row.name.len()..].trim_start()).collect();
+        let help = format!("{} [{}{when}] [default: {}]", row.doc, row.form(), values.join(", "));
         let mut flag = Arg::new(row.name)
             .long(row.name)
             .action(ArgAction::Append)

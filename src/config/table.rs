@@ -1,7 +1,7 @@
 //! The directives, a row each. Adding one is a field of [`Config`], its default, and a row here.
 
 use super::directive::{Change, Directive, Kind, Section};
-use super::{Config, LogLevel, value};
+use super::{LogLevel, value};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -99,7 +99,7 @@ pub static DIRECTIVES: &[Directive] = &[
         "protected-mode",
         Section::Network,
         Kind::Bool { get: |config| config.protected_mode, set: |config, value| config.protected_mode = value },
-        "Serve only clients on this machine as long as no password is set.",
+        "Serve only clients on this machine. There are no passwords yet: turn it off only in a network you trust.",
     ),
     Directive::new(
         "timeout",
@@ -201,7 +201,7 @@ pub static DIRECTIVES: &[Directive] = &[
         "hash-max-listpack-value",
         Section::Encodings,
         memory!(encoding.hash_max_listpack_value, 0, SIGNED_MAX),
-        "As long as no field or value is longer than this.",
+        "Up to so many bytes in each field and value a hash is stored in one piece.",
     )
     .alias("hash-max-ziplist-value"),
     Directive::new(
@@ -220,7 +220,7 @@ pub static DIRECTIVES: &[Directive] = &[
         "set-max-listpack-value",
         Section::Encodings,
         integer!(encoding.set_max_listpack_value, 0, i64::MAX),
-        "As long as no member has more bytes than this.",
+        "Up to so many bytes in each member such a set is stored in one piece.",
     ),
     Directive::new(
         "hz",
@@ -289,15 +289,10 @@ pub fn find(name: &[u8]) -> Option<&'static Directive> {
     BY_NAME.get(name.to_ascii_lowercase().as_slice()).copied()
 }
 
-/// The value of `row` where nothing is configured, as CONFIG GET answers.
-pub fn default_text(row: &Directive) -> String {
-    static DEFAULT: LazyLock<Config> = LazyLock::new(Config::default);
-    row.show(&DEFAULT)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Config, DIRECTIVES, Kind, default_text, find};
+    use super::super::Config;
+    use super::{DIRECTIVES, Kind, find};
 
     #[test]
     fn rows_are_whole() {
@@ -318,7 +313,7 @@ mod tests {
     fn every_default_is_a_value_the_row_accepts_and_shows_again() {
         for row in DIRECTIVES {
             let mut config = Config::default();
-            let text = default_text(row);
+            let text = row.show(&Config::default());
             row.read(&mut config, &[text.as_bytes()]).unwrap_or_else(|reason| panic!("{} {text}: {reason}", row.name));
             assert_eq!(config, Config::default(), "{}", row.name);
         }

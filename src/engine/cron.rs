@@ -6,22 +6,36 @@ use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::Millis;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Milliseconds between two runs of the cron.
-pub const CRON_INTERVAL_MS: Millis = 100;
+/// Milliseconds between two runs of the cron, by the directive `hz`.
+pub fn cron_interval_ms(hz: u32) -> Millis {
+    (1000 / Millis::from(hz.max(1))).max(1)
+}
 
-/// Cron runs between two looks at idle clients.
-const RUNS_PER_SECOND: u64 = 10;
+/// How hard one cron run looks for keys whose time is over, by the directive `active-expire-effort`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ExpireEffort {
+    /// Keys of a database that one round looks at.
+    budget: usize,
+    /// Another round follows when one removes at least this many.
+    enough: usize,
+    /// Most rounds in one run: the bound on how long the cycle can hold up commands.
+    rounds_max: usize,
+}
 
-/// Keys that one cron run looks at for expiry; the cycle goes on at once while it finds many.
-const EXPIRE_BUDGET: usize = 2000;
-
-/// Most rounds of the expiry cycle in one run: the bound on how long it can hold up commands.
-const EXPIRE_ROUNDS_MAX: usize = 16;
+impl ExpireEffort {
+    /// At effort 1 another round follows where a tenth of the keys was over, as Redis's rule of thumb. Each step looks at
+    /// a quarter more keys and puts up with one percent fewer that are over.
+    fn new(effort: u32) -> Self {
+        let steps = effort.clamp(1, 10) as usize - 1;
+        let budget = 2000 + 500 * steps;
+        Self { budget, enough: budget * (10 - steps) / 100, rounds_max: 16 + 4 * steps }
+    }
+}
 
 impl Engine {
-    /// The regular work; ten times a second.
+    /// The regular work; `hz` times a second.
     pub(super) fn cron(&mut self) {
-        self.next_cron_ms = self.now + CRON_INTERVAL_MS;
+        self.next_cron_ms = self.now + cron_interval_ms(self.config.hz);
         self.cron_runs += 1;
         if self.node.active_expire.load(Relaxed) {
             self.expire_cycle();
@@ -29,8 +43,9 @@ impl Engine {
         if self.core.index() == 0 {
             self.node.sample(self.now);
         }
-        if self.cron_runs.is_multiple_of(RUNS_PER_SECOND) {
+        if self.cron_runs.is_multiple_of(u64::from(self.config.hz.max(1))) {
             self.close_idle();
+            self.close_slow();
             self.touched.extend(0..self.shard.databases.len() as u16);
             self.publish_databases();
             self.spare_buffers.truncate(self.spare_buffers.len().div_ceil(2));
@@ -39,6 +54,7 @@ impl Engine {
     }
 
     fn expire_cycle(&mut self) {
+        let effort = ExpireEffort::new(self.config.active_expire_effort);
         for index in 0..self.shard.databases.len() {
             let db = &mut self.shard.databases[index];
             if db.expires_len() == 0 {
@@ -46,11 +62,10 @@ impl Engine {
             }
             db.set_now(self.now);
             let mut removed = 0;
-            for _ in 0..EXPIRE_ROUNDS_MAX {
-                let some = db.expire_some(EXPIRE_BUDGET);
+            for _ in 0..effort.rounds_max {
+                let some = db.expire_some(effort.budget);
                 removed += some;
-                // A tenth of what was looked at, as Redis's rule of thumb for going on.
-                if some < EXPIRE_BUDGET / 10 {
+                if some < effort.enough {
                     break;
                 }
             }
@@ -71,6 +86,15 @@ impl Engine {
                 session.flags.insert(SessionFlags::CLOSE_NOW | SessionFlags::CLOSING);
                 self.closing.push(key);
             }
+        }
+    }
+
+    /// Closes clients that have been above their soft output limit for too long and give no other occasion to look.
+    fn close_slow(&mut self) {
+        let over = |(key, session): (SessionKey, &mut Session)| (session.over_soft_limit_ms > 0).then_some(key);
+        let keys: Vec<SessionKey> = self.sessions.iter_mut().filter_map(over).collect();
+        for key in keys {
+            self.admit_output(key);
         }
     }
 
@@ -129,5 +153,17 @@ impl Engine {
             metrics.keyspace_misses.add(std::mem::take(&mut db.misses));
             metrics.expired_keys.add(std::mem::take(&mut db.expired));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ExpireEffort, cron_interval_ms};
+
+    #[test]
+    fn directives_steer_the_cron() {
+        assert_eq!([1, 10, 100, 500].map(cron_interval_ms), [1000, 100, 10, 2]);
+        assert_eq!(ExpireEffort::new(1), ExpireEffort { budget: 2000, enough: 200, rounds_max: 16 });
+        assert_eq!(ExpireEffort::new(10), ExpireEffort { budget: 6500, enough: 65, rounds_max: 52 });
     }
 }

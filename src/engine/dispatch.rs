@@ -4,6 +4,7 @@ use super::Engine;
 use super::message::Call;
 use crate::commands::context::OtherDatabases;
 use crate::commands::{Entry, Flow, Handler, SessionContext, ShardContext};
+use crate::resp::error::printed;
 use crate::resp::parser::ParserLimits;
 use crate::resp::{Args, CommandError, Output, Protocol, Reply};
 use crate::session::{Session, SessionFlags, SessionKey};
@@ -35,17 +36,21 @@ impl Engine {
         ParserLimits { bulk_bytes_max: self.config.proto_max_bulk_len as i64, authenticated: true }
     }
 
-    /// Runs one request or sends it on its way. `started` is the clock when it began; it is moved to its end.
+    /// Runs one request or sends it on its way. `top` is its command without subcommand, `shard` the owner of its only
+    /// key where that is known. `started` is the clock when it began; it is moved to its end.
     #[inline]
     pub(super) fn dispatch(
         &mut self,
         session: &mut Session,
         key: SessionKey,
+        top: Option<&'static Entry>,
+        shard: Option<ShardId>,
         args: Args<'_>,
         started: &mut u64,
     ) -> Step {
-        let entry = match self.find(args) {
+        let entry = match self.find(top, args) {
             Ok(entry) => entry,
+            Err(_) if top.is_none() && is_browser(args.at(0)) => return self.turn_away(session, key),
             Err(error) => return self.refuse(session, None, &error),
         };
         if !entry.row.spec.accepts(args.len()) {
@@ -55,20 +60,23 @@ impl Engine {
             self.paused.push(key);
             return Step::Wait;
         }
+        // Before it runs: CLIENT LIST shows itself as the command of its own client.
+        session.last_command = entry.id + 1;
         let step = match entry.row.handler {
-            Handler::Shard(_) => self.dispatch_keyed(session, key, entry, args),
+            Handler::Shard(_) => self.dispatch_keyed(session, key, entry, shard, args),
             Handler::Session(handler) => self.run_session_command(session, key, entry, handler, args),
             Handler::Container => return self.refuse(session, Some(entry), &unknown_subcommand(args)),
         };
         if matches!(step, Step::Wait) {
             return step;
         }
-        session.last_command = entry.id + 1;
         session.commands += 1;
         if session.flags.intersects(SessionFlags::REPLY_SKIP | SessionFlags::REPLY_SKIP_NEXT) {
             advance_skip(session);
         }
-        if !matches!(step, Step::Away) {
+        if matches!(step, Step::Away) {
+            *started = self.clock.raw();
+        } else {
             self.count_run(entry, started);
         }
         step
@@ -85,17 +93,26 @@ impl Engine {
         *started = ended;
     }
 
+    /// The command or subcommand that a request names.
     #[inline]
-    fn find(&self, args: Args<'_>) -> Result<&'static Entry, CommandError> {
-        let entry = self.table.find(args.at(0)).ok_or_else(|| unknown_command(args))?;
+    fn find(&self, top: Option<&'static Entry>, args: Args<'_>) -> Result<&'static Entry, CommandError> {
+        let entry = top.ok_or_else(|| unknown_command(args))?;
         if entry.row.subcommands.is_empty() || args.len() == 1 {
             return Ok(entry);
         }
-        match self.table.find_subcommand(entry, args.at(1)) {
-            Some(subcommand) => Ok(subcommand),
-            None if matches!(entry.row.handler, Handler::Container) => Err(unknown_subcommand(args)),
-            None => Err(unknown_subcommand(args)),
-        }
+        self.table.find_subcommand(entry, args.at(1)).ok_or_else(|| unknown_subcommand(args))
+    }
+
+    /// Closes a connection that speaks HTTP: a page in somebody's browser must not be able to give orders here.
+    #[cold]
+    fn turn_away(&mut self, session: &mut Session, key: SessionKey) -> Step {
+        tracing::warn!(
+            client = session.identity.address,
+            "possible attack: POST or Host: commands come from browsers that are tricked into talking to this server; \
+             the connection is closed"
+        );
+        self.close(session, key);
+        Step::Away
     }
 
     /// Answers a request that is not run with an error.
@@ -120,7 +137,7 @@ impl Engine {
     }
 
     fn count_error(&self, error: &CommandError) {
-        self.metrics().count_error(&error.to_string());
+        self.metrics().count_error(error.code());
     }
 
     fn pause_holds(&self, entry: &Entry) -> bool {
@@ -146,11 +163,14 @@ impl Engine {
         session: &mut Session,
         key: SessionKey,
         entry: &'static Entry,
+        shard: Option<ShardId>,
         args: Args<'_>,
     ) -> Step {
         let call = Self::call(session, entry);
         let route = if self.router.shards() == 1 {
             Route::One(self.core)
+        } else if let Some(shard) = shard {
+            Route::One(shard)
         } else if entry.single_key > 0 {
             Route::One(self.router.shard_of(args.at(usize::from(entry.single_key))))
         } else {
@@ -324,10 +344,6 @@ impl Engine {
                 self.start_every_core(session, key, entry, request);
                 Step::Done
             }
-            Flow::Stall(duration) => {
-                self.stall = Some(duration);
-                Step::Done
-            }
         }
     }
 }
@@ -339,23 +355,29 @@ fn advance_skip(session: &mut Session) {
     session.flags.remove(SessionFlags::REPLY_SKIP_NEXT);
 }
 
+/// Whether a command's name is the beginning of a line of HTTP.
+fn is_browser(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
 #[cold]
 fn unknown_command(args: Args<'_>) -> CommandError {
-    let shown = |text: &[u8], most: usize| String::from_utf8_lossy(&text[..text.len().min(most)]).into_owned();
-    let mut behind = String::new();
+    const SHOWN_BYTES_MAX: usize = 128;
+    let mut behind = Vec::new();
     for argument in args.iter_from(1) {
-        if behind.len() >= 128 {
+        if behind.len() >= SHOWN_BYTES_MAX {
             break;
         }
-        behind.push_str(&format!("'{}' ", shown(argument, 128 - behind.len())));
+        let shown = printed(argument, SHOWN_BYTES_MAX - behind.len());
+        behind.extend_from_slice(&[b"'", shown, b"' "].concat());
     }
-    CommandError::text(format!("ERR unknown command '{}', with args beginning with: {behind}", shown(args.at(0), 128)))
+    let name = printed(args.at(0), SHOWN_BYTES_MAX);
+    CommandError::Raw([b"ERR unknown command '", name, b"', with args beginning with: ", &behind].concat())
 }
 
 #[cold]
 fn unknown_subcommand(args: Args<'_>) -> CommandError {
-    let name = args.get(1).unwrap_or_default();
-    let shown = String::from_utf8_lossy(&name[..name.len().min(128)]);
+    let name = printed(args.get(1).unwrap_or_default(), 128);
     let container = String::from_utf8_lossy(args.at(0)).to_uppercase();
-    CommandError::text(format!("ERR unknown subcommand '{shown}'. Try {container} HELP."))
+    CommandError::quoting("ERR unknown subcommand '", name, &format!("'. Try {container} HELP."))
 }

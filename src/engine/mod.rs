@@ -4,6 +4,7 @@
 //! and sessions to close. It opens no file, reads no clock and knows no socket, so that several engines, their mailboxes
 //! and a clock can run in one thread from a seed.
 //!
+//! - `intake`     what a client sent: requests read ahead, so that memory is fetched while others are parsed
 //! - `dispatch`   one request: its row, its checks, the shard that runs it
 //! - `hop`        commands for other cores and the replies to them
 //! - `operation`  commands over several shards: splitting, gathering, joining the replies
@@ -12,17 +13,16 @@
 mod cron;
 mod dispatch;
 mod hop;
+mod intake;
 pub mod message;
 mod operation;
 
-pub use cron::CRON_INTERVAL_MS;
+pub use cron::cron_interval_ms;
 
 use crate::commands::{CommandTable, CoreView, EveryCore, Node, table};
 use crate::config::Config;
 use crate::limits;
 use crate::metrics::CoreMetrics;
-use crate::resp::CommandError;
-use crate::resp::parser::{Parsed, Scratch};
 use crate::session::{Identity, Session, SessionFlags, SessionKey, Sessions};
 use crate::shard::{Millis, Router, Shard, ShardId};
 use crate::stdx::random::Random;
@@ -48,10 +48,11 @@ pub struct Engine {
     next_cron_ms: Millis,
     cron_runs: u64,
     clock: quanta::Clock,
-    scratch: Scratch,
+    ahead: intake::Ahead,
     spare_spans: Vec<crate::resp::Span>,
     /// Per shard, the batch that this turn's commands for it go into.
     filling: Vec<Option<Box<Batch>>>,
+    #[allow(clippy::vec_box, reason = "batches travel in their boxes")]
     spare_batches: Vec<Box<Batch>>,
     /// Messages to post, in order, with their receivers.
     outgoing: Vec<(ShardId, Message)>,
@@ -92,7 +93,7 @@ impl Engine {
             next_cron_ms: now,
             cron_runs: 0,
             clock: quanta::Clock::new(),
-            scratch: Scratch::default(),
+            ahead: intake::Ahead::default(),
             spare_spans: Vec::new(),
             filling: (0..shards).map(|_| None).collect(),
             spare_batches: Vec::new(),
@@ -152,115 +153,6 @@ impl Engine {
         self.metrics().connections_received.add(1);
         self.metrics().clients.set(self.sessions.len() as u64);
         key
-    }
-
-    /// Takes what a client sent.
-    pub fn receive(&mut self, key: SessionKey, bytes: &[u8]) {
-        let Some(mut session) = self.sessions.take(key) else { return };
-        session.active_ms = self.now;
-        session.input_bytes += bytes.len() as u64;
-        self.metrics().input_bytes.add(bytes.len() as u64);
-        let closing = SessionFlags::CLOSE_NOW | SessionFlags::CLOSE_AFTER_REPLY | SessionFlags::ZOMBIE;
-        if !session.flags.intersects(closing) {
-            if session.input.is_empty() && !session.flags.contains(SessionFlags::STALLED) {
-                let used = self.execute_requests(&mut session, key, bytes);
-                session.input.extend_from_slice(&bytes[used..]);
-            } else {
-                session.input.extend_from_slice(bytes);
-                self.continue_session(&mut session, key);
-            }
-            self.check_input(&mut session, key);
-        }
-        self.sessions.put_back(key, session);
-        self.run_own_parts();
-    }
-
-    /// Runs what a session has sent, unless it has to wait.
-    fn continue_session(&mut self, session: &mut Session, key: SessionKey) {
-        if session.flags.contains(SessionFlags::STALLED) || session.input.is_empty() {
-            return;
-        }
-        let mut input = std::mem::take(&mut session.input);
-        let used = self.execute_requests(session, key, &input);
-        if used == input.len() {
-            input = Vec::new();
-        } else {
-            input.drain(..used);
-        }
-        session.input = input;
-    }
-
-    fn check_input(&mut self, session: &mut Session, key: SessionKey) {
-        if session.input.len() as u64 > self.config.client_query_buffer_limit {
-            tracing::warn!(client = session.id, "closing a client that reached the query buffer limit");
-            self.metrics().input_limit_disconnections.add(1);
-            self.close(session, key);
-        } else if let Some(needed) = session.parser.needed_bytes() {
-            // A large argument gets its room at once instead of growing there by copies; what is not there yet is
-            // believed only so far.
-            let ahead = needed.saturating_sub(session.input.len()).min(limits::INPUT_AHEAD_BYTES_MAX);
-            if ahead > session.input.capacity() - session.input.len() {
-                session.input.reserve(ahead);
-            }
-        }
-    }
-
-    /// Runs the requests of `input` one after another; how many bytes are done with.
-    fn execute_requests(&mut self, session: &mut Session, key: SessionKey, input: &[u8]) -> usize {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let limits = self.parser_limits();
-        let mut used = 0;
-        if session.output.bytes.capacity() == 0 {
-            session.output.bytes = self.spare_buffers.pop().unwrap_or_default();
-        }
-        let mut started = self.clock.raw();
-        while used < input.len() {
-            let pending = &input[used..];
-            let parsed = session.parser.parse(pending, &mut scratch, limits);
-            let (len, buffer) = match parsed {
-                Ok(Parsed::Request(len)) => (len, pending),
-                Ok(Parsed::Inline(len)) => (len, &scratch.inline[..]),
-                Ok(Parsed::Nothing(len)) => {
-                    used += len;
-                    continue;
-                }
-                Ok(Parsed::Incomplete(_)) => break,
-                Err(violation) => {
-                    self.protocol_error(session, &violation);
-                    used = input.len();
-                    break;
-                }
-            };
-            let args = crate::resp::Args::new(buffer, &scratch.spans);
-            match self.dispatch(session, key, args, &mut started) {
-                dispatch::Step::Done | dispatch::Step::Away => used += len,
-                dispatch::Step::Wait => {
-                    session.flags.insert(SessionFlags::STALLED);
-                    break;
-                }
-                dispatch::Step::Close => {
-                    session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY);
-                    used = input.len();
-                    break;
-                }
-            }
-            if session.flags.intersects(SessionFlags::STALLED | SessionFlags::CLOSE_NOW) {
-                break;
-            }
-            if session.output.bytes.len() > limits::OUTPUT_CHECK_BYTES {
-                self.check_output(session, key);
-            }
-        }
-        self.scratch = scratch;
-        self.mark_dirty(session, key);
-        used
-    }
-
-    fn protocol_error(&mut self, session: &mut Session, violation: &str) {
-        tracing::debug!(client = session.id, violation, "protocol error");
-        let error = CommandError::text(format!("ERR Protocol error: {violation}"));
-        self.reply_error(session, &error);
-        session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY);
     }
 
     /// A client is gone, or the runtime is about to close its connection.
@@ -394,7 +286,7 @@ impl Engine {
         }
     }
 
-    fn close(&mut self, session: &mut Session, key: SessionKey) {
+    pub(in crate::engine) fn close(&mut self, session: &mut Session, key: SessionKey) {
         session.flags.insert(SessionFlags::CLOSE_NOW);
         if !session.flags.intersects(SessionFlags::CLOSING | SessionFlags::ZOMBIE) {
             session.flags.insert(SessionFlags::CLOSING);

@@ -10,7 +10,7 @@ use super::mailbox::{Mail, Mailbox};
 use super::ring::{Completion, Ring, Token};
 use super::{CorePlan, Listener, ListenerKind, socket};
 use crate::commands::Node;
-use crate::engine::Engine;
+use crate::engine::{Engine, cron_interval_ms};
 use crate::limits::{ACCEPTS_PER_TURN_MAX, COMPLETIONS_HELD_MAX, MAIL_PER_TURN_MAX};
 use crate::session::{Identity, SessionFlags, SessionKey};
 use crate::shard::ShardId;
@@ -81,7 +81,9 @@ impl Core {
     pub async fn run(&mut self) -> io::Result<()> {
         let event = self.mailbox.event().try_clone()?;
         let event = as_file(event);
-        let timer = glommio::spawn_local(signal_regularly(self.mailbox.event().try_clone()?)).detach();
+        let timer =
+            glommio::spawn_local(signal_regularly(self.engine.node().clone(), self.mailbox.event().try_clone()?))
+                .detach();
         while !self.stop.load(Ordering::Relaxed) {
             self.poll_for_replies();
             if !self.turn()? {
@@ -112,12 +114,13 @@ impl Core {
         let events = self.take_completions();
         self.engine.end_turn();
         self.post_outgoing();
-        self.flush();
-        self.close_marked();
-        self.ring.buffers.publish();
+        // Before anything is answered, so that the client that asked for it waits too.
         if let Some(duration) = self.engine.take_stall() {
             std::thread::sleep(duration);
         }
+        self.flush();
+        self.close_marked();
+        self.ring.buffers.publish();
         let busy = mail || events;
         if busy {
             self.engine.count_turn(started);
@@ -438,9 +441,10 @@ fn as_file(event: OwnedFd) -> BufferedFile {
 }
 
 /// Signals the event descriptor at each time the cron may be due.
-async fn signal_regularly(event: OwnedFd) {
+async fn signal_regularly(node: Arc<Node>, event: OwnedFd) {
     loop {
-        glommio::timer::sleep(Duration::from_millis(crate::engine::CRON_INTERVAL_MS as u64)).await;
+        let interval_ms = cron_interval_ms(node.config().hz);
+        glommio::timer::sleep(Duration::from_millis(interval_ms as u64)).await;
         socket::signal(&event);
     }
 }

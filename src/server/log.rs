@@ -6,7 +6,6 @@ use crate::config::{Config, LogLevel};
 use crate::stdx::os::{error_text, local_time};
 use std::fmt;
 use std::fs::OpenOptions;
-use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::SystemTime;
@@ -41,7 +40,7 @@ pub fn start(config: &Config) -> Result<(), BootError> {
 
 /// Tells `error`, which has been logged, on the standard error too, if the user would not see it otherwise.
 pub fn tell_where_unseen(error: &BootError) {
-    if TO_FILE.load(Relaxed) || LogLevel::in_force() == LogLevel::Nothing || !std::io::stdout().is_terminal() {
+    if TO_FILE.load(Relaxed) || LogLevel::in_force() == LogLevel::Nothing {
         eprintln!("{error}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::BootError;
 use crate::config::Config;
-use crate::limits::{DESCRIPTORS_RESERVED, DESCRIPTORS_RESERVED_PER_CORE};
+use crate::limits::descriptors_reserved;
 use crate::runtime;
 use crate::stdx::os::{Resource, error_text};
 use std::io::ErrorKind;
@@ -60,12 +60,12 @@ fn uring_advice(error: &std::io::Error, disabled: &str) -> String {
         (ErrorKind::Unsupported, _) => "This kernel is built without it (CONFIG_IO_URING), or hides it.".into(),
         _ => "The kernel does not support what Crimson needs.".into(),
     };
-    format!("Can't use io_uring: {}. {advice}", error_text(error))
+    format!("io_uring is not available: {}. {advice}", error_text(error))
 }
 
 /// Raises the limit on open files so that `maxclients` fit, or lowers `maxclients` to what fits.
 pub fn fit_open_files(config: &mut Config, cores: usize) -> Result<(), BootError> {
-    let reserved = reserved_descriptors(cores);
+    let reserved = descriptors_reserved(cores);
     let wanted = config.maxclients as u64 + reserved;
     let Ok(granted) = Resource::OpenFiles.raise(wanted) else { return Ok(()) };
     if granted >= wanted {
@@ -85,11 +85,6 @@ pub fn fit_open_files(config: &mut Config, cores: usize) -> Result<(), BootError
     );
     config.maxclients = fit;
     Ok(())
-}
-
-/// Descriptors that are not for clients.
-fn reserved_descriptors(cores: usize) -> u64 {
-    (DESCRIPTORS_RESERVED + cores * DESCRIPTORS_RESERVED_PER_CORE) as u64
 }
 
 /// What is allowed but unwise on this machine.

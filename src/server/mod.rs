@@ -49,16 +49,21 @@ pub fn run(mut startup: Startup) -> ExitCode {
         eprintln!("{error}");
         return ExitCode::FAILURE;
     }
-    let served = Server::start(startup).and_then(|server| {
-        signals::forward(&server.node).map_err(|error| BootError(format!("Can't handle signals: {error}")))?;
-        info!("Ready to accept connections");
-        Ok(server.control())
-    });
-    served.unwrap_or_else(|error| {
+    serve(startup).unwrap_or_else(|error| {
         error!("{error}");
         log::tell_where_unseen(&error);
         ExitCode::FAILURE
     })
+}
+
+fn serve(startup: Startup) -> Result<ExitCode, BootError> {
+    let wrong = |error: io::Error| BootError(format!("Can't handle signals: {}", error_text(&error)));
+    // Before anyone can connect: from then on the process must end in order.
+    let signals = signals::catch().map_err(wrong)?;
+    let server = Server::start(startup)?;
+    signals.forward(server.node.clone()).map_err(wrong)?;
+    info!("Ready to accept connections");
+    Ok(server.control())
 }
 
 /// Makes `dir` the working directory.

@@ -12,8 +12,11 @@ use std::sync::atomic::AtomicBool;
 /// The exit code after a second signal.
 const EXIT_IMPATIENT: i32 = 1;
 
-/// Sends the signals of the process to the control thread of `node`.
-pub fn forward(node: &Arc<Node>) -> io::Result<()> {
+/// Signals that have been caught and wait to be forwarded.
+pub struct Caught(Signals);
+
+/// Catches the signals of the process from now on.
+pub fn catch() -> io::Result<Caught> {
     flag::register(SIGHUP, Arc::new(AtomicBool::new(false)))?;
     let asked = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
@@ -21,15 +24,19 @@ pub fn forward(node: &Arc<Node>) -> io::Result<()> {
         flag::register_conditional_shutdown(signal, EXIT_IMPATIENT, asked.clone())?;
         flag::register(signal, asked.clone())?;
     }
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let node = node.clone();
-    let forward = move || {
-        for signal in signals.forever() {
-            node.tell(Control::Signal(signal));
-        }
-    };
-    std::thread::Builder::new().name("signals".into()).spawn(forward)?;
-    Ok(())
+    Signals::new([SIGTERM, SIGINT]).map(Caught)
+}
+
+impl Caught {
+    /// Sends what has been caught, and what is to come, to the control thread of `node`.
+    pub fn forward(mut self, node: Arc<Node>) -> io::Result<()> {
+        let forward = move || {
+            for signal in self.0.forever() {
+                node.tell(Control::Signal(signal));
+            }
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(forward).map(drop)
+    }
 }
 
 /// The name of a signal that [`forward`] sends.

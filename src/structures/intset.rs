@@ -59,13 +59,13 @@ impl IntSet {
     /// Its bytes in Redis's format.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        // SAFETY: the allocation is `bytes_len` bytes long, all of them initialised.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes_len()) }
+        // SAFETY: the allocation is `memory_bytes` bytes long, all of them initialised.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.memory_bytes()) }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `as_bytes`; the set is borrowed alone.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes_len()) }
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.memory_bytes()) }
     }
 
     #[inline]
@@ -74,9 +74,9 @@ impl IntSet {
         unsafe { self.start.as_ptr().cast::<[u8; HEADER_BYTES]>().read() }
     }
 
-    /// Size of the allocation in bytes.
+    /// Bytes it has allocated.
     #[inline]
-    pub fn bytes_len(&self) -> usize {
+    pub fn memory_bytes(&self) -> usize {
         HEADER_BYTES + self.width() * self.len()
     }
 
@@ -188,7 +188,7 @@ impl IntSet {
 
     /// Makes room for `len` integers, or gives back what is behind them. New ones have no value yet but initialised bytes.
     fn resize(&mut self, len: usize) {
-        let old = self.bytes_len();
+        let old = self.memory_bytes();
         let new = HEADER_BYTES + len * self.width();
         let length = length_bytes(len);
         if new < old {
@@ -253,7 +253,7 @@ fn allocate(bytes: usize) -> NonNull<u8> {
 
 impl Drop for IntSet {
     fn drop(&mut self) {
-        let layout = layout(self.bytes_len());
+        let layout = layout(self.memory_bytes());
         // SAFETY: `start` was allocated with this layout and is not used any more.
         unsafe { dealloc(self.start.as_ptr(), layout) };
     }

@@ -57,7 +57,7 @@ fn layout(bytes: usize) -> Layout {
 }
 
 fn heap_allocate(bytes: usize) -> NonNull<u8> {
-    debug_assert!(bytes > 0 && bytes % 8 == 0);
+    debug_assert!(bytes > 0 && bytes.is_multiple_of(8));
     // SAFETY: the size is not 0.
     let memory = unsafe { alloc(layout(bytes)) };
     NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout(bytes)))
@@ -229,7 +229,7 @@ unsafe fn unlink(class: &mut Class, page: *mut Page) {
 impl Allocator for Slab {
     #[inline]
     fn allocate(&mut self, bytes: usize) -> Block {
-        debug_assert!(bytes > 0 && bytes % 8 == 0);
+        debug_assert!(bytes > 0 && bytes.is_multiple_of(8));
         self.in_use += bytes;
         if bytes > SLAB_BYTES_MAX {
             self.single_bytes += bytes;

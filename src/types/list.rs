@@ -3,7 +3,7 @@
 //! edge does not change back and forth.
 
 use crate::structures::listpack::{Element, Listpack};
-use crate::structures::quicklist::{Iter, Quicklist};
+use crate::structures::quicklist::{Iter, Quicklist, pack_end};
 
 pub use crate::structures::quicklist::{Entry, NodeLimit, OwnedEntry, Place, Side};
 
@@ -89,7 +89,10 @@ impl List {
     /// The element at one end.
     #[inline]
     pub fn end(&self, side: Side) -> Option<Entry<'_>> {
-        self.iter_from_end(side).next()
+        match &self.encoding {
+            Encoding::Listpack(pack) => pack_end(pack, side),
+            Encoding::Quicklist(chain) => chain.end(side),
+        }
     }
 
     /// From an index that may be negative, -1 being the last, to one from the first on; `None` when there is no such

@@ -22,6 +22,8 @@ fn every_row_has_a_test_case() {
         tested.extend((0..5000).map(|_| name_of(&g.command(family))));
     }
     tested.extend(Session::all().iter().flat_map(Session::commands));
+    // DEBUG has no rows for its subcommands.
+    tested.extend(tested.clone().iter().filter_map(|name| Some(name.strip_suffix("|sleep")?.to_string())));
     let rows = table().entries().iter().filter(|entry| !matches!(entry.row.handler, Handler::Container));
     let untested: Vec<&str> = rows.map(|entry| entry.row.spec.name).filter(|name| !tested.contains(*name)).collect();
     assert!(untested.is_empty(), "without a generator or a session: {untested:?}");

@@ -25,6 +25,32 @@ pub const KNOWN: &[Known] = &[
         reason: "7.2: what SINTERSTORE and its relatives make of listpack sets is a listpack, even if it holds integers",
         matches: |d| encodings(d, "intset", "listpack"),
     },
+    Known {
+        reason: "7.2: COMMAND GETKEYS and GETKEYSANDFLAGS take a single word and say what is wrong with it",
+        matches: |d| {
+            name_of(&d.command).starts_with("command|getkeys")
+                && d.command.len() == 3
+                && is_error(&d.oracle, "ERR wrong number of arguments")
+                && (is_error(&d.subject, "ERR Invalid command specified")
+                    || is_error(&d.subject, "ERR Invalid number of arguments specified for command")
+                    || is_error(&d.subject, "ERR The command has no key arguments"))
+        },
+    },
+    Known {
+        reason: "Differs: COMMAND GETKEYS of a count that is not an integer. Redis then reads it as C's atoi does, which \
+                 finds keys in a command that would be refused; Crimson says that the arguments are wrong",
+        matches: |d| {
+            name_of(&d.command).starts_with("command|getkeys")
+                && matches!(d.oracle, Reply::Array(_))
+                && is_error(&d.subject, "ERR Invalid arguments specified for command")
+        },
+    },
+    Known {
+        reason: "7.2: the rank -2^63 of LPOS is refused",
+        matches: |d| {
+            name_of(&d.command) == "lpos" && is_error(&d.subject, "ERR value is out of range, value must between")
+        },
+    },
 ];
 
 /// Why the difference is meant to be, if it is.
@@ -35,4 +61,8 @@ pub fn reason(difference: &Difference) -> Option<&'static str> {
 fn encodings(d: &Difference, oracle: &str, subject: &str) -> bool {
     let is = |reply: &Reply, text: &str| matches!(reply, Reply::Bulk(bytes) if bytes == text.as_bytes());
     name_of(&d.command) == "object|encoding" && is(&d.oracle, oracle) && is(&d.subject, subject)
+}
+
+fn is_error(reply: &Reply, start: &str) -> bool {
+    matches!(reply, Reply::Error(text) if text.starts_with(start.as_bytes()))
 }

@@ -53,7 +53,7 @@ impl Case {
 fn run_cases(family: Option<Family>) {
     let base = number_from("ORACLE_SEED", 1) + family.map_or(0, |family| (family as u64 + 1) << 32);
     let cases = number_from("ORACLE_CASES", CASES);
-    let oracle = Server::redis(&[]);
+    let oracle = Server::redis(&["--enable-debug-command", "yes"]);
     let mut subjects: Vec<(usize, Server)> =
         SHARDS.iter().map(|&shards| (shards, Server::subject(shards, &[]))).collect();
     let started = Instant::now();

@@ -92,7 +92,7 @@ fn malformed_arrays() {
 
 #[test]
 fn inline_commands() {
-    let inputs: [&[u8]; 31] = [
+    let inputs: [&[u8]; 27] = [
         b"PING\r\n",
         b"PING\n",
         b"ping\r\nPING\r\n",
@@ -117,10 +117,6 @@ fn inline_commands() {
         b"GET\r\n",
         b"NOSUCH one two\r\n",
         b"\x00\x01\x02\xff\r\n",
-        b"P\x00NG\r\n",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nPING\r\n",
-        b"PING\r\nPOST / HTTP/1.1\r\nPING\r\n",
         b"PING\r\r\n",
         b"$4\r\nPING\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
@@ -148,6 +144,20 @@ fn unknown_commands_and_long_arguments() {
         encode(&["get"]),
     ];
     assert_same_answers(&inputs);
+}
+
+/// A web page must not be able to make a browser send commands: what looks like HTTP ends the connection, and what
+/// stands behind it does not run.
+#[test]
+fn requests_of_browsers_are_refused() {
+    for shards in SHARDS {
+        let server = Server::subject(shards, &[]);
+        for head in ["POST / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\n", "PING\r\nhost: a\r\n"] {
+            let answered = answer(&server, format!("{head}\r\nSET harm 1\r\nPING\r\nECHO end\r\n").as_bytes());
+            assert!(!answered.ends_with(b"end\r\n"), "{head:?} is answered {}", shown(&answered));
+            assert_eq!(server.client().run("EXISTS harm").integer(), 0, "{head:?}: a command behind it has run");
+        }
+    }
 }
 
 /// What is too long is refused with its own error. Nothing is sent behind it, so that no reset can overtake the error.
@@ -216,6 +226,8 @@ fn damaged_requests() {
             for _ in 0..1 + random.below(3) {
                 damage(&mut bytes, &mut random);
             }
+            // Redis judges a line when its end is there; Crimson may judge it sooner.
+            bytes.extend(b"\r\n\r\n");
             bytes
         })
         .collect();
@@ -223,7 +235,8 @@ fn damaged_requests() {
 }
 
 fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
-    const LIKELY: &[u8] = b"*$:+-0123456789\r\n \"'\\x\0\xff";
+    // No NUL: it ends a line for Redis's C functions, which then wait for one that never comes.
+    const LIKELY: &[u8] = b"*$:+-0123456789\r\n \"'\\x\xff";
     let at = random.below(bytes.len().max(1));
     match random.below(5) {
         0 if !bytes.is_empty() => bytes[at] = LIKELY[random.below(LIKELY.len())],

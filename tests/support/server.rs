@@ -56,14 +56,48 @@ impl Server {
         }
     }
 
+    /// Crimson with this configuration in a file, `crimson.conf` in its directory.
+    pub fn crimson_from_file(configuration: &str, arguments: &[&str]) -> Self {
+        let program = env!("CARGO_BIN_EXE_crimson");
+        Self::start_from(None, "crimson with a file", program, Some(configuration), arguments)
+    }
+
     /// Starts `program` with `--port`, `--dir` and `arguments`; `{dir}` in an argument stands for its directory.
     pub fn start(name: &str, program: &str, arguments: &[&str]) -> Self {
+        Self::start_from(None, name, program, None, arguments)
+    }
+
+    /// [`Server::start`], bound to one CPU where `cpu` names one.
+    pub fn start_on(cpu: Option<usize>, name: &str, program: &str, arguments: &[&str]) -> Self {
+        Self::start_from(cpu, name, program, None, arguments)
+    }
+
+    fn start_from(
+        cpu: Option<usize>,
+        name: &str,
+        program: &str,
+        configuration: Option<&str>,
+        arguments: &[&str],
+    ) -> Self {
         let mut log = String::new();
         for _ in 0..5 {
             let (port, reservation) = reserve_port();
             let dir = make_dir();
             let out = File::create(dir.join("server.log")).expect("a new directory takes a file");
-            let child = command(program)
+            let file = configuration.map(|text| {
+                fs::write(dir.join("crimson.conf"), text).expect("a new directory takes a file");
+                "crimson.conf"
+            });
+            let mut starter = match cpu {
+                None => command(program),
+                Some(cpu) => {
+                    let mut taskset = command("taskset");
+                    taskset.args(["-c", &cpu.to_string(), program]);
+                    taskset
+                }
+            };
+            let child = starter
+                .args(file)
                 .args(["--port", &port.to_string(), "--dir"])
                 .arg(&dir)
                 .args(arguments.iter().map(|argument| argument.replace("{dir}", &dir.to_string_lossy())))

@@ -77,7 +77,9 @@ impl Filter {
 
     fn fits(&self, session: &Session, own_id: u64, now: Millis) -> bool {
         let identity = &session.identity;
-        self.id.is_none_or(|id| id == session.id)
+        // A zombie's connection is closed already.
+        !session.flags.contains(SessionFlags::ZOMBIE)
+            && self.id.is_none_or(|id| id == session.id)
             && self.kind.is_none_or(|kind| kind == ClientType::of(session))
             && self.address.as_ref().is_none_or(|address| *address == identity.address)
             && self.local_address.as_ref().is_none_or(|address| *address == identity.local_address)
@@ -123,10 +125,13 @@ impl EveryCore for Kill {
         let parts = parts.into_iter().map(|part| *part.downcast::<Part>().expect("the parts are made in `run`"));
         let (marked, own) = parts.fold((0, false), |sum, part| (sum.0 + part.0, sum.1 | part.1));
         if own {
-            context.session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY);
+            let session = &mut *context.session;
+            session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY);
+            // What the client has sent behind this command is not run.
+            (session.input, session.parser) = Default::default();
         }
         match (self.old_form, marked) {
-            (true, 0) => context.reply.error(&CommandError::fixed("ERR No such client")),
+            (true, 0) => context.refuse(&CommandError::fixed("ERR No such client")),
             (true, _) => context.reply.ok(),
             (false, _) => context.reply.integer(marked),
         }

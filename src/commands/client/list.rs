@@ -38,7 +38,8 @@ type Part = Vec<(u64, Vec<u8>)>;
 impl EveryCore for List {
     fn run(&self, core: &mut CoreView<'_>) -> Box<dyn Any + Send> {
         let wanted = |session: &&mut Session| {
-            self.kind.is_none_or(|kind| kind == ClientType::of(session))
+            !session.flags.contains(SessionFlags::ZOMBIE)
+                && self.kind.is_none_or(|kind| kind == ClientType::of(session))
                 && self.ids.as_ref().is_none_or(|ids| ids.contains(&session.id))
         };
         let now = core.now;

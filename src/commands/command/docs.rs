@@ -153,11 +153,12 @@ mod tests {
         ours.len() == theirs.len() && ours.iter().zip(theirs).all(same)
     }
 
-    /// Compares with Redis's own trees where a file of them is given; shows where a syntax line says less.
+    /// Shows where a syntax line says less than Redis's own trees. The facts in `tests/data` are without trees.
     #[test]
+    #[ignore = "REDIS_COMMANDS_JSON names a file of facts with argument trees"]
     fn trees_agree_with_those_of_redis() {
-        let path = std::env::var("REDIS_COMMANDS_JSON").unwrap_or("tests/data/redis-commands.json".into());
-        let Ok(facts) = std::fs::read(path) else { return };
+        let path = std::env::var("REDIS_COMMANDS_JSON").expect("REDIS_COMMANDS_JSON names the file");
+        let facts = std::fs::read(path).expect("the file can be read");
         let facts: Value = serde_json::from_slice(&facts).expect("a JSON file");
         let known = table().entries().iter().filter(|entry| !facts[entry.row.spec.name.replace('|', " ")].is_null());
         let known: Vec<&Entry> = known.collect();

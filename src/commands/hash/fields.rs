@@ -77,7 +77,7 @@ pub(super) fn hdel(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     }
     if is_empty {
         ctx.db.remove(key);
-        ctx.changed(EventClass::Generic, "del", key);
+        ctx.event(EventClass::Generic, "del", key);
     }
     ctx.reply.count(removed);
     Ok(())

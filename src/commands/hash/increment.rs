@@ -38,7 +38,7 @@ pub(super) fn hincrbyfloat(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcom
     }
     let hash = ctx.db.get_or_insert(key, Hash::new)?;
     let value = match hash.get(field) {
-        None => LongDouble::parse(b"0").expect("a number"),
+        None => LongDouble::ZERO,
         Some(value) => LongDouble::parse(value.bytes(&mut itoa::Buffer::new())).ok_or(NOT_FLOAT)?,
     };
     let sum = value + increment;

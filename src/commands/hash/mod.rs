@@ -1,5 +1,5 @@
-//! Commands of the group hash: fields in [`fields`], whole hashes in [`whole`], arithmetic in [`increment`], random
-//! fields in [`random`].
+//! Commands of the group hash: fields in `fields`, whole hashes in `whole`, arithmetic in `increment`, random
+//! fields in `random`.
 
 mod fields;
 mod increment;

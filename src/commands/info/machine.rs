@@ -22,9 +22,8 @@ pub(super) fn server(text: &mut Text, facts: &Facts<'_>) {
     text.field("server_time_usec", (node.wall_clock)().as_micros());
     text.field("uptime_in_seconds", uptime_seconds);
     text.field("uptime_in_days", uptime_seconds / 86_400);
-    // Each core does its periodic work ten times a second.
-    text.field("hz", 10);
-    text.field("configured_hz", 10);
+    text.field("hz", facts.config.hz);
+    text.field("configured_hz", facts.config.hz);
     text.field("lru_clock", super::super::debug::lru_clock(facts.now));
     text.field("executable", std::env::current_exe().unwrap_or_default().display());
     text.field("config_file", node.config_file.as_deref().unwrap_or("".as_ref()).display());

@@ -1,5 +1,5 @@
 //! Commands of the group list, but the blocking ones. Here stand the rows and what the handlers share: the words for
-//! sides, the limits now, and how an element is written. Handlers: [`push`], [`pop`], [`moves`], [`read`], [`edit`].
+//! sides, the limits now, and how an element is written. Handlers: `push`, `pop`, `moves`, `read`, `edit`.
 
 mod edit;
 mod moves;
@@ -185,9 +185,11 @@ fn range(list: &List, start: i64, stop: i64) -> (usize, usize) {
 
 /// Tells that elements were removed from the list at `key`, and removes the key if there are none left.
 fn removed(ctx: &mut ShardContext<'_>, event: &'static str, key: &[u8], empty: bool) {
-    ctx.changed(EventClass::List, event, key);
     if empty {
         ctx.db.remove(key);
-        ctx.changed(EventClass::Generic, "del", key);
+    }
+    ctx.changed(EventClass::List, event, key);
+    if empty {
+        ctx.event(EventClass::Generic, "del", key);
     }
 }

@@ -27,10 +27,14 @@ fn transfer(ctx: &mut ShardContext<'_>, source: &[u8], destination: &[u8], from:
     ctx.db.get_mut::<List>(destination)?;
     let list = ctx.db.get_mut::<List>(source)?.expect("it has just been there");
     let element = list.pop(from, limit).expect("a list in the keyspace has elements");
-    let empty = list.is_empty() && source != destination;
+    let empty = list.is_empty();
     ctx.db.get_or_insert(destination, List::new)?.push_entry(to, element.as_entry(), limit);
     ctx.changed(EventClass::List, push::event(to), destination);
-    removed(ctx, pop::event(from), source, empty);
+    if source == destination {
+        ctx.event(EventClass::List, pop::event(from), source);
+    } else {
+        removed(ctx, pop::event(from), source, empty);
+    }
     write_entry(&mut ctx.reply, element.as_entry());
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::lost_members;
 use crate::commands::ShardContext;
 use crate::commands::context::EventClass;
 use crate::commands::row::Outcome;
-use crate::commands::scan_options::{ScanOptions, Scanned, parse_cursor};
+use crate::commands::scan_options::{ScanOptions, Scanned, parse_cursor, reply_page};
 use crate::resp::{Args, Output, Reply};
 use crate::types::Set;
 
@@ -96,9 +96,7 @@ pub(super) fn sscan(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let cursor = parse_cursor(args.at(2))?;
     // As in Redis, a missing key is answered before the options are read.
     let Some(set) = ctx.db.get::<Set>(args.at(1))? else {
-        ctx.reply.array(2);
-        ctx.reply.bulk(b"0");
-        ctx.reply.array(0);
+        reply_page(&mut ctx.reply, 0, 0, Output::default());
         return Ok(());
     };
     let options = ScanOptions::parse(args, 3, Scanned::Members)?;
@@ -113,10 +111,7 @@ pub(super) fn sscan(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
             found += 1;
         }
     });
-    ctx.reply.array(2);
-    ctx.reply.bulk(itoa::Buffer::new().format(next).as_bytes());
-    ctx.reply.array(found);
-    ctx.reply.append(body);
+    reply_page(&mut ctx.reply, next, found, body);
     Ok(())
 }
 

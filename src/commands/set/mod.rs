@@ -1,4 +1,4 @@
-//! Commands of the group set: single sets in [`members`], random members in [`random`], several sets in [`algebra`].
+//! Commands of the group set: single sets in `members`, random members in `random`, several sets in `algebra`.
 
 mod algebra;
 mod members;
@@ -164,6 +164,6 @@ fn lost_members(ctx: &mut ShardContext<'_>, key: &[u8], event: &'static str, is_
     ctx.changed(EventClass::Set, event, key);
     if is_empty {
         ctx.db.remove(key);
-        ctx.changed(EventClass::Generic, "del", key);
+        ctx.event(EventClass::Generic, "del", key);
     }
 }

@@ -88,7 +88,6 @@ impl Console {
         match handler(&mut context, args)? {
             Flow::Done => {}
             Flow::Close => self.closed = true,
-            Flow::Stall(duration) => self.stalled = duration,
             Flow::EveryCore(request) => {
                 // The asking session is among those of its core while the request runs.
                 let placeholder = session(0, self.now);

@@ -208,23 +208,55 @@ pub(super) fn body_len(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 /// The element whose body is `body`: exactly as many bytes as [`body_len`] said.
-#[inline]
 pub(super) fn decode(body: &[u8]) -> Element<'_> {
-    let first = body[0];
-    match first {
-        0x00..=0x7F => Element::Int(i64::from(first)),
-        0x80..=0xBF => Element::Bytes(&body[1..]),
+    let skip = match body[0] {
+        0x80..=0xBF => 1,
+        0xE0..=0xEF => 2,
+        0xF0 => 5,
+        _ => return Element::Int(integer(body).0),
+    };
+    Element::Bytes(&body[skip..])
+}
+
+/// The integer whose entry starts `rest`, and the size of its body.
+#[inline]
+fn integer(rest: &[u8]) -> (i64, usize) {
+    match *rest {
+        [small @ 0x00..=0x7F, ..] => (i64::from(small), 1),
         // Thirteen bits, the sign on top: shifted up to the sign of 16 bits and back.
-        0xC0..=0xDF => Element::Int(i64::from(i16::from_be_bytes([first << 3 | body[1] >> 5, body[1] << 3]) >> 3)),
-        0xE0..=0xEF => Element::Bytes(&body[2..]),
-        0xF0 => Element::Bytes(&body[5..]),
-        _ => {
-            let width = body.len() - 1;
-            let mut wide = [0; 8];
-            wide[8 - width..].copy_from_slice(&body[1..]);
-            Element::Int(i64::from_le_bytes(wide) >> (64 - 8 * width))
-        }
+        [high @ 0xC0..=0xDF, low, ..] => (i64::from((i16::from_be_bytes([high, low]) << 3) >> 3), 2),
+        [0xF1, a, b, ..] => (i64::from(i16::from_le_bytes([a, b])), 3),
+        [0xF2, a, b, c, ..] => (i64::from(i32::from_le_bytes([0, a, b, c]) >> 8), 4),
+        [0xF3, a, b, c, d, ..] => (i64::from(i32::from_le_bytes([a, b, c, d])), 5),
+        [0xF4, a, b, c, d, e, f, g, h, ..] => (i64::from_le_bytes([a, b, c, d, e, f, g, h]), 9),
+        _ => unreachable!("a listpack is valid"),
     }
+}
+
+/// The element at `at` and the size of its entry, back length included. Panics when it is cut off.
+#[inline]
+pub(super) fn read(bytes: &[u8], at: usize) -> (Element<'_>, usize) {
+    let rest = &bytes[at..];
+    let first = rest[0];
+    let (start, len) = match first {
+        0x80..=0xBF => (1, usize::from(first & 0x3F)),
+        0xE0..=0xEF => (2, usize::from(first & 0x0F) << 8 | usize::from(rest[1])),
+        0xF0 => (5, u32::from_le_bytes([rest[1], rest[2], rest[3], rest[4]]) as usize),
+        _ => {
+            let (integer, body) = integer(rest);
+            return (Element::Int(integer), body + 1);
+        }
+    };
+    let body = start + len;
+    (Element::Bytes(&rest[start..body]), body + back_len_size(body))
+}
+
+/// Where the entry that ends before `end` starts.
+#[inline]
+pub(super) fn start_before(bytes: &[u8], end: usize) -> usize {
+    let last = bytes[end - 1];
+    let body = if last < 0x80 { usize::from(last) } else { back_len_before(bytes, end).expect("a listpack is valid") };
+    end - body - back_len_size(body)
 }
 
 /// Checks the entry at `at` of bytes from outside, whose terminator stands at `end`: its body and the size of the whole

@@ -42,9 +42,8 @@ impl<'a> Iterator for Iter<'a> {
         if self.front >= self.back {
             return None;
         }
-        let body = entry::body_len(self.bytes, self.front).expect("a listpack is valid");
-        let element = entry::decode(&self.bytes[self.front..][..body]);
-        self.front += body + entry::back_len_size(body);
+        let (element, size) = entry::read(self.bytes, self.front);
+        self.front += size;
         Some(element)
     }
 }
@@ -55,9 +54,8 @@ impl DoubleEndedIterator for Iter<'_> {
         if self.front >= self.back {
             return None;
         }
-        let body = entry::back_len_before(self.bytes, self.back).expect("a listpack is valid");
-        self.back -= body + entry::back_len_size(body);
-        Some(entry::decode(&self.bytes[self.back..][..body]))
+        self.back = entry::start_before(self.bytes, self.back);
+        Some(entry::read(self.bytes, self.back).0)
     }
 }
 

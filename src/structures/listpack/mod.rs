@@ -194,16 +194,13 @@ impl Listpack {
     /// Where the entry behind the one at `position` starts.
     #[inline]
     fn end_of(&self, position: Position) -> usize {
-        let body = entry::body_len(self.as_bytes(), position.0).expect("a position points to an entry");
-        position.0 + body + entry::back_len_size(body)
+        position.0 + entry::read(self.as_bytes(), position.0).1
     }
 
     /// The element at `position`.
     #[inline]
     pub fn get(&self, position: Position) -> Element<'_> {
-        let bytes = self.as_bytes();
-        let body = entry::body_len(bytes, position.0).expect("a position points to an entry");
-        entry::decode(&bytes[position.0..][..body])
+        entry::read(self.as_bytes(), position.0).0
     }
 
     /// Where the first element stands.
@@ -240,8 +237,7 @@ impl Listpack {
         if end == HEADER {
             return None;
         }
-        let body = entry::back_len_before(self.as_bytes(), end).expect("a listpack is valid");
-        Some(Position(end - body - entry::back_len_size(body)))
+        Some(Position(entry::start_before(self.as_bytes(), end)))
     }
 
     /// Where element number `index` stands; 0 is the first, -1 the last.
@@ -332,9 +328,9 @@ impl Listpack {
         let (mut read, mut run, mut write) = (HEADER, HEADER, HEADER);
         let (mut skipped, mut removed) = (0, 0);
         while read < end && removed < max {
-            let body = entry::body_len(bytes, read).expect("a listpack is valid");
-            let next = read + body + entry::back_len_size(body);
-            if entry::decode(&bytes[read..read + body]) == value {
+            let (element, size) = entry::read(bytes, read);
+            let next = read + size;
+            if element == value {
                 if skipped < skip {
                     skipped += 1;
                 } else {

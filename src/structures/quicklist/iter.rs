@@ -1,7 +1,7 @@
 //! Walking a quicklist from any element in either direction.
 
 use super::{Entry, Place, Side, node::Node};
-use crate::structures::listpack::{self, Element, Listpack, Position};
+use crate::structures::listpack::{self, Listpack, Position};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -88,12 +88,6 @@ impl<'a> Walk<'a> {
             (Self::Pack(iter), Side::Left) => iter.next_back_with_position()?,
             (Self::Large(large), _) => return large.take().map(|large| (Position::FIRST, Entry::Large(large))),
         };
-        Some((
-            at,
-            match element {
-                Element::Int(integer) => Entry::Int(integer),
-                Element::Bytes(bytes) => Entry::Bytes(bytes),
-            },
-        ))
+        Some((at, element.into()))
     }
 }

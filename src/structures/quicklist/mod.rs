@@ -141,6 +141,16 @@ pub struct Place {
     pub(crate) at: Position,
 }
 
+impl<'a> From<Element<'a>> for Entry<'a> {
+    #[inline]
+    fn from(element: Element<'a>) -> Self {
+        match element {
+            Element::Int(integer) => Self::Int(integer),
+            Element::Bytes(bytes) => Self::Bytes(bytes),
+        }
+    }
+}
+
 /// An element of its own.
 #[derive(Clone, Debug)]
 pub enum OwnedEntry {
@@ -263,6 +273,19 @@ impl Quicklist {
             }
         }
         unreachable!("the nodes hold as many elements as the list")
+    }
+
+    /// The element at one end.
+    #[inline]
+    pub fn end(&self, side: Side) -> Option<Entry<'_>> {
+        let node = match side {
+            Side::Left => self.nodes.front()?,
+            Side::Right => self.nodes.back()?,
+        };
+        match node {
+            Node::Pack(pack, _) => pack_end(pack, side),
+            Node::Large(large) => Some(Entry::Large(large)),
+        }
     }
 
     /// The elements from number `index` on towards one side; none when there is no such element.
@@ -461,6 +484,13 @@ impl Quicklist {
             self.nodes.shrink_to(self.nodes.len() * 2);
         }
     }
+}
+
+/// The element at one end of a listpack.
+#[inline]
+pub fn pack_end(pack: &Listpack, side: Side) -> Option<Entry<'_>> {
+    let at = if side == Side::Left { pack.first() } else { pack.last() };
+    Some(pack.get(at?).into())
 }
 
 /// The element, unless it needs a node of its own.

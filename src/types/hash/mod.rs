@@ -41,6 +41,14 @@ impl Hash {
         }
     }
 
+    /// Bytes it has allocated beside itself.
+    pub fn memory_bytes(&self) -> usize {
+        match &self.0 {
+            Repr::Listpack(listpack) => listpack.memory_bytes(),
+            Repr::Table(table) => size_of::<ByteTable>() + table.memory_bytes(),
+        }
+    }
+
     /// How many fields there are.
     #[inline]
     pub fn len(&self) -> usize {

@@ -75,6 +75,15 @@ impl Set {
         }
     }
 
+    /// Bytes it has allocated beside itself.
+    pub fn memory_bytes(&self) -> usize {
+        match &self.0 {
+            Repr::Intset(integers) => integers.memory_bytes(),
+            Repr::Listpack(listpack) => listpack.memory_bytes(),
+            Repr::Table(table) => size_of::<ByteTable>() + table.memory_bytes(),
+        }
+    }
+
     /// How many members there are.
     #[inline]
     pub fn len(&self) -> usize {

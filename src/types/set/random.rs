@@ -14,6 +14,9 @@ const POP_KEEP_FACTOR: usize = 5;
 /// Picking single members pays while this many times the wanted number are there, as in Redis.
 const SAMPLE_FACTOR: usize = 3;
 
+/// Members of up to this many bytes are copied to the stack while they are taken out.
+const SHORT_BYTES_MAX: usize = 64;
+
 impl Set {
     /// A random member; `None` if there is none.
     pub fn random(&self, random: &mut Random) -> Option<Element<'_>> {
@@ -75,15 +78,17 @@ impl Set {
                 let Some(record) = table.random(random) else { return };
                 let member = record.key();
                 each(Element::Bytes(member));
-                // Removing needs the name beside the table; a short one is copied without an allocation.
-                let mut short = [0; 64];
-                match short.get_mut(..member.len()) {
-                    Some(copy) => {
-                        copy.copy_from_slice(member);
-                        table.remove(copy)
-                    }
-                    None => table.remove(&member.to_vec()),
+                // Removing needs the member's bytes beside the table; a short one is copied without an allocation.
+                let (mut short, long);
+                let copy = if member.len() <= SHORT_BYTES_MAX {
+                    short = [0; SHORT_BYTES_MAX];
+                    short[..member.len()].copy_from_slice(member);
+                    &short[..member.len()]
+                } else {
+                    long = member.to_vec();
+                    &long
                 };
+                table.remove(copy);
             }
         }
     }

@@ -1,0 +1,73 @@
+//! The requests that are counted.
+
+use crate::loopback::Loopback;
+use crimson::config::Config;
+
+/// A kind of request.
+pub struct Scenario {
+    /// Its name.
+    pub name: &'static str,
+    /// Requests in one packet.
+    pub pipeline: u64,
+    /// The arguments of request `number`.
+    pub arguments: fn(number: u64) -> Vec<String>,
+    /// What each is answered.
+    pub reply: &'static str,
+}
+
+/// Different keys.
+const KEYS: u64 = 1000;
+
+fn key(number: u64) -> String {
+    format!("key:{:012}", number * 7919 % KEYS)
+}
+
+const VALUE: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const BULK: &str = "$64\r\n0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\r\n";
+
+/// All of them.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "ping", pipeline: 1, arguments: |_| vec!["PING".into()], reply: "+PONG\r\n" },
+    Scenario { name: "get", pipeline: 1, arguments: |n| vec!["GET".into(), key(n)], reply: BULK },
+    Scenario { name: "set", pipeline: 1, arguments: |n| vec!["SET".into(), key(n), VALUE.into()], reply: "+OK\r\n" },
+    Scenario { name: "ping_pipelined_16", pipeline: 16, arguments: |_| vec!["PING".into()], reply: "+PONG\r\n" },
+    Scenario { name: "get_pipelined_16", pipeline: 16, arguments: |n| vec!["GET".into(), key(n)], reply: BULK },
+    Scenario {
+        name: "set_pipelined_16",
+        pipeline: 16,
+        arguments: |n| vec!["SET".into(), key(n), VALUE.into()],
+        reply: "+OK\r\n",
+    },
+];
+
+fn encode(arguments: &[String]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", arguments.len());
+    for argument in arguments {
+        bytes += &format!("${}\r\n{argument}\r\n", argument.len());
+    }
+    bytes.into_bytes()
+}
+
+/// Runs `requests` requests of the scenario through a fresh engine; panics when one is not answered as it must be.
+///
+/// All packets are made before the first is sent, and one cycle of them is repeated, so that making them is no part of
+/// what is counted.
+pub fn run(scenario: &Scenario, requests: u64) {
+    let mut engine = Loopback::new(Config::default());
+    let mut reply = Vec::with_capacity(64 * 1024);
+    for number in 0..KEYS {
+        engine.turn(&encode(&["SET".into(), key(number), VALUE.into()]), &mut reply);
+    }
+    let packets: Vec<Vec<u8>> = (0..64)
+        .map(|packet| {
+            let numbers = packet * scenario.pipeline..(packet + 1) * scenario.pipeline;
+            numbers.flat_map(|number| encode(&(scenario.arguments)(number))).collect()
+        })
+        .collect();
+    let expected = scenario.reply.repeat(scenario.pipeline as usize);
+    for turn in 0..requests / scenario.pipeline {
+        reply.clear();
+        engine.turn(&packets[(turn % 64) as usize], &mut reply);
+        assert!(reply == expected.as_bytes(), "{}: {}", scenario.name, reply.escape_ascii());
+    }
+}

@@ -1,0 +1,192 @@
+//! What is measured: the cases, and which of them the command line asks for.
+
+use std::path::PathBuf;
+
+/// How the benchmark is called.
+pub const USAGE: &str = "usage: vs_redis [--quick] [--json FILE] [--tests GET,SET,...] [--only TEXT] [--crimson BINARY]
+  --quick    fewer cases and rounds: about a minute instead of a quarter of an hour
+  --json     write the results to a file
+  --tests    only these tests: GET SET INCR LPUSH LRANGE_100 SADD HSET MSET MEMORY
+  --only     only cases whose name contains this text, such as P=16
+  --crimson  measure this binary instead of the one just built";
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Fewer cases and rounds.
+    pub quick: bool,
+    /// So few requests that it only shows that everything works.
+    pub tiny: bool,
+    /// Where the results go.
+    pub json: Option<PathBuf>,
+    /// Names of the tests; empty: all.
+    pub tests: Vec<String>,
+    /// A part of the names of the cases.
+    pub only: Option<String>,
+    /// The server's binary.
+    pub crimson: String,
+}
+
+impl Options {
+    /// Everything, on the binary that was built with this.
+    pub fn full() -> Self {
+        let crimson = env!("CARGO_BIN_EXE_crimson").to_string();
+        Self { quick: false, tiny: false, json: None, tests: Vec::new(), only: None, crimson }
+    }
+
+    /// Reads the command line; cargo's own `--bench` is passed over.
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self::full();
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
+            match &argument[..] {
+                "--bench" => {}
+                "--quick" => options.quick = true,
+                "--json" => options.json = Some(value()?.into()),
+                "--tests" => options.tests = value()?.split(',').map(str::to_ascii_uppercase).collect(),
+                "--only" => options.only = Some(value()?),
+                "--crimson" => options.crimson = value()?,
+                other => return Err(format!("unknown argument {other}")),
+            }
+        }
+        Ok(options)
+    }
+
+    fn wants(&self, test: &str, name: &str) -> bool {
+        let listed = self.tests.is_empty() || self.tests.iter().any(|wanted| wanted == test);
+        listed && self.only.as_ref().is_none_or(|part| name.contains(&part[..]))
+    }
+
+    /// How often each case is measured on each server.
+    pub fn rounds(&self) -> usize {
+        match (self.tiny, self.quick) {
+            (true, _) => 1,
+            (_, true) => 2,
+            _ => 3,
+        }
+    }
+}
+
+/// Where the servers run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// One shard on CPU 0, the client on CPU 1.
+    OwnCore,
+    /// Crimson with this many shards; servers and client share all CPUs.
+    Shared(usize),
+}
+
+/// One load.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The test's name.
+    pub test: &'static str,
+    /// The command, as redis-benchmark takes it.
+    pub command: Vec<String>,
+    /// Requests a client sends before it waits for replies.
+    pub pipeline: usize,
+    /// Bytes of a value.
+    pub value_bytes: usize,
+    /// Connections.
+    pub connections: usize,
+    /// Requests.
+    pub requests: usize,
+    /// Where the servers run.
+    pub place: Place,
+}
+
+impl Case {
+    /// The case in words.
+    pub fn name(&self) -> String {
+        let place = match self.place {
+            Place::OwnCore => String::new(),
+            Place::Shared(shards) => format!(", {shards} shards sharing the client's cores"),
+        };
+        let Self { test, pipeline, value_bytes, connections, .. } = self;
+        format!("{test} P={pipeline}, {value_bytes} B, {connections} connections{place}")
+    }
+}
+
+/// Different keys of a case.
+pub const KEYS: usize = 100_000;
+
+/// Members of the list that LRANGE_100 reads.
+pub const LIST_LEN: usize = 200;
+
+fn command(test: &str, value_bytes: usize) -> Vec<String> {
+    let value = "x".repeat(value_bytes);
+    let words = match test {
+        "GET" => vec!["GET", "key:__rand_int__"],
+        "SET" => vec!["SET", "key:__rand_int__", &value],
+        "INCR" => vec!["INCR", "counter:__rand_int__"],
+        "LPUSH" => vec!["LPUSH", "mylist", &value],
+        "LRANGE_100" => vec!["LRANGE", "mylist", "0", "99"],
+        "SADD" => vec!["SADD", "myset", "element:__rand_int__"],
+        "HSET" => vec!["HSET", "myhash", "element:__rand_int__", &value],
+        "MSET" => std::iter::once("MSET").chain((0..10).flat_map(|_| ["key:__rand_int__", &value])).collect(),
+        other => unreachable!("{other} is in the list of tests"),
+    };
+    words.into_iter().map(String::from).collect()
+}
+
+/// Requests that take about a second and a half.
+fn requests(test: &str, pipeline: usize, value_bytes: usize) -> usize {
+    let simple = match pipeline {
+        1 => 120_000,
+        16 => 1_200_000,
+        _ => 2_000_000,
+    };
+    let shrunk = match test {
+        "LRANGE_100" => simple / 12,
+        "MSET" => simple / 6,
+        _ => simple,
+    };
+    if value_bytes > 1000 { shrunk / 3 } else { shrunk }
+}
+
+/// The cases that `options` asks for.
+pub fn cases(options: &Options) -> Vec<Case> {
+    const TESTS: [&str; 8] = ["GET", "SET", "INCR", "LPUSH", "LRANGE_100", "SADD", "HSET", "MSET"];
+    let mut cases = Vec::new();
+    let mut add = |test: &'static str, pipeline, value_bytes, connections, place| {
+        let divisor = if options.tiny { 400 } else { 1 + usize::from(options.quick) };
+        let requests = (requests(test, pipeline, value_bytes) / divisor).max(200);
+        let command = command(test, value_bytes);
+        let case = Case { test, command, pipeline, value_bytes, connections, requests, place };
+        if options.wants(test, &case.name()) {
+            cases.push(case);
+        }
+    };
+    for test in TESTS {
+        for pipeline in [1, 16, 64] {
+            let main = matches!(test, "GET" | "SET");
+            if main || pipeline == 16 || !options.quick {
+                add(test, pipeline, 64, 50, Place::OwnCore);
+            }
+            if main && !options.quick {
+                add(test, pipeline, 4096, 50, Place::OwnCore);
+                add(test, pipeline, 64, 1000, Place::OwnCore);
+            }
+        }
+    }
+    for (shards, pipeline) in [(1, 1), (2, 1), (1, 16), (2, 16)] {
+        if !options.quick || pipeline == 16 {
+            add("GET", pipeline, 64, 50, Place::Shared(shards));
+        }
+    }
+    cases
+}
+
+/// Value sizes of the memory measurement; empty when it is not asked for.
+pub fn memory_value_bytes(options: &Options) -> &'static [usize] {
+    if options.wants("MEMORY", "memory per key") { &[16, 64] } else { &[] }
+}
+
+/// Keys of the memory measurement.
+pub fn memory_keys(options: &Options) -> usize {
+    match (options.tiny, options.quick) {
+        (true, _) => 20_000,
+        (_, true) => 500_000,
+        _ => 2_000_000,
+    }
+}

@@ -1,0 +1,47 @@
+//! One core's engine without a network: bytes of requests in, bytes of replies out.
+
+use crimson::commands::{Node, table};
+use crimson::config::Config;
+use crimson::engine::Engine;
+use crimson::session::{Identity, SessionFlags, SessionKey};
+use crimson::shard::{Millis, ShardId};
+use std::sync::Arc;
+
+/// An engine with one client.
+pub struct Loopback {
+    engine: Engine,
+    client: SessionKey,
+    now: Millis,
+    ready: Vec<SessionKey>,
+}
+
+impl Loopback {
+    /// A fresh engine, its only shard empty.
+    pub fn new(config: Config) -> Self {
+        let now = 1_700_000_000_000;
+        let node = Node::new(config, 1, table().entries().len(), "0".repeat(40), now);
+        let mut engine = Engine::new(ShardId(0), Arc::new(node), 1, now);
+        let client = engine.connect(Identity::default(), false);
+        Self { engine, client, now, ready: Vec::new() }
+    }
+
+    /// One turn: the client sends `request`; what it is answered is appended to `reply`. Whether it is still connected.
+    pub fn turn(&mut self, request: &[u8], reply: &mut Vec<u8>) -> bool {
+        self.now += 1;
+        self.engine.begin_turn(self.now);
+        self.engine.receive(self.client, request);
+        self.engine.end_turn();
+        self.ready.clear();
+        self.engine.take_dirty(&mut self.ready);
+        let Some(session) = self.engine.session_mut(self.client) else { return false };
+        let mut from = 0;
+        for pin in &session.output.pins {
+            reply.extend_from_slice(&session.output.bytes[from..pin.at]);
+            reply.extend_from_slice(&pin.value);
+            from = pin.at;
+        }
+        reply.extend_from_slice(&session.output.bytes[from..]);
+        session.output.clear();
+        !session.flags.intersects(SessionFlags::CLOSE_AFTER_REPLY | SessionFlags::CLOSE_NOW)
+    }
+}
