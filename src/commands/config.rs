@@ -124,8 +124,7 @@ fn changes<'a>(args: Args<'a>) -> Result<Vec<Pair<'a>>, CommandError> {
     for index in (2..args.len()).step_by(2) {
         let (name, value) = (args.at(index), args.at(index + 1));
         let row = find(name).ok_or_else(|| {
-            let name = String::from_utf8_lossy(name);
-            CommandError::text(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'"))
+            CommandError::quoting("ERR Unknown option or number of arguments for CONFIG SET - '", name, "'")
         })?;
         match row.change {
             Change::Start => return Err(failed(name, "can't set immutable config")),
@@ -140,8 +139,8 @@ fn changes<'a>(args: Args<'a>) -> Result<Vec<Pair<'a>>, CommandError> {
 }
 
 fn failed(name: &[u8], reason: &str) -> CommandError {
-    let name = String::from_utf8_lossy(name);
-    CommandError::text(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"))
+    const BEFORE: &str = "ERR CONFIG SET failed (possibly related to argument '";
+    CommandError::quoting(BEFORE, name, &format!("') - {reason}"))
 }
 
 /// Raises the limit on open files for more clients.

@@ -120,8 +120,7 @@ impl<'a> Greeting<'a> {
                 client::check_name(name)?;
                 greeting.name = Some(name);
             } else {
-                let option = String::from_utf8_lossy(option);
-                return Err(CommandError::text(format!("ERR Syntax error in HELLO option '{option}'")));
+                return Err(CommandError::quoting("ERR Syntax error in HELLO option '", option, "'"));
             }
         }
         Ok(greeting)

@@ -44,9 +44,8 @@ fn debug(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandEr
         ctx.node.active_expire.store(on, Ordering::Relaxed);
         ctx.reply.ok();
     } else {
-        let name = String::from_utf8_lossy(subcommand);
-        let text = format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try DEBUG HELP.");
-        return Err(CommandError::text(text));
+        const BEFORE: &str = "ERR unknown subcommand or wrong number of arguments for '";
+        return Err(CommandError::quoting(BEFORE, subcommand, "'. Try DEBUG HELP."));
     }
     Ok(Flow::Done)
 }

@@ -4,6 +4,7 @@ use super::Engine;
 use super::message::Call;
 use crate::commands::context::OtherDatabases;
 use crate::commands::{Entry, Flow, Handler, SessionContext, ShardContext};
+use crate::resp::error::printed;
 use crate::resp::parser::ParserLimits;
 use crate::resp::{Args, CommandError, Output, Protocol, Reply};
 use crate::session::{Session, SessionFlags, SessionKey};
@@ -49,6 +50,7 @@ impl Engine {
     ) -> Step {
         let entry = match self.find(top, args) {
             Ok(entry) => entry,
+            Err(_) if top.is_none() && is_browser(args.at(0)) => return self.turn_away(session, key),
             Err(error) => return self.refuse(session, None, &error),
         };
         if !entry.row.spec.accepts(args.len()) {
@@ -99,6 +101,18 @@ impl Engine {
             return Ok(entry);
         }
         self.table.find_subcommand(entry, args.at(1)).ok_or_else(|| unknown_subcommand(args))
+    }
+
+    /// Closes a connection that speaks HTTP: a page in somebody's browser must not be able to give orders here.
+    #[cold]
+    fn turn_away(&mut self, session: &mut Session, key: SessionKey) -> Step {
+        tracing::warn!(
+            client = session.identity.address,
+            "possible attack: POST or Host: commands come from browsers that are tricked into talking to this server; \
+             the connection is closed"
+        );
+        self.close(session, key);
+        Step::Away
     }
 
     /// Answers a request that is not run with an error.
@@ -341,23 +355,29 @@ fn advance_skip(session: &mut Session) {
     session.flags.remove(SessionFlags::REPLY_SKIP_NEXT);
 }
 
+/// Whether a command's name is the beginning of a line of HTTP.
+fn is_browser(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
 #[cold]
 fn unknown_command(args: Args<'_>) -> CommandError {
-    let shown = |text: &[u8], most: usize| String::from_utf8_lossy(&text[..text.len().min(most)]).into_owned();
-    let mut behind = String::new();
+    const SHOWN_BYTES_MAX: usize = 128;
+    let mut behind = Vec::new();
     for argument in args.iter_from(1) {
-        if behind.len() >= 128 {
+        if behind.len() >= SHOWN_BYTES_MAX {
             break;
         }
-        behind.push_str(&format!("'{}' ", shown(argument, 128 - behind.len())));
+        let shown = printed(argument, SHOWN_BYTES_MAX - behind.len());
+        behind.extend_from_slice(&[b"'", shown, b"' "].concat());
     }
-    CommandError::text(format!("ERR unknown command '{}', with args beginning with: {behind}", shown(args.at(0), 128)))
+    let name = printed(args.at(0), SHOWN_BYTES_MAX);
+    CommandError::Raw([b"ERR unknown command '", name, b"', with args beginning with: ", &behind].concat())
 }
 
 #[cold]
 fn unknown_subcommand(args: Args<'_>) -> CommandError {
-    let name = args.get(1).unwrap_or_default();
-    let shown = String::from_utf8_lossy(&name[..name.len().min(128)]);
+    let name = printed(args.get(1).unwrap_or_default(), 128);
     let container = String::from_utf8_lossy(args.at(0)).to_uppercase();
-    CommandError::text(format!("ERR unknown subcommand '{shown}'. Try {container} HELP."))
+    CommandError::quoting("ERR unknown subcommand '", name, &format!("'. Try {container} HELP."))
 }

@@ -203,6 +203,8 @@ impl Engine {
             (None, ResponsePolicy::AllSucceeded) => reply.ok(),
             (None, ResponsePolicy::AggSum) => reply.integer(parts.iter().map(|part| integer_of(&part.reply)).sum()),
             (None, ResponsePolicy::Special) => self.choose_one(operation.call.database, parts, &mut reply),
+            // SWAPDB has no policy of its own: every shard answers OK.
+            (None, ResponsePolicy::Default) if parts[0].reply.bytes.first() != Some(&b'*') => reply.ok(),
             (None, ResponsePolicy::Default) if operation.entry.row.spec.keys.is_empty() => {
                 join_arrays(parts, &mut reply)
             }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::Write;
 
 /// An error reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub enum CommandError {
     Arity(String),
     /// A whole text without the leading `-`: the code first, as in `ERR no such thing`.
     Text(Cow<'static, str>),
+    /// The same with a client's bytes in it, whatever they are.
+    Raw(Vec<u8>),
 }
 
 impl CommandError {
@@ -42,6 +45,19 @@ impl CommandError {
     /// An error whose text is made at run time; the code stands first in it.
     pub fn text(text: String) -> Self {
         Self::Text(Cow::Owned(text))
+    }
+
+    /// An error that shows what the client sent, between two texts, as far as C would print it.
+    pub fn quoting(before: &str, foreign: &[u8], after: &str) -> Self {
+        Self::Raw([before.as_bytes(), printed(foreign, usize::MAX), after.as_bytes()].concat())
+    }
+
+    /// The error line without the leading `-`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Raw(bytes) => out.extend_from_slice(bytes),
+            other => write!(out, "{other}").expect("writing to a Vec does not fail"),
+        }
     }
 
     /// The code, the first word, by which errors are counted.
@@ -69,8 +85,15 @@ impl fmt::Display for CommandError {
             Self::DbIndexOutOfRange => f.write_str("ERR DB index is out of range"),
             Self::Arity(command) => write!(f, "ERR wrong number of arguments for '{command}' command"),
             Self::Text(text) => f.write_str(text),
+            Self::Raw(bytes) => f.write_str(&String::from_utf8_lossy(bytes)),
         }
     }
 }
 
 impl std::error::Error for CommandError {}
+
+/// What C's `%.*s` prints of `bytes`: up to a zero byte, and at most `most` bytes.
+pub fn printed(bytes: &[u8], most: usize) -> &[u8] {
+    let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
+    &bytes[..end.min(most)]
+}

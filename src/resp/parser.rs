@@ -10,7 +10,7 @@ use crate::stdx::{number, words};
 use std::borrow::Cow;
 
 /// What a protocol violation is answered with, behind "ERR Protocol error: "; the connection is closed then.
-pub type ProtocolError = Cow<'static, str>;
+pub type ProtocolError = Cow<'static, [u8]>;
 
 /// How far the request at the start of the input has been understood.
 #[derive(Debug, Default)]
@@ -131,12 +131,12 @@ fn array(
     limits: ParserLimits,
 ) -> Result<Parsed, ProtocolError> {
     if progress.remaining == 0 {
-        let Some((count, next)) = length(input, 0, "too big mbulk count string")? else {
+        let Some((count, next)) = length(input, 0, b"too big mbulk count string")? else {
             return Ok(Parsed::Incomplete(4));
         };
-        let count = count.filter(|&count| count <= ARGUMENTS_MAX).ok_or("invalid multibulk length")?;
+        let count = count.filter(|&count| count <= ARGUMENTS_MAX).ok_or(&b"invalid multibulk length"[..])?;
         if !limits.authenticated && count > ARGUMENTS_UNAUTHENTICATED_MAX {
-            return Err("unauthenticated multibulk length".into());
+            return Err(b"unauthenticated multibulk length"[..].into());
         }
         if count <= 0 {
             return Ok(Parsed::Nothing(next));
@@ -147,17 +147,17 @@ fn array(
         let len = match progress.bulk {
             Some(len) => len,
             None => {
-                match input.get(progress.position) {
-                    None => return Ok(Parsed::Incomplete(progress.position + 4)),
-                    Some(b'$') => {}
-                    Some(&other) => return Err(expected_bulk(other)),
-                }
-                let Some((len, next)) = length(input, progress.position, "too big bulk count string")? else {
+                // A line is looked at only when it is whole, even if its first byte is wrong already, as in Redis.
+                let Some((len, next)) = length(input, progress.position, b"too big bulk count string")? else {
                     return Ok(Parsed::Incomplete(progress.position + 4));
                 };
-                let len = len.filter(|len| (0..=limits.bulk_bytes_max).contains(len)).ok_or("invalid bulk length")?;
+                if input[progress.position] != b'$' {
+                    return Err(expected_bulk(input[progress.position]));
+                }
+                let len =
+                    len.filter(|len| (0..=limits.bulk_bytes_max).contains(len)).ok_or(&b"invalid bulk length"[..])?;
                 if !limits.authenticated && len > BULK_UNAUTHENTICATED_BYTES_MAX {
-                    return Err("unauthenticated bulk length".into());
+                    return Err(b"unauthenticated bulk length"[..].into());
                 }
                 progress.position = next;
                 len as usize
@@ -177,7 +177,7 @@ fn array(
 /// The number behind the type byte at `at` and the position behind its line; no number where the text is none. `None`
 /// while the line is not complete.
 #[inline]
-fn length(input: &[u8], at: usize, too_long: &'static str) -> Result<Option<(Option<i64>, usize)>, ProtocolError> {
+fn length(input: &[u8], at: usize, too_long: &'static [u8]) -> Result<Option<(Option<i64>, usize)>, ProtocolError> {
     // Nearly all lengths have one or two digits.
     match *input.get(at + 1..).unwrap_or_default() {
         [a @ b'0'..=b'9', b'\r', _, ..] => return Ok(Some((Some(i64::from(a - b'0')), at + 4))),
@@ -196,19 +196,19 @@ fn length(input: &[u8], at: usize, too_long: &'static str) -> Result<Option<(Opt
 
 #[cold]
 fn expected_bulk(found: u8) -> ProtocolError {
-    format!("expected '$', got '{}'", char::from(found)).into()
+    [b"expected '$', got '", &[found][..], b"'"].concat().into()
 }
 
 /// A line of words, as a person types it.
 fn inline(input: &[u8], scratch: &mut Scratch) -> Result<Parsed, ProtocolError> {
     let Some(len) = memchr::memchr(b'\n', input) else {
         if input.len() > INLINE_BYTES_MAX {
-            return Err("too big inline request".into());
+            return Err(b"too big inline request"[..].into());
         }
         return Ok(Parsed::Incomplete(input.len() + 1));
     };
     let line = input[..len].strip_suffix(b"\r").unwrap_or(&input[..len]);
-    let arguments = words::split(line).ok_or("unbalanced quotes in request")?;
+    let arguments = words::split(line).ok_or(&b"unbalanced quotes in request"[..])?;
     for argument in &arguments {
         scratch.spans.push(Span { start: scratch.inline.len() as u32, len: argument.len() as u32 });
         scratch.inline.extend_from_slice(argument);
@@ -276,19 +276,19 @@ mod tests {
             (b"get \"a\r\n", "unbalanced quotes in request"),
         ] {
             for step in [1, 3, 100] {
-                assert_eq!(requests(input, step).unwrap_err(), error);
+                assert_eq!(requests(input, step).unwrap_err(), error.as_bytes());
             }
         }
-        assert_eq!(requests(&[b'a'; 70_000], 4096).unwrap_err(), "too big inline request");
-        assert_eq!(requests(&[b'*'; 70_000], 4096).unwrap_err(), "too big mbulk count string");
+        assert_eq!(requests(&[b'a'; 70_000], 4096).unwrap_err(), &b"too big inline request"[..]);
+        assert_eq!(requests(&[b'*'; 70_000], 4096).unwrap_err(), &b"too big mbulk count string"[..]);
     }
 
     #[test]
     fn strangers_may_send_little() {
         let limits = ParserLimits { authenticated: false, ..LIMITS };
         let parse = |input: &[u8]| RequestParser::default().parse(input, &mut Scratch::default(), limits);
-        assert_eq!(parse(b"*11\r\n").unwrap_err(), "unauthenticated multibulk length");
-        assert_eq!(parse(b"*1\r\n$16385\r\n").unwrap_err(), "unauthenticated bulk length");
+        assert_eq!(parse(b"*11\r\n").unwrap_err(), &b"unauthenticated multibulk length"[..]);
+        assert_eq!(parse(b"*1\r\n$16385\r\n").unwrap_err(), &b"unauthenticated bulk length"[..]);
         assert!(parse(b"*10\r\n").is_ok());
     }
 }

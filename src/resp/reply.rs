@@ -4,7 +4,6 @@
 use super::CommandError;
 use crate::limits::SHARED_VALUE_BYTES_MIN;
 use bytes::Bytes;
-use std::io::Write;
 
 /// The protocol version a connection speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,7 +124,8 @@ impl<'a> Reply<'a> {
     /// An error line; CR and LF in its text become spaces.
     pub fn error(&mut self, error: &CommandError) {
         let start = self.out.bytes.len();
-        write!(self.out.bytes, "-{error}").expect("writing to a Vec does not fail");
+        self.out.bytes.push(b'-');
+        error.write(&mut self.out.bytes);
         for byte in &mut self.out.bytes[start..] {
             if matches!(byte, b'\r' | b'\n') {
                 *byte = b' ';

@@ -363,10 +363,13 @@ impl Core {
 
     fn give_up(&mut self, index: u32) {
         if let Some(connection) = self.connections.get_mut(index as usize).and_then(Option::as_mut) {
-            connection.shut_down();
             if let Some(session) = self.engine.session_mut(SessionKey(index)) {
+                if session.flags.contains(SessionFlags::RESET) {
+                    socket::reset_on_close(&connection.socket);
+                }
                 session.flags.insert(SessionFlags::CLOSE_NOW | SessionFlags::CLOSING);
             }
+            connection.shut_down();
             self.release_if_over(index);
         }
     }

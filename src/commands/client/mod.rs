@@ -11,7 +11,6 @@ use super::{Flow, SessionContext};
 use crate::resp::args::is_token;
 use crate::resp::{Args, CommandError};
 use crate::session::{Session, SessionFlags};
-use std::borrow::Cow;
 
 /// The kinds of clients that TYPE filters by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +31,7 @@ impl ClientType {
             ("pubsub", ClientType::PubSub),
         ];
         let hit = NAMES.iter().find(|(known, _)| is_token(name, known));
-        hit.map(|(_, kind)| *kind)
-            .ok_or_else(|| CommandError::text(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(name))))
+        hit.map(|(_, kind)| *kind).ok_or_else(|| CommandError::quoting("ERR Unknown client type '", name, "'"))
     }
 
     /// The type of a session: every connection is a normal client until there is replication or publish/subscribe.
@@ -57,9 +55,8 @@ pub fn check_name(name: &[u8]) -> Result<(), CommandError> {
 
 /// The error of a subcommand that is known, but not with this many arguments.
 fn subcommand_syntax(args: Args<'_>) -> CommandError {
-    let name = String::from_utf8_lossy(args.at(1));
-    let text = format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLIENT HELP.");
-    CommandError::Text(Cow::Owned(text))
+    const BEFORE: &str = "ERR unknown subcommand or wrong number of arguments for '";
+    CommandError::quoting(BEFORE, args.at(1), "'. Try CLIENT HELP.")
 }
 
 /// ON or OFF.
@@ -99,13 +96,11 @@ fn setinfo(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, Command
     } else if is_token(attribute, "LIB-VER") {
         &mut identity.lib_version
     } else {
-        let attribute = String::from_utf8_lossy(attribute);
-        return Err(CommandError::text(format!("ERR Unrecognized option '{attribute}'")));
+        return Err(CommandError::quoting("ERR Unrecognized option '", attribute, "'"));
     };
     if !is_plain(value) {
-        let attribute = String::from_utf8_lossy(attribute);
-        let text = format!("ERR {attribute} cannot contain spaces, newlines or special characters.");
-        return Err(CommandError::text(text));
+        const AFTER: &str = " cannot contain spaces, newlines or special characters.";
+        return Err(CommandError::quoting("ERR ", attribute, AFTER));
     }
     *target = value.to_vec();
     ctx.reply.ok();

@@ -108,8 +108,7 @@ fn by_full_name(name: &[u8]) -> Option<&'static Entry> {
 
 fn command(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandError> {
     if let Some(name) = args.get(1) {
-        let name = String::from_utf8_lossy(name);
-        return Err(CommandError::text(format!("ERR unknown subcommand '{name}'. Try COMMAND HELP.")));
+        return Err(CommandError::quoting("ERR unknown subcommand '", name, "'. Try COMMAND HELP."));
     }
     info::write_all(&mut ctx.reply);
     Ok(Flow::Done)

@@ -33,8 +33,7 @@ impl Conditions {
                 _ if is_token(argument, "gt") => Self::GT,
                 _ if is_token(argument, "lt") => Self::LT,
                 _ => {
-                    let name = String::from_utf8_lossy(argument);
-                    return Err(CommandError::text(format!("ERR Unsupported option {name}")));
+                    return Err(CommandError::quoting("ERR Unsupported option ", argument, ""));
                 }
             };
         }

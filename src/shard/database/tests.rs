@@ -140,9 +140,7 @@ fn scan_and_random_keys_skip_what_has_expired() {
     }
     let (mut cursor, mut seen) = (0, BTreeSet::new());
     loop {
-        cursor = db.scan(cursor, 10, |key, _| {
-            seen.insert(key.to_vec());
-        });
+        cursor = db.scan(cursor, 10, |key, _| _ = seen.insert(key.to_vec()));
         if cursor == 0 {
             break;
         }
@@ -171,16 +169,12 @@ fn random_value(random: &mut Random) -> Value {
         2 => Value::String(StringValue::Bytes { bytes: vec![b'w'; random.below(50)], raw: false }),
         3 => {
             let mut hash = Hash::new();
-            for field in 0..1 + random.below(200) {
-                hash.set(&field.to_le_bytes(), b"value", &limits);
-            }
+            (0..1 + random.below(200)).for_each(|field| _ = hash.set(&field.to_le_bytes(), b"value", &limits));
             Value::Hash(hash)
         }
         4 => {
             let mut set = Set::with_strings();
-            for member in 0..1 + random.below(200) {
-                set.add(&member.to_le_bytes(), &limits);
-            }
+            (0..1 + random.below(200)).for_each(|member| _ = set.add(&member.to_le_bytes(), &limits));
             Value::Set(set)
         }
         _ => Value::String(StringValue::Large(crate::types::LargeString::new(vec![b'l'; 3_000]))),

@@ -150,6 +150,11 @@ impl<O, A: Allocator> RecordTable<O, A> {
         self.allocator.bytes_in_use()
     }
 
+    /// Bytes of the table that leads to the records.
+    pub fn table_bytes(&self) -> usize {
+        self.table.bytes()
+    }
+
     /// Bytes taken from the system for table and records, what objects own not included.
     pub fn memory_bytes(&self) -> usize {
         self.table.bytes() + self.allocator.bytes_held()

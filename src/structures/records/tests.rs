@@ -205,9 +205,7 @@ fn run<A: Allocator>(seed: u64) {
             let mut seen = HashSet::new();
             let mut cursor = 0;
             loop {
-                cursor = pair.table.scan(cursor, 10, |record| {
-                    seen.insert(record.key().to_vec());
-                });
+                cursor = pair.table.scan(cursor, 10, |record| _ = seen.insert(record.key().to_vec()));
                 if cursor == 0 {
                     break;
                 }
@@ -290,7 +288,7 @@ fn a_million_records_may_expire_at_once() {
     }
     assert!(calls >= count / 3_000);
     assert_eq!((table.len(), table.timed_len()), (0, 0));
-    assert!(table.memory_bytes() < 100_000, "{} bytes are left", table.memory_bytes());
+    assert!(table.memory_bytes() < 1_000_000, "{} bytes are left", table.memory_bytes());
 }
 
 #[test]

@@ -1,12 +1,17 @@
 //! How the table grows and shrinks: one segment at a time, and the directory when a segment needs a bit more than it
 //! has. A segment becomes larger in steps of a sixth to a quarter up to [`BUCKETS_BEFORE_SPLIT`], then splits in two.
+#![allow(unsafe_code)]
 
-use super::segment::{Header, Segment, Slot, buckets_for, entries_max, larger};
+use super::pool;
+use super::segment::{HEAP, Header, Segment, Slot, buckets_for, entries_max, larger, lines};
 use super::{DEPTH_MAX, Door, RawTable, prefetch, tag, tag_base};
 use std::ptr::NonNull;
 
 /// A segment of so many buckets, 4 KiB, splits instead of growing, if it can.
 const BUCKETS_BEFORE_SPLIT: u32 = 63;
+
+/// A table with so many segments has a pool for them; below, its pages would be too empty. Tests want it early.
+const SEGMENTS_BEFORE_POOL: u32 = if cfg!(test) { 3 } else { 512 };
 
 /// Buckets between prefetching the entries of a bucket and hashing them.
 const REHASH_DISTANCE: u32 = 4;
@@ -15,11 +20,51 @@ impl RawTable {
     /// The first segment.
     #[cold]
     pub(super) fn open(&mut self) {
-        let segment = Segment::allocate(1, 0, 0);
-        self.bytes = segment.bytes();
+        let segment = self.allocate(1, 0, 0);
         self.doors = vec![Door::new(segment)];
         self.segments = 1;
         self.deepest = 1;
+    }
+
+    /// Whether new segments come from the pool.
+    fn pooled(&self) -> bool {
+        self.segments >= SEGMENTS_BEFORE_POOL
+    }
+
+    /// A segment without entries, from the pool if the table is large.
+    fn allocate(&mut self, buckets: u32, prefix: u32, depth: u8) -> Segment {
+        let segment = if self.pooled() && pool::serves(lines(buckets)) {
+            let (memory, index) = self.pool.get_or_insert_default().allocate(lines(buckets));
+            // SAFETY: the pool gave this many lines.
+            unsafe { Segment::make(memory, buckets, prefix, depth, index) }
+        } else {
+            self.heap_segments += 1;
+            Segment::allocate(buckets, prefix, depth)
+        };
+        self.bytes += segment.bytes();
+        segment
+    }
+
+    /// Frees a segment that the directory does not lead to any more. This may move another one: its place before and
+    /// after. The directory knows by then; other handles to it are void.
+    fn free(&mut self, segment: Segment) -> Option<(Segment, Segment)> {
+        self.bytes -= segment.bytes();
+        let Header { buckets, index, .. } = *segment.header();
+        if index == HEAP {
+            self.heap_segments -= 1;
+            segment.free();
+            return None;
+        }
+        let pool = self.pool.as_mut().expect("a pooled segment came from the pool");
+        let (from, to) = pool.release(lines(buckets), index)?;
+        // SAFETY: the pool has just copied a segment there.
+        let moved = unsafe { Segment::moved_to(to, index) };
+        let from = Segment::at(from.as_ptr().expose_provenance() as u64);
+        let Header { prefix, .. } = *moved.header();
+        if self.door(u64::from(prefix) << 32).segment() == from {
+            self.lead_to(moved);
+        }
+        Some((from, moved))
     }
 
     /// Makes room in the segment of `hash`, in one step; the caller asks again until it is enough.
@@ -28,7 +73,7 @@ impl RawTable {
         let segment = self.door(hash).segment();
         let Header { buckets, depth, .. } = *segment.header();
         if buckets < BUCKETS_BEFORE_SPLIT || !self.can_split(depth) {
-            self.resize(segment, larger(buckets));
+            self.resize(segment, larger(buckets, self.pooled()));
         } else {
             self.split(segment, rehash);
         }
@@ -51,7 +96,7 @@ impl RawTable {
                 return self.merge(segment, other, rehash);
             }
         }
-        let enough = buckets_for(len + len / 4);
+        let enough = buckets_for(len + len / 4, self.pooled());
         if enough < buckets {
             self.resize(segment, enough);
         }
@@ -60,21 +105,16 @@ impl RawTable {
     /// Moves a segment's slots into one of `buckets` buckets. No entry is touched.
     fn resize(&mut self, segment: Segment, buckets: u32) {
         let Header { prefix, depth, earliest, .. } = *segment.header();
-        let new = Segment::allocate(buckets, prefix, depth);
+        let new = self.allocate(buckets, prefix, depth);
         new.header_mut().earliest = earliest;
         for (slot, tag) in segment.slots() {
             new.insert(slot, tag);
         }
-        self.replace(segment, new);
-    }
-
-    /// Lets the directory lead to `new` where `old`, or a half of what `new` covers, was; frees `old`.
-    fn replace(&mut self, old: Segment, new: Segment) {
-        self.bytes = self.bytes + new.bytes() - old.bytes();
         self.lead_to(new);
-        old.free();
+        self.free(segment);
     }
 
+    /// Lets the directory lead to a segment from all places that its prefix covers.
     fn lead_to(&mut self, segment: Segment) {
         let Header { prefix, depth, .. } = *segment.header();
         let first = (u64::from(prefix) >> (32 - self.depth)) as usize;
@@ -88,8 +128,8 @@ impl RawTable {
         }
         let bit = 0x80 >> (depth - tag_base(depth));
         let high_len = segment.slots().filter(|(_, tag)| tag & bit != 0).count() as u32;
-        let low = Segment::allocate(buckets_for(len - high_len), prefix, depth + 1);
-        let high = Segment::allocate(buckets_for(high_len), prefix | 1 << (31 - depth), depth + 1);
+        let low = self.allocate(buckets_for(len - high_len, self.pooled()), prefix, depth + 1);
+        let high = self.allocate(buckets_for(high_len, self.pooled()), prefix | 1 << (31 - depth), depth + 1);
         let base = tag_base(depth + 1);
         let new_tags = base != tag_base(depth);
         each_slot(segment, new_tags, |slot, old_tag| {
@@ -99,14 +139,12 @@ impl RawTable {
         for half in [low, high] {
             half.header_mut().earliest = if half.header().timed > 0 { earliest } else { i64::MAX };
             self.lead_to(half);
-            self.bytes += half.bytes();
         }
-        self.bytes -= segment.bytes();
         self.segments += 1;
         if depth + 1 == self.depth {
             self.deepest += 2;
         }
-        segment.free();
+        self.free(segment);
     }
 
     fn merge(&mut self, one: Segment, other: Segment, rehash: &impl Fn(NonNull<u8>) -> u64) {
@@ -115,7 +153,7 @@ impl RawTable {
         let base = tag_base(depth);
         let new_tags = base != tag_base(depth + 1);
         let prefix = one.header().prefix & other.header().prefix;
-        let merged = Segment::allocate(buckets_for(len + len / 4), prefix, depth);
+        let merged = self.allocate(buckets_for(len + len / 4, self.pooled()), prefix, depth);
         for half in [one, other] {
             each_slot(half, new_tags, |slot, old_tag| {
                 let tag = if new_tags { tag(rehash(slot.entry()), base) } else { old_tag };
@@ -124,9 +162,9 @@ impl RawTable {
         }
         merged.header_mut().earliest = one.header().earliest.min(other.header().earliest);
         self.segments -= 1;
-        self.bytes -= other.bytes();
-        self.replace(one, merged);
-        other.free();
+        self.lead_to(merged);
+        let moved = self.free(one);
+        self.free(moved.filter(|(from, _)| *from == other).map_or(other, |(_, to)| to));
         if depth + 1 == self.depth {
             self.deepest -= 2;
             while self.deepest == 0 && self.depth > 0 {
@@ -171,7 +209,7 @@ fn each_slot(segment: Segment, entries: bool, mut put: impl FnMut(Slot, u8)) {
 impl RawTable {
     /// Checks everything that must hold; `rehash` as elsewhere.
     pub fn check(&self, rehash: impl Fn(NonNull<u8>) -> u64) {
-        let (mut len, mut timed, mut bytes, mut segments, mut deepest) = (0, 0, 0, 0, 0);
+        let (mut len, mut timed, mut bytes, mut segments, mut deepest, mut heap) = (0, 0, 0, 0, 0, 0);
         let mut index = 0;
         while index < self.doors.len() {
             let segment = self.doors[index].segment();
@@ -201,10 +239,11 @@ impl RawTable {
             timed += timed_here as usize;
             bytes += segment.bytes();
             segments += 1;
+            heap += u32::from(header.index == HEAP);
             deepest += u32::from(header.depth == self.depth);
             index += places;
         }
-        assert_eq!((len, timed, bytes), (self.len, self.timed, self.bytes));
+        assert_eq!((len, timed, bytes, heap), (self.len, self.timed, self.bytes, self.heap_segments));
         if !self.doors.is_empty() {
             assert_eq!((segments, deepest, 1 << self.depth), (self.segments, self.deepest, self.doors.len()));
         }

@@ -14,13 +14,15 @@
 #![allow(unsafe_code)]
 
 mod growth;
+mod pool;
 mod scan;
 mod segment;
 #[cfg(test)]
 mod tests;
 
-use segment::Segment;
+use pool::Pool;
 pub use segment::Slot;
+use segment::{HEAP, Segment};
 use std::ptr::NonNull;
 
 /// Most hash bits that the directory uses: 2^26 segments hold more than 10^10 entries.
@@ -114,6 +116,9 @@ pub struct RawTable {
     timed: usize,
     /// Bytes of all segments.
     bytes: usize,
+    /// Segments with an allocation of their own.
+    heap_segments: u32,
+    pool: Option<Box<Pool>>,
 }
 
 impl RawTable {
@@ -130,7 +135,8 @@ impl RawTable {
 
     /// Bytes of segments and directory.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.doors.capacity() * size_of::<Door>()
+        let unused = self.pool.as_ref().map_or(0, |pool| pool.unused_bytes());
+        self.bytes + unused + self.doors.capacity() * size_of::<Door>()
     }
 
     #[inline]
@@ -226,12 +232,17 @@ impl RawTable {
 }
 
 impl Drop for RawTable {
+    /// The pool frees its pages; the directory is walked only for segments with allocations of their own.
     fn drop(&mut self) {
         let mut index = 0;
-        while let Some(door) = self.doors.get(index) {
-            let segment = door.segment();
-            index += 1 << (self.depth - segment.header().depth);
-            segment.free();
+        while self.heap_segments > 0 {
+            let segment = self.doors[index].segment();
+            let header = segment.header();
+            index += 1 << (self.depth - header.depth);
+            if header.index == HEAP {
+                self.heap_segments -= 1;
+                segment.free();
+            }
         }
     }
 }

@@ -13,7 +13,7 @@
 //! Handles here are as raw as pointers; the table is the only one to hold them, and frees each once.
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
 /// Slots of a bucket.
@@ -21,6 +21,9 @@ pub const SLOTS: usize = 7;
 
 /// Most buckets of a segment: their number fits in 16 bits of a directory entry.
 const BUCKETS_MAX: u32 = u16::MAX as u32;
+
+/// [`Header::index`] of a segment with an allocation of its own.
+pub const HEAP: u32 = u32::MAX;
 
 const OCCUPIED: u64 = 0x7f << 56;
 const PASSED: u64 = 1 << 63;
@@ -147,6 +150,8 @@ pub struct Header {
     pub depth: u8,
     /// Entries with a time to live.
     pub timed: u32,
+    /// Its number in the table's pool; [`HEAP`] when it has an allocation of its own.
+    pub index: u32,
     /// No entry's time is over before this.
     pub earliest: i64,
 }
@@ -168,18 +173,27 @@ pub fn entries_max(buckets: u32) -> u32 {
     slots - slots / 10
 }
 
+/// Cache lines of a segment of `buckets` buckets.
+pub fn lines(buckets: u32) -> usize {
+    buckets as usize + 1
+}
+
 /// The next larger number of buckets. With the header's line they fill allocation sizes that the allocator has, four
-/// to a doubling from 512 bytes on.
-pub fn larger(buckets: u32) -> u32 {
+/// to a doubling from 512 bytes on; a pool, which has any size, gets finer steps where those are widest.
+pub fn larger(buckets: u32, pooled: bool) -> u32 {
     let lines = buckets + 1;
-    if lines < 8 { buckets + 1 } else { buckets + (1 << (lines.ilog2() - 2)) }
+    match lines {
+        0..8 => buckets + 1,
+        32..48 if pooled => buckets + 4,
+        _ => buckets + (1 << (lines.ilog2() - 2)),
+    }
 }
 
 /// The smallest number of buckets for `entries` entries and a sixteenth more, so that the next few fit as well.
-pub fn buckets_for(entries: u32) -> u32 {
+pub fn buckets_for(entries: u32, pooled: bool) -> u32 {
     let mut buckets = 1;
     while entries_max(buckets) < entries + entries / 16 {
-        buckets = larger(buckets);
+        buckets = larger(buckets, pooled);
     }
     buckets
 }
@@ -190,26 +204,51 @@ pub struct Segment(NonNull<Header>);
 
 impl Segment {
     fn layout(buckets: u32) -> Layout {
-        Layout::from_size_align(64 * (buckets as usize + 1), 64).expect("fewer than 2^16 buckets")
+        Layout::from_size_align(64 * lines(buckets), 64).expect("fewer than 2^16 buckets")
     }
 
-    /// A segment without entries for the hashes that begin with the `depth` top bits of `prefix`.
+    /// A segment without entries for the hashes that begin with the `depth` top bits of `prefix`, in an allocation of
+    /// its own.
     pub fn allocate(buckets: u32, prefix: u32, depth: u8) -> Self {
         assert!(buckets <= BUCKETS_MAX, "hundreds of thousands of keys with one hash: the hasher is broken");
         let layout = Self::layout(buckets);
         // SAFETY: the layout has at least 128 bytes.
-        let memory = unsafe { alloc_zeroed(layout) };
-        let Some(header) = NonNull::new(memory.cast::<Header>()) else { handle_alloc_error(layout) };
+        let memory = unsafe { alloc(layout) };
+        let memory = NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout));
+        // SAFETY: just allocated for this many buckets.
+        unsafe { Self::make(memory, buckets, prefix, depth, HEAP) }
+    }
+
+    /// The same in memory that has any content.
+    ///
+    /// # Safety
+    /// `memory` is aligned to 64 and has [`lines`]`(buckets)` times 64 bytes, which belong to the segment from now on.
+    pub unsafe fn make(memory: NonNull<u8>, buckets: u32, prefix: u32, depth: u8, index: u32) -> Self {
         let high = entries_max(buckets);
         // A single bucket cannot shrink, but merge when it is empty.
         let low = if buckets == 1 { u32::from(depth > 0) } else { high * 2 / 5 };
-        // SAFETY: freshly allocated, large enough and aligned for a header; zeroes are empty buckets.
-        unsafe { header.write(Header { len: 0, high, low, buckets, prefix, depth, timed: 0, earliest: i64::MAX }) };
+        let header = memory.cast::<Header>();
+        // SAFETY: zeroes are empty buckets, and the header has a line of its own.
+        unsafe {
+            memory.write_bytes(0, 64 * lines(buckets));
+            header.write(Header { len: 0, high, low, buckets, prefix, depth, timed: 0, index, earliest: i64::MAX });
+        }
         Self(header)
     }
 
-    /// Frees the segment, not its entries.
+    /// The segment that has been moved to `memory`.
+    ///
+    /// # Safety
+    /// The bytes of a segment have just been copied there.
+    pub unsafe fn moved_to(memory: NonNull<u8>, index: u32) -> Self {
+        let segment = Self(memory.cast());
+        segment.header_mut().index = index;
+        segment
+    }
+
+    /// Frees a segment that has an allocation of its own, not its entries.
     pub fn free(self) {
+        debug_assert_eq!(self.header().index, HEAP);
         let layout = Self::layout(self.header().buckets);
         // SAFETY: allocated with this layout; the table frees each segment once.
         unsafe { dealloc(self.0.as_ptr().cast(), layout) };
