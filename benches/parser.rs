@@ -19,6 +19,7 @@ fn request(arguments: &[&str]) -> Vec<u8> {
 fn parse_all(input: &[u8], scratch: &mut Scratch) -> usize {
     let mut parser = RequestParser::default();
     let (mut at, mut requests) = (0, 0);
+    scratch.clear();
     while at < input.len() {
         match parser.parse(&input[at..], scratch, LIMITS) {
             Ok(Parsed::Request(len) | Parsed::Inline(len)) => {
@@ -58,6 +59,7 @@ fn parsing_in_pieces(criterion: &mut Criterion) {
         bencher.iter(|| {
             let mut parser = RequestParser::default();
             let mut last = Ok(Parsed::Incomplete(0));
+            scratch.clear();
             for end in (100..input.len()).step_by(100).chain([input.len()]) {
                 last = parser.parse(black_box(&input[..end]), &mut scratch, LIMITS);
             }

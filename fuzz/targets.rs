@@ -9,7 +9,8 @@ mod loopback;
 #[path = "../tests/support/reply.rs"]
 mod reply;
 
-use crimson::config::Config;
+use crimson::config::file::Reader;
+use crimson::config::{Config, DIRECTIVES};
 use crimson::resp::Span;
 use crimson::resp::parser::{Parsed, ParserLimits, RequestParser, Scratch};
 use crimson::stdx::long_double::LongDouble;
@@ -17,7 +18,9 @@ use crimson::stdx::{glob, number, words};
 use crimson::structures::intset::IntSet;
 use crimson::structures::listpack::Listpack;
 use reply::{Malformed, Reply};
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
+use std::path::Path;
 
 /// A target: any bytes.
 pub type Target = fn(&[u8]);
@@ -31,6 +34,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("number", numbers),
     ("listpack", listpack),
     ("intset", intset),
+    ("config_file", config_file),
 ];
 
 /// What a parser makes of input that comes in pieces of `piece` bytes: requests, and the error that ended it.
@@ -41,14 +45,19 @@ fn parse_in_pieces(input: &[u8], piece: usize) -> (Vec<Vec<Vec<u8>>>, Option<Str
     loop {
         if start < end {
             let pending = &input[start..end];
+            // The scratch keeps the requests before, as the engine's does when it reads ahead; it is emptied sometimes.
+            if requests.len() % 3 == 0 {
+                scratch.clear();
+            }
+            let first = scratch.spans.len();
             match parser.parse(pending, &mut scratch, limits) {
                 Ok(Parsed::Request(len)) => {
-                    requests.push(arguments(pending, &scratch.spans));
+                    requests.push(arguments(pending, &scratch.spans[first..]));
                     start += checked(len, pending.len());
                     continue;
                 }
                 Ok(Parsed::Inline(len)) => {
-                    requests.push(arguments(&scratch.inline, &scratch.spans));
+                    requests.push(arguments(&scratch.inline, &scratch.spans[first..]));
                     start += checked(len, pending.len());
                     continue;
                 }
@@ -93,19 +102,29 @@ fn is_unfit(data: &[u8]) -> bool {
     large_negative || acts_outside
 }
 
+thread_local! {
+    /// Making an engine takes far longer than running a few requests, so one is used for all inputs.
+    static ENGINE: RefCell<Option<loopback::Loopback>> = const { RefCell::new(None) };
+}
+
 /// Requests through a whole engine: every byte it answers must be part of a sound reply.
 pub fn engine(data: &[u8]) {
     if is_unfit(data) {
         return;
     }
-    let config = Config { proto_max_bulk_len: 1 << 20, ..Config::default() };
-    let mut engine = loopback::Loopback::new(config);
+    // Taken out, so that after a panic the next input gets a new one.
+    let mut engine = ENGINE
+        .take()
+        .unwrap_or_else(|| loopback::Loopback::new(Config { proto_max_bulk_len: 1 << 20, ..Config::default() }));
+    engine.reconnect();
+    engine.turn(b"FLUSHALL\r\n", &mut Vec::new());
     let mut replies = Vec::new();
     for part in data.chunks(data.len().div_ceil(3).max(1)) {
         if !engine.turn(part, &mut replies) {
             break;
         }
     }
+    ENGINE.set(Some(engine));
     let mut at = 0;
     while at < replies.len() {
         match Reply::parse(&replies[at..]) {
@@ -242,5 +261,24 @@ pub fn intset(data: &[u8]) {
     if !set.is_empty() {
         let again = IntSet::from_bytes(set.as_bytes()).expect("its own bytes are an intset");
         assert!(again.iter().eq(model.iter().copied()));
+    }
+}
+
+/// A configuration file: what was read, written out and read again, is the same.
+pub fn config_file(data: &[u8]) {
+    // Other files are no part of what is tested.
+    if data.windows(7).any(|part| part.eq_ignore_ascii_case(b"include")) {
+        return;
+    }
+    let mut config = Config::default();
+    if Reader::new(&mut config, Path::new("/")).text(data, "fuzz").is_err() {
+        return;
+    }
+    let lines: Vec<String> = DIRECTIVES.iter().flat_map(|directive| directive.lines(&config)).collect();
+    let mut again = Config::default();
+    let read = Reader::new(&mut again, Path::new("/")).text(lines.join("\n").as_bytes(), "written");
+    assert!(read.is_ok(), "{} in:\n{}", read.unwrap_err(), lines.join("\n"));
+    for directive in DIRECTIVES {
+        assert_eq!(directive.show(&again), directive.show(&config), "{}", directive.name);
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use targets::{TARGETS, Target};
 
 /// Changed inputs of a target unless `FUZZ_ROUNDS` says otherwise.
-const ROUNDS: u64 = 2000;
+const ROUNDS: u64 = 20_000;
 
 fn number_from(variable: &str, default: u64) -> u64 {
     std::env::var(variable)
@@ -94,4 +94,4 @@ macro_rules! replays {
     };
 }
 
-replays!(resp_parser, engine, words, glob, number, listpack, intset);
+replays!(resp_parser, engine, words, glob, number, listpack, intset, config_file);

@@ -110,6 +110,7 @@ impl Engine {
         if self.exceeds_output_limit(session) {
             tracing::warn!(client = session.id, "closing a client that reached its output buffer limit");
             self.metrics().output_limit_disconnections.add(1);
+            session.flags.insert(SessionFlags::RESET);
             self.close(session, key);
         }
     }

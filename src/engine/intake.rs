@@ -94,6 +94,7 @@ impl Engine {
         if session.input.len() as u64 > self.config.client_query_buffer_limit {
             tracing::warn!(client = session.id, "closing a client that reached the query buffer limit");
             self.metrics().input_limit_disconnections.add(1);
+            session.flags.insert(SessionFlags::RESET);
             self.close(session, key);
         } else if let Some(needed) = session.parser.needed_bytes() {
             // A large argument gets its room at once instead of growing there by copies; what is not there yet is

@@ -22,8 +22,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a core waits inside its ring before it parks.
-const WAIT_IN_RING: Duration = Duration::from_micros(300);
+/// How long a core waits inside its ring before it parks. Longer than a tick of the kernel's clock: a nearer end would
+/// have the clock programmed for every short sleep, which costs more than the sleep.
+const WAIT_IN_RING: Duration = Duration::from_millis(10);
 
 /// How long a core looks for replies of other cores before it sleeps.
 const POLL_FOR_REPLIES: Duration = Duration::from_micros(30);
@@ -363,10 +364,13 @@ impl Core {
 
     fn give_up(&mut self, index: u32) {
         if let Some(connection) = self.connections.get_mut(index as usize).and_then(Option::as_mut) {
-            connection.shut_down();
             if let Some(session) = self.engine.session_mut(SessionKey(index)) {
+                if session.flags.contains(SessionFlags::RESET) {
+                    socket::reset_on_close(&connection.socket);
+                }
                 session.flags.insert(SessionFlags::CLOSE_NOW | SessionFlags::CLOSING);
             }
+            connection.shut_down();
             self.release_if_over(index);
         }
     }

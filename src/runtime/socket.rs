@@ -37,6 +37,12 @@ pub fn shutdown(socket: &OwnedFd) {
     unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
 }
 
+/// Lets the close of a connection reset it: a client that is stuck in sending learns of it at once.
+pub fn reset_on_close(socket: &OwnedFd) {
+    // An error means that the connection is gone already.
+    let _ = socket2::SockRef::from(socket).set_linger(Some(std::time::Duration::ZERO));
+}
+
 /// Sends what fits at once, for a last word to a connection that is not served.
 pub fn send_now(socket: &OwnedFd, text: &[u8]) {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;

@@ -40,6 +40,8 @@ bitflags! {
         const ZOMBIE = 1 << 10;
         /// Stands in its core's list of sessions to close.
         const CLOSING = 1 << 11;
+        /// Its connection is reset rather than closed: the client may be stuck in sending or not reading at all.
+        const RESET = 1 << 12;
     }
 }
 

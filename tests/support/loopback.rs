@@ -25,6 +25,13 @@ impl Loopback {
         Self { engine, client, now, ready: Vec::new() }
     }
 
+    /// The client leaves and another one comes.
+    #[allow(dead_code, reason = "the benchmarks stay connected")]
+    pub fn reconnect(&mut self) {
+        self.engine.disconnect(self.client);
+        self.client = self.engine.connect(Identity::default(), false);
+    }
+
     /// One turn: the client sends `request`; what it is answered is appended to `reply`. Whether it is still connected.
     pub fn turn(&mut self, request: &[u8], reply: &mut Vec<u8>) -> bool {
         self.now += 1;
