@@ -22,8 +22,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a core waits inside its ring before it parks.
-const WAIT_IN_RING: Duration = Duration::from_micros(300);
+/// How long a core waits inside its ring before it parks. Longer than a tick of the kernel's clock: a nearer end would
+/// have the clock programmed for every short sleep, which costs more than the sleep.
+const WAIT_IN_RING: Duration = Duration::from_millis(10);
 
 /// How long a core looks for replies of other cores before it sleeps.
 const POLL_FOR_REPLIES: Duration = Duration::from_micros(30);

@@ -65,6 +65,8 @@ pub struct Completion {
 /// The network ring of one core.
 pub struct Ring {
     uring: IoUring,
+    /// Sends pushed since the last turn.
+    sends: usize,
     /// Declared behind the ring, so that it is dropped after it.
     pub buffers: Buffers,
 }
@@ -83,7 +85,7 @@ impl Ring {
         uring.submitter().register_eventfd(event.as_raw_fd())?;
         uring.completion().disable_eventfd();
         let buffers = Buffers::register(&uring.submitter())?;
-        Ok(Self { uring, buffers })
+        Ok(Self { uring, sends: 0, buffers })
     }
 
     /// The ring's descriptor, by which other cores wake this one.
@@ -120,6 +122,7 @@ impl Ring {
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build();
         self.push(&entry.user_data(Token::Send(index).encode()));
+        self.sends += 1;
     }
 
     /// Sends several pieces. One completion tells how many bytes.
@@ -131,6 +134,7 @@ impl Ring {
             .flags((libc::MSG_WAITALL | libc::MSG_NOSIGNAL) as u32)
             .build();
         self.push(&entry.user_data(Token::Send(index).encode()));
+        self.sends += 1;
     }
 
     /// Wakes the core that owns the ring `target`.
@@ -142,6 +146,7 @@ impl Ring {
 
     /// Submits what has been pushed, and lets the kernel complete what is ready. Does not wait.
     pub fn turn(&mut self) -> io::Result<()> {
+        self.sends = 0;
         let count = {
             let mut submission = self.uring.submission();
             submission.sync();
@@ -153,11 +158,13 @@ impl Ring {
         tolerate(entered)
     }
 
-    /// Submits what has been pushed, and waits until something has happened or `most` is over.
+    /// Submits what has been pushed, and waits until something else has happened or `most` is over. A send nearly always
+    /// completes while it is submitted, which is nothing to wake up for: those pushed since the last turn do not count.
     pub fn turn_and_wait(&mut self, most: Duration) -> io::Result<()> {
+        let sends = std::mem::take(&mut self.sends);
         let timeout = types::Timespec::from(most);
         let args = types::SubmitArgs::new().timespec(&timeout);
-        tolerate(self.uring.submitter().submit_with_args(1, &args))
+        tolerate(self.uring.submitter().submit_with_args(sends + 1, &args))
     }
 
     /// Whether something has happened that the next turn will bring.

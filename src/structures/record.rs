@@ -4,7 +4,7 @@
 //! short  | 3 bytes access time | flags | u8 key length  | u8 value length  | expiry? | key | value |
 //! long   | 3 bytes access time | flags | u32 key length | u32 value length | expiry? | key | value |
 //! object | 3 bytes access time | flags | u32 key length                    | expiry? | object | key |
-//! flags  | bits 0-1 body: bytes, raw bytes, integer, object | 2 timed | 3 long | 4 paged |
+//! flags  | bit 0 raw | 1 integer | 2 object | 3 timed | 4 long | 5 paged |
 //! ```
 //!
 //! The expiry is 8 bytes and only there when the record is timed. An integer is 2 to 8 bytes, little-endian, and its
@@ -15,14 +15,12 @@
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-const BODY: u8 = 3;
-const BYTES: u8 = 0;
-const RAW: u8 = 1;
-const INTEGER: u8 = 2;
-const OBJECT: u8 = 3;
-const TIMED: u8 = 1 << 2;
-const LONG: u8 = 1 << 3;
-const PAGED: u8 = 1 << 4;
+const RAW: u8 = 1 << 0;
+const INTEGER: u8 = 1 << 1;
+const OBJECT: u8 = 1 << 2;
+const TIMED: u8 = 1 << 3;
+const LONG: u8 = 1 << 4;
+const PAGED: u8 = 1 << 5;
 
 const SHORT_HEADER: usize = 6;
 const LONG_HEADER: usize = 12;
@@ -90,7 +88,7 @@ impl Shape {
     #[inline]
     pub fn new<O>(key_len: usize, body: &NewBody<'_, O>, timed: bool) -> Self {
         let (kind, value_len) = match body {
-            NewBody::Bytes { bytes, raw } => (if *raw { RAW } else { BYTES }, bytes.len()),
+            NewBody::Bytes { bytes, raw } => (if *raw { RAW } else { 0 }, bytes.len()),
             NewBody::Integer(integer) => (INTEGER, integer_bytes(*integer)),
             NewBody::Object(_) => (OBJECT, 0),
         };
@@ -102,7 +100,7 @@ impl Shape {
 
     #[inline]
     fn is_object(self) -> bool {
-        self.flags & BODY == OBJECT
+        self.flags & OBJECT != 0
     }
 
     #[inline]
@@ -129,7 +127,7 @@ impl Shape {
 
 #[inline]
 fn expiry_at(flags: u8) -> usize {
-    if flags & BODY == OBJECT {
+    if flags & OBJECT != 0 {
         OBJECT_HEADER
     } else if flags & LONG != 0 {
         LONG_HEADER
@@ -146,7 +144,7 @@ fn object_at(flags: u8) -> usize {
 #[inline]
 fn key_at<O>(flags: u8) -> usize {
     let expiry = if flags & TIMED != 0 { EXPIRY_BYTES } else { 0 };
-    let object = if flags & BODY == OBJECT { size_of::<O>().next_multiple_of(8) } else { 0 };
+    let object = if flags & OBJECT != 0 { size_of::<O>().next_multiple_of(8) } else { 0 };
     expiry_at(flags) + expiry + object
 }
 
@@ -155,6 +153,37 @@ fn key_at<O>(flags: u8) -> usize {
 fn integer_bytes(integer: i64) -> usize {
     let bits = 65 - (integer ^ (integer >> 63)).leading_zeros() as usize;
     bits.div_ceil(8).max(2)
+}
+
+/// Whether the bytes from `start` on are `key`. Short ones, as nearly all keys are, are compared in two overlapping
+/// halves, without a call.
+///
+/// # Safety
+/// `key.len()` bytes can be read from `start` on.
+#[inline]
+unsafe fn is_equal(start: *const u8, key: &[u8]) -> bool {
+    /// Whether the first and the last `size_of::<T>()` bytes are alike.
+    ///
+    /// # Safety
+    /// Both have `len` bytes, at least as many as a `T`.
+    #[inline]
+    unsafe fn ends<T: Copy + PartialEq>(a: *const u8, b: *const u8, len: usize) -> bool {
+        let last = len - size_of::<T>();
+        // SAFETY: the caller's promise.
+        let [a0, a1] = unsafe { [a.cast::<T>().read_unaligned(), a.add(last).cast::<T>().read_unaligned()] };
+        // SAFETY: the caller's promise.
+        let [b0, b1] = unsafe { [b.cast::<T>().read_unaligned(), b.add(last).cast::<T>().read_unaligned()] };
+        (a0 == b0) & (a1 == b1)
+    }
+    // SAFETY: in each case there are enough bytes.
+    unsafe {
+        match key.len() {
+            8..=16 => ends::<u64>(start, key.as_ptr(), key.len()),
+            17..=32 => ends::<u128>(start, key.as_ptr(), key.len()),
+            4..8 => ends::<u32>(start, key.as_ptr(), key.len()),
+            _ => std::slice::from_raw_parts(start, key.len()) == key,
+        }
+    }
 }
 
 /// A raw handle to a live record. Whoever makes one promises that the record stays as long as it is used.
@@ -207,7 +236,7 @@ impl<O> Record<O> {
     #[inline]
     pub fn shape(self) -> Shape {
         let flags = self.flags();
-        let (key_len, value_len) = if flags & BODY == OBJECT {
+        let (key_len, value_len) = if flags & OBJECT != 0 {
             (self.read::<u32>(4) as usize, 0)
         } else if flags & LONG != 0 {
             (self.read::<u32>(4) as usize, self.read::<u32>(8) as usize)
@@ -229,12 +258,21 @@ impl<O> Record<O> {
 
     #[inline]
     pub fn is_object(self) -> bool {
-        self.flags() & BODY == OBJECT
+        self.flags() & OBJECT != 0
     }
 
     #[inline]
     pub fn has_key(self, key: &[u8]) -> bool {
-        self.key() == key
+        // A record with a short header, as nearly all are, is told by one comparison of its first 8 bytes.
+        const OTHER: u64 = ((LONG | OBJECT) as u64) << 24;
+        let head: u64 = u64::from_le(self.read(0));
+        if head & (OTHER | 0xff << 32) == (key.len() as u64) << 32 {
+            let timed = head >> 24 & u64::from(TIMED);
+            const { assert!(TIMED as usize == EXPIRY_BYTES, "the flag is the distance it makes") }
+            // SAFETY: the record has a key of this length there.
+            return unsafe { is_equal(self.offset(SHORT_HEADER + timed as usize), key) };
+        }
+        head & OTHER != 0 && self.key() == key
     }
 
     #[inline]
@@ -248,19 +286,17 @@ impl<O> Record<O> {
     #[inline]
     pub fn body<'a>(self) -> Body<'a, O> {
         let shape = self.shape();
-        match shape.flags & BODY {
-            OBJECT => Body::Object(self.object()),
-            INTEGER => {
-                // At least 8 bytes end here, the last of which are the integer.
-                let end = shape.value_at::<O>() + shape.value_len;
-                Body::Integer(i64::from_le(self.read::<i64>(end - 8)) >> (64 - 8 * shape.value_len))
-            }
-            kind => {
-                let start = self.offset(shape.value_at::<O>());
-                // SAFETY: the record has this many bytes from there on.
-                let bytes = unsafe { std::slice::from_raw_parts(start, shape.value_len) };
-                Body::Bytes { bytes, raw: kind == RAW }
-            }
+        if shape.is_object() {
+            Body::Object(self.object())
+        } else if shape.flags & INTEGER != 0 {
+            // At least 8 bytes end here, the last of which are the integer.
+            let end = shape.value_at::<O>() + shape.value_len;
+            Body::Integer(i64::from_le(self.read::<i64>(end - 8)) >> (64 - 8 * shape.value_len))
+        } else {
+            let start = self.offset(shape.value_at::<O>());
+            // SAFETY: the record has this many bytes from there on.
+            let bytes = unsafe { std::slice::from_raw_parts(start, shape.value_len) };
+            Body::Bytes { bytes, raw: shape.flags & RAW != 0 }
         }
     }
 
@@ -359,6 +395,21 @@ impl<O> Record<O> {
         }
         self.copy_in(key_at::<O>(shape.flags), key);
         self.write_body(shape, body);
+    }
+
+    /// Writes other bytes of the same length over those of a record with a short header and no time to live, the most
+    /// frequent change of all; whether it was one.
+    #[inline]
+    pub fn overwrite(self, key_len: usize, body: &NewBody<'_, O>, accessed: u32) -> bool {
+        let NewBody::Bytes { bytes, raw } = body else { return false };
+        let shape = self.shape();
+        if shape.flags & !RAW != 0 || shape.value_len != bytes.len() {
+            return false;
+        }
+        let flags = self.flags() & !RAW | if *raw { RAW } else { 0 };
+        self.write(0, accessed & ACCESS_MASK | u32::from(flags) << 24);
+        self.copy_in(SHORT_HEADER + key_len, bytes);
+        true
     }
 
     /// Writes another body into this record, which has the key already, if it fits as it is: the same allocation size

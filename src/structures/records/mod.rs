@@ -210,6 +210,7 @@ impl<O, A: Allocator> RecordTable<O, A> {
         Ok(place)
     }
 
+    #[inline]
     fn is_over(&self, place: Place, now: i64) -> bool {
         record::<O>(place.slot().entry()).expires().is_some_and(|at| at <= now)
     }
@@ -240,6 +241,9 @@ impl<O, A: Allocator> RecordTable<O, A> {
             return Written::New;
         };
         let old = record::<O>(place.slot().entry());
+        if !matches!(expiry, Expiry::At(_)) && old.overwrite(key.len(), &body, clock.access) {
+            return Written::Replaced;
+        }
         let before = old.expires();
         let over = before.is_some_and(|at| at <= clock.now);
         let expires = match expiry {
@@ -278,6 +282,7 @@ impl<O, A: Allocator> RecordTable<O, A> {
     }
 
     /// Adds a record of a key that is not there.
+    #[inline(never)]
     fn add(&mut self, hash: u64, key: &[u8], body: NewBody<'_, O>, expiry: Expiry, clock: Clock) -> Record<O> {
         let expires = if let Expiry::At(at) = expiry { Some(at) } else { None };
         let shape = Shape::new(key.len(), &body, expires.is_some());
@@ -295,7 +300,7 @@ impl<O, A: Allocator> RecordTable<O, A> {
     }
 
     /// Writes a new body for the key at `place`, in the old record's memory where it fits.
-    #[inline]
+    #[inline(never)]
     fn overwrite(&mut self, place: Place, key: &[u8], body: NewBody<'_, O>, expires: Option<i64>, clock: Clock) {
         let old = record::<O>(place.slot().entry());
         let shape = Shape::new(key.len(), &body, expires.is_some());
@@ -347,6 +352,7 @@ impl<O, A: Allocator> RecordTable<O, A> {
         record(slot.entry())
     }
 
+    #[inline(never)]
     fn remove_at(&mut self, place: Place) {
         let old = self.detach(place);
         old.drop_object();

@@ -206,6 +206,9 @@ fn each_slot(segment: Segment, entries: bool, mut put: impl FnMut(Slot, u8)) {
 }
 
 #[cfg(test)]
+use super::segment::h1;
+
+#[cfg(test)]
 impl RawTable {
     /// Checks everything that must hold; `rehash` as elsewhere.
     pub fn check(&self, rehash: impl Fn(NonNull<u8>) -> u64) {
@@ -223,14 +226,14 @@ impl RawTable {
             let mut timed_here = 0;
             for (slot, slot_tag) in segment.slots() {
                 let hash = rehash(slot.entry());
-                assert_eq!(slot.h1(), hash as u16);
+                assert_eq!(slot.h1(), h1(hash));
                 assert_eq!(slot_tag, tag(hash, tag_base(header.depth)));
                 assert_eq!(
                     self.doors[((hash >> 32) >> (32 - self.depth)) as usize].segment().address(),
                     segment.address()
                 );
-                let found = self.find(hash, |other| other == slot).expect("every entry is found");
-                assert!(found.slot() == slot);
+                let found = self.find(hash, |other| other.entry() == slot.entry()).expect("every entry is found");
+                assert_eq!(found.slot().entry(), slot.entry());
                 here += 1;
                 timed_here += (slot.marks() & Slot::TIMED) as u32;
             }

@@ -22,25 +22,25 @@ mod tests;
 
 use pool::Pool;
 pub use segment::Slot;
-use segment::{HEAP, Segment};
+use segment::{HEAP, Segment, h1};
 use std::ptr::NonNull;
 
 /// Most hash bits that the directory uses: 2^26 segments hold more than 10^10 entries.
 const DEPTH_MAX: u8 = 26;
 
-/// Where an entry is. It holds until the next insertion or removal.
+/// Where an entry is. It is of use until the next insertion or removal; callers see to that.
 #[derive(Clone, Copy)]
 pub struct Place {
     segment: Segment,
-    bucket: u32,
-    place: u32,
+    slot: NonNull<Slot>,
 }
 
 impl Place {
     /// What is there.
     #[inline]
     pub fn slot(self) -> Slot {
-        self.segment.slot(self.bucket, self.place)
+        // SAFETY: places are given only for slots, and used before these move.
+        unsafe { self.slot.read() }
     }
 
     /// Tells that the entry here expires at `at`.
@@ -152,7 +152,7 @@ impl RawTable {
     pub fn prefetch(&self, hash: u64) {
         if !self.doors.is_empty() {
             let door = self.door(hash);
-            door.segment().prefetch(hash as u16, door.buckets());
+            door.segment().prefetch(h1(hash), door.buckets());
         }
     }
 
@@ -164,8 +164,8 @@ impl RawTable {
         }
         let door = self.door(hash);
         let segment = door.segment();
-        let (bucket, place) = segment.find(hash as u16, door.tag(hash), door.buckets(), is_it)?;
-        Some(Place { segment, bucket, place })
+        let slot = segment.find(h1(hash), door.tag(hash), door.buckets(), is_it)?;
+        Some(Place { segment, slot })
     }
 
     /// Adds an entry that is not in the table. `rehash` gives the hash of an entry that is.
@@ -182,8 +182,8 @@ impl RawTable {
         self.len += 1;
         self.timed += (marks & Slot::TIMED) as usize;
         let segment = door.segment();
-        let (bucket, place) = segment.insert(Slot::new(entry, marks, hash as u16), door.tag(hash));
-        Place { segment, bucket, place }
+        let slot = segment.insert(Slot::new(entry, marks, h1(hash)), door.tag(hash));
+        Place { segment, slot }
     }
 
     /// Replaces the entry at `place` by `entry` with the same key.
@@ -199,7 +199,8 @@ impl RawTable {
             let header = place.segment.header_mut();
             header.timed = header.timed + after - before;
         }
-        place.segment.set_slot(place.bucket, place.place, Slot::new(entry, marks, old.h1()));
+        // SAFETY: the caller's promise: the slot is where it was.
+        unsafe { place.slot.write(old.with(entry, marks)) };
     }
 
     /// Takes the entry at `place` out. `rehash` gives the hash of an entry of the table.
@@ -207,7 +208,7 @@ impl RawTable {
     /// # Safety
     /// As [`RawTable::set`].
     pub unsafe fn remove(&mut self, place: Place, rehash: impl Fn(NonNull<u8>) -> u64) -> Slot {
-        let slot = place.segment.remove(place.bucket, place.place);
+        let slot = place.segment.remove(place.slot);
         self.len -= 1;
         self.timed -= (slot.marks() & Slot::TIMED) as usize;
         if place.segment.header().len < place.segment.header().low {

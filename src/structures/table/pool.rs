@@ -52,7 +52,7 @@ impl Class {
 
 /// Whether pools have segments of this many lines.
 pub fn serves(lines: usize) -> bool {
-    (LINES_MIN..=LINES_MAX).contains(&lines) && lines % LINES_STEP == 0
+    (LINES_MIN..=LINES_MAX).contains(&lines) && lines.is_multiple_of(LINES_STEP)
 }
 
 fn per_page(lines: usize) -> usize {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bucket   | 7 tags, a byte each | 1 byte: bits 0-6 occupied, bit 7 passed | 7 slots of 8 bytes |
-//! slot     | bits 0-2 marks | bits 3-47 pointer to the entry | bits 48-63 the low 16 hash bits, H1 |
+//! slot     | bits 0-1 marks | bit 2 displaced | bits 3-47 pointer to the entry | bits 48-63 the low 16 hash bits, H1 |
 //! ```
 //!
 //! The home of an entry is bucket `H1 * n / 2^16`, so buckets are in the order of H1 whatever `n` is. When the home is
@@ -38,10 +38,12 @@ impl Slot {
     pub const TIMED: u64 = 1;
     /// Mark: the entry owns memory that does not go with its allocator's pages.
     pub const OWNS: u64 = 2;
-    const MARKS: u64 = 7;
+    const MARKS: u64 = 3;
+    /// Mark of the segment's own: the entry is not in its home.
+    const DISPLACED: u64 = 4;
     const POINTER: u64 = 0x0000_ffff_ffff_fff8;
 
-    /// A slot for the entry at `entry`, whose hash ends in `h1`.
+    /// A slot for the entry at `entry`. `h1` is not 0, which marks free slots.
     #[inline]
     pub fn new(entry: NonNull<u8>, marks: u64, h1: u16) -> Self {
         let address = entry.as_ptr().expose_provenance() as u64;
@@ -52,8 +54,10 @@ impl Slot {
     /// The entry.
     #[inline]
     pub fn entry(self) -> NonNull<u8> {
-        let address = std::ptr::with_exposed_provenance_mut((self.0 & Self::POINTER) as usize);
-        NonNull::new(address).expect("only occupied slots are asked for their entry")
+        debug_assert!(self.0 & Self::POINTER != 0, "only occupied slots are asked for their entry");
+        let pointer = std::ptr::with_exposed_provenance_mut((self.0 & Self::POINTER) as usize);
+        // SAFETY: an occupied slot was made of a pointer that is not null.
+        unsafe { NonNull::new_unchecked(pointer) }
     }
 
     /// The marks.
@@ -62,15 +66,26 @@ impl Slot {
         self.0 & Self::MARKS
     }
 
-    /// The low 16 bits of the hash.
+    /// The same slot for another entry with the same key.
     #[inline]
-    pub fn h1(self) -> u16 {
-        (self.0 >> 48) as u16
+    pub fn with(self, entry: NonNull<u8>, marks: u64) -> Self {
+        Self(Self::new(entry, marks, self.h1()).0 | self.0 & Self::DISPLACED)
     }
 
     #[inline]
-    fn is_empty(self) -> bool {
-        self.0 & Self::POINTER == 0
+    fn is_displaced(self) -> bool {
+        self.0 & Self::DISPLACED != 0
+    }
+
+    #[inline]
+    fn displaced(self, displaced: bool) -> Self {
+        Self(self.0 & !Self::DISPLACED | if displaced { Self::DISPLACED } else { 0 })
+    }
+
+    /// H1 of the entry's hash.
+    #[inline]
+    pub fn h1(self) -> u16 {
+        (self.0 >> 48) as u16
     }
 }
 
@@ -156,10 +171,22 @@ pub struct Header {
     pub earliest: i64,
 }
 
+/// The low 16 hash bits, of which the last is set: so no entry's is 0.
+#[inline]
+pub fn h1(hash: u64) -> u16 {
+    hash as u16 | 1
+}
+
 /// The bucket an entry belongs to.
 #[inline]
 pub fn home(h1: u16, buckets: u32) -> u32 {
     (u32::from(h1) * buckets) >> 16
+}
+
+/// How many buckets `to` is behind `from`, going round.
+#[inline]
+fn distance(from: u32, to: u32, buckets: u32) -> u32 {
+    if to >= from { to - from } else { to + buckets - from }
 }
 
 /// The first H1 that belongs to bucket `bucket` or a later one; 2^16 past the last bucket.
@@ -313,108 +340,116 @@ impl Segment {
         super::prefetch(self.bucket_pointer(home(h1, buckets)).as_ptr().cast());
     }
 
-    /// Bucket and slot of the entry with this H1 and tag that `is_it` accepts. `buckets` is their number, which the
-    /// directory knows without a look at the header.
+    /// The place of the entry with this H1 and tag that `is_it` accepts. `buckets` is their number, which the directory
+    /// knows without a look at the header.
     #[inline]
-    pub fn find(self, h1: u16, tag: u8, buckets: u32, mut is_it: impl FnMut(Slot) -> bool) -> Option<(u32, u32)> {
+    pub fn find(self, h1: u16, tag: u8, buckets: u32, mut is_it: impl FnMut(Slot) -> bool) -> Option<NonNull<Slot>> {
         let mut at = home(h1, buckets);
-        for _ in 0..buckets {
+        let mut left = buckets;
+        loop {
             let bucket = self.bucket(at);
             let mut matches = bucket.matches(tag);
             while matches != 0 {
-                let place = matches.trailing_zeros() / 8;
-                let slot = bucket.slots[place as usize];
-                if slot.h1() == h1 && !slot.is_empty() && is_it(slot) {
-                    return Some((at, place));
+                let slot = &bucket.slots[(matches.trailing_zeros() / 8) as usize % 8];
+                if slot.h1() == h1 && is_it(*slot) {
+                    return Some(NonNull::from(slot));
                 }
                 matches &= matches - 1;
             }
-            if !bucket.passed() {
+            left -= 1;
+            if !bucket.passed() || left == 0 {
                 return None;
             }
             at = if at + 1 == buckets { 0 } else { at + 1 };
         }
-        None
     }
 
-    /// The slot at a place.
-    #[inline]
-    pub fn slot(self, bucket: u32, place: u32) -> Slot {
-        self.bucket(bucket).slots[place as usize]
-    }
-
-    /// Replaces the slot at a place, which stays that of the same key.
-    #[inline]
-    pub fn set_slot(self, bucket: u32, place: u32, slot: Slot) {
-        self.bucket_mut(bucket).slots[place as usize] = slot;
+    /// Bucket and number of the slot at a place that [`Segment::find`] gave.
+    fn position(self, slot: NonNull<Slot>) -> (u32, usize) {
+        let offset = slot.as_ptr().addr() - self.0.as_ptr().addr();
+        ((offset / 64) as u32 - 1, offset % 64 / 8 - 1)
     }
 
     /// Puts a slot into the first free place from its home on and counts it. There must be a free place.
     #[inline]
-    pub fn insert(self, slot: Slot, tag: u8) -> (u32, u32) {
+    pub fn insert(self, slot: Slot, tag: u8) -> NonNull<Slot> {
         let header = self.header_mut();
         debug_assert!(header.len < header.buckets * SLOTS as u32, "the table has made room");
         header.len += 1;
         header.timed += (slot.marks() & Slot::TIMED) as u32;
-        let mut at = home(slot.h1(), header.buckets);
+        let buckets = header.buckets;
+        let home = home(slot.h1(), buckets);
+        let mut at = home;
         loop {
             let bucket = self.bucket_mut(at);
             if let Some(place) = bucket.free_slot() {
-                bucket.put(place, slot, tag);
-                return (at, place as u32);
+                bucket.put(place, slot.displaced(at != home), tag);
+                return NonNull::from(&mut bucket.slots[place]);
             }
             bucket.meta |= PASSED;
-            at = self.next(at);
+            at = if at + 1 == buckets { 0 } else { at + 1 };
         }
     }
 
     /// Empties a place and pulls entries back that had to pass it.
-    pub fn remove(self, bucket: u32, place: u32) -> Slot {
-        let slot = self.slot(bucket, place);
+    pub fn remove(self, place: NonNull<Slot>) -> Slot {
+        let (at, number) = self.position(place);
+        let bucket = self.bucket_mut(at);
+        let slot = bucket.slots[number];
+        bucket.clear(number);
+        let passed = bucket.passed();
         let header = self.header_mut();
         header.len -= 1;
         header.timed -= (slot.marks() & Slot::TIMED) as u32;
-        self.bucket_mut(bucket).clear(place as usize);
-        let mut hole = bucket;
+        if passed || slot.is_displaced() {
+            self.close_hole(home(slot.h1(), header.buckets), at);
+        }
+        slot
+    }
+
+    /// Pulls entries back that had to pass the hole at bucket `hole`, which an entry of bucket `start` left, and clears
+    /// the marks of buckets that nobody passes any more.
+    fn close_hole(self, start: u32, hole: u32) {
+        let mut hole = hole;
         while self.bucket(hole).passed() {
-            let Some((from, place)) = self.passing(hole) else {
+            let Some((from, number)) = self.passing(hole) else {
                 self.bucket_mut(hole).meta &= !PASSED;
                 break;
             };
-            let (moved, tag) = (self.slot(from, place), self.bucket(from).tag(place as usize));
-            self.bucket_mut(from).clear(place as usize);
+            let (moved, tag) = (self.bucket(from).slots[number], self.bucket(from).tag(number));
+            self.bucket_mut(from).clear(number);
             let free = self.bucket(hole).free_slot().expect("the hole");
-            self.bucket_mut(hole).put(free, moved, tag);
+            let displaced = home(moved.h1(), self.header().buckets) != hole;
+            self.bucket_mut(hole).put(free, moved.displaced(displaced), tag);
             hole = from;
         }
-        // Nobody may be left passing the buckets before the hole.
-        let mut at = home(slot.h1(), header.buckets);
+        let mut at = start;
         while at != hole {
             if self.bucket(at).passed() && self.passing(at).is_none() {
                 self.bucket_mut(at).meta &= !PASSED;
             }
             at = self.next(at);
         }
-        slot
     }
 
     /// The nearest entry behind bucket `over` that passed it on the way from its home.
-    fn passing(self, over: u32) -> Option<(u32, u32)> {
+    fn passing(self, over: u32) -> Option<(u32, usize)> {
         let buckets = self.header().buckets;
-        let distance = |from: u32, to: u32| if to >= from { to - from } else { to + buckets - from };
         let mut at = self.next(over);
+        // How many buckets lie between; an entry that far or less from its home has not passed.
+        let mut between = 0;
         while at != over {
             let bucket = self.bucket(at);
-            for (place, slot, _) in bucket.occupied() {
-                let home = home(slot.h1(), buckets);
-                if distance(home, over) < distance(home, at) {
-                    return Some((at, place as u32));
+            for (number, slot) in bucket.slots.iter().enumerate() {
+                if slot.is_displaced() && (between == 0 || distance(home(slot.h1(), buckets), at, buckets) > between) {
+                    return Some((at, number));
                 }
             }
             if !bucket.passed() {
                 return None;
             }
             at = self.next(at);
+            between += 1;
         }
         None
     }
