@@ -319,6 +319,12 @@ impl Segment {
         unsafe { self.0.cast::<Bucket>().add(at as usize + 1) }
     }
 
+    #[inline]
+    fn slot_pointer(self, at: u32, number: usize) -> NonNull<Slot> {
+        // SAFETY: the slots follow the first 8 bytes of the bucket.
+        unsafe { self.bucket_pointer(at).cast::<Slot>().add(1 + number) }
+    }
+
     /// A bucket.
     #[inline]
     pub fn bucket<'a>(self, at: u32) -> &'a Bucket {
@@ -350,9 +356,10 @@ impl Segment {
             let bucket = self.bucket(at);
             let mut matches = bucket.matches(tag);
             while matches != 0 {
-                let slot = &bucket.slots[(matches.trailing_zeros() / 8) as usize % 8];
-                if slot.h1() == h1 && is_it(*slot) {
-                    return Some(NonNull::from(slot));
+                let number = (matches.trailing_zeros() / 8) as usize;
+                let slot = bucket.slots[number];
+                if slot.h1() == h1 && is_it(slot) {
+                    return Some(self.slot_pointer(at, number));
                 }
                 matches &= matches - 1;
             }
@@ -382,9 +389,9 @@ impl Segment {
         let mut at = home;
         loop {
             let bucket = self.bucket_mut(at);
-            if let Some(place) = bucket.free_slot() {
-                bucket.put(place, slot.displaced(at != home), tag);
-                return NonNull::from(&mut bucket.slots[place]);
+            if let Some(number) = bucket.free_slot() {
+                bucket.put(number, slot.displaced(at != home), tag);
+                return self.slot_pointer(at, number);
             }
             bucket.meta |= PASSED;
             at = if at + 1 == buckets { 0 } else { at + 1 };
