@@ -69,10 +69,9 @@ pub const MAIL_PER_TURN_MAX: usize = 256;
 /// Connections that a core accepts in one turn: a storm of them must not starve those who are connected.
 pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 
-/// Received buffers that a core holds back while other cores cannot keep up. There are no more buffers than this, so
-/// then the kernel stops receiving.
-pub const COMPLETIONS_HELD_MAX: usize = 256;
-
 /// Requests of one client that are read before the first of them is run: enough to hide the time that memory takes,
 /// few enough that what has been fetched is still there when its turn comes.
 pub const REQUESTS_AHEAD_MAX: usize = 16;
+
+/// Most that `client-query-buffer-limit` can be: places in a request are 32-bit numbers, between cores too.
+pub const QUERY_BUFFER_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;

@@ -188,6 +188,93 @@ fn a_client_that_leaves_takes_its_replies_with_it(seed: u64) {
     assert_eq!(left, [clients[0].key], "the session that left is gone with its last reply");
 }
 
+/// What one client is answered that sends `requests` in one go and then ends its side of the connection; its key.
+fn answers_after_the_end_of_input(simulation: &mut Simulation, requests: &[&[&str]]) -> String {
+    let mut clients = vec![simulation.connect()];
+    let mut input = vec![VecDeque::new()];
+    let (core, key) = (clients[0].core, clients[0].key);
+    let bytes: Vec<u8> = requests.iter().flat_map(|arguments| request(arguments)).collect();
+    simulation.engines[core].begin_turn(simulation.now);
+    simulation.engines[core].receive(key, &bytes);
+    simulation.engines[core].end_of_input(key);
+    simulation.run(&mut clients, &mut input);
+    String::from_utf8_lossy(&clients[0].received).into_owned()
+}
+
+/// All that a client sent before it ended its side is run, even behind commands that wait for other cores.
+fn what_was_sent_before_the_end_of_input_is_run(seed: u64) {
+    let mut simulation = Simulation::new(4, seed);
+    let requests: &[&[&str]] = &[&["DBSIZE"], &["SET", "a", "1"], &["DBSIZE"], &["SET", "b", "2"], &["MGET", "a", "b"]];
+    let answers = answers_after_the_end_of_input(&mut simulation, requests);
+    assert_eq!(answers, ":0\r\n+OK\r\n:1\r\n+OK\r\n*2\r\n$1\r\n1\r\n$1\r\n2\r\n", "SIMULATION_SEED={seed}");
+}
+
+/// A pause holds up the commands it concerns and all that the same client sent behind them, in order.
+fn a_pause_keeps_the_order_of_commands(seed: u64) {
+    let mut simulation = Simulation::new(4, seed);
+    answers_after_the_end_of_input(&mut simulation, &[&["MSET", "a", "1", "c", "3"]]);
+    let until = simulation.now + 60;
+    simulation.engines[0].node().clone().pause(simulation.now, until, true);
+    let mut clients = vec![simulation.connect()];
+    let requests: [&[&str]; 6] =
+        [&["GET", "a"], &["GET", "c"], &["RENAME", "a", "b"], &["GET", "b"], &["RENAME", "b", "d"], &["GET", "d"]];
+    let mut input = vec![requests.iter().flat_map(|arguments| request(arguments)).collect()];
+    while simulation.now < until + 200 {
+        simulation.run(&mut clients, &mut input);
+    }
+    let (one, three) = (bulk("1"), bulk("3"));
+    let expected = format!("{one}{three}+OK\r\n{one}+OK\r\n{one}");
+    assert_eq!(String::from_utf8_lossy(&clients[0].received), expected, "SIMULATION_SEED={seed}");
+}
+
+/// A command over several shards touches only the databases it names.
+fn other_databases_are_left_alone(seed: u64) {
+    let mut simulation = Simulation::new(4, seed);
+    let mut clients = vec![simulation.connect(), simulation.connect()];
+    let (mut mover, mut writer) = (Vec::new(), request(&["SELECT", "5"]));
+    let (mut moved, mut written) = (String::new(), "+OK\r\n".to_string());
+    for round in 0..20 {
+        let value = format!("v{round}");
+        mover.extend([request(&["SET", "a", "1"]), request(&["RENAME", "a", "b"])].concat());
+        moved.push_str("+OK\r\n+OK\r\n");
+        writer.extend([request(&["SET", "b", &value]), request(&["DBSIZE"]), request(&["GET", "b"])].concat());
+        written.push_str(&format!("+OK\r\n:1\r\n{}", bulk(&value)));
+    }
+    simulation.run(&mut clients, &mut [mover.into(), writer.into()]);
+    assert_eq!(String::from_utf8_lossy(&clients[0].received), moved, "SIMULATION_SEED={seed}");
+    assert_eq!(String::from_utf8_lossy(&clients[1].received), written, "SIMULATION_SEED={seed}");
+}
+
+/// A client that wants no replies gets none, not even errors of commands that concern several shards.
+fn silenced_clients_hear_nothing(seed: u64) {
+    let mut simulation = Simulation::new(4, seed);
+    let requests: &[&[&str]] = &[
+        &["CLIENT", "REPLY", "OFF"],
+        &["MSET", "a", "1", "b", "2", "c"],
+        &["MGET", "a", "b", "c"],
+        &["RENAME", "nosuch", "b"],
+        &["NOSUCH"],
+        &["CLIENT", "REPLY", "ON"],
+    ];
+    let answers = answers_after_the_end_of_input(&mut simulation, requests);
+    assert_eq!(answers, "+OK\r\n", "SIMULATION_SEED={seed}");
+}
+
+/// A client that is killed in the turn in which it is answered is closed all the same.
+#[test]
+fn killed_clients_are_closed_even_when_they_have_just_been_answered() {
+    let mut simulation = Simulation::new(1, 0);
+    let (victim, killer) = (simulation.connect(), simulation.connect());
+    let engine = &mut simulation.engines[0];
+    engine.begin_turn(simulation.now);
+    engine.receive(victim.key, &request(&["PING"]));
+    engine.receive(killer.key, &request(&["CLIENT", "KILL", "ID", "1"]));
+    engine.end_turn();
+    let mut closing = Vec::new();
+    engine.take_closing(&mut closing);
+    assert_eq!(closing, [victim.key]);
+}
+
 fn seeds() -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     match number("SIMULATION_SEED") {
@@ -199,6 +286,26 @@ fn seeds() -> Vec<u64> {
 #[test]
 fn replies_keep_the_order_of_requests_over_any_number_of_shards() {
     seeds().into_iter().for_each(pipelines_are_answered_in_order);
+}
+
+#[test]
+fn half_closed_clients_are_served_to_the_end() {
+    seeds().into_iter().for_each(what_was_sent_before_the_end_of_input_is_run);
+}
+
+#[test]
+fn pauses_keep_the_order() {
+    seeds().into_iter().take(40).for_each(a_pause_keeps_the_order_of_commands);
+}
+
+#[test]
+fn databases_do_not_mix() {
+    seeds().into_iter().for_each(other_databases_are_left_alone);
+}
+
+#[test]
+fn silence_is_kept() {
+    seeds().into_iter().for_each(silenced_clients_hear_nothing);
 }
 
 #[test]

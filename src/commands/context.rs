@@ -42,7 +42,7 @@ pub struct ShardContext<'a> {
     /// Changes made by this command, as `rdb_changes_since_last_save` counts them.
     pub dirty: u64,
     /// Where the names of changed keys are gathered, when somebody wants them.
-    pub changes: Option<&'a mut Vec<Vec<u8>>>,
+    pub changes: Option<&'a mut Vec<(u16, Vec<u8>)>>,
     /// Which of how many shards this is, for cursors.
     pub shard: ShardId,
     /// How many shards there are.
@@ -65,10 +65,10 @@ impl ShardContext<'_> {
 
     /// The same for a key of any database: COPY and MOVE write to another one than the selected.
     #[inline]
-    pub fn changed_in(&mut self, _database: u16, _class: EventClass, _event: &'static str, key: &[u8]) {
+    pub fn changed_in(&mut self, database: u16, _class: EventClass, _event: &'static str, key: &[u8]) {
         self.dirty += 1;
         if let Some(changes) = &mut self.changes {
-            changes.push(key.to_vec());
+            changes.push((database, key.to_vec()));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::directive::{Change, Directive, Kind, Section};
 use super::{LogLevel, value};
+use crate::limits::QUERY_BUFFER_BYTES_MAX;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -122,7 +123,7 @@ pub static DIRECTIVES: &[Directive] = &[
     Directive::new(
         "client-query-buffer-limit",
         Section::Clients,
-        memory!(client_query_buffer_limit, MIB, SIGNED_MAX),
+        memory!(client_query_buffer_limit, MIB, QUERY_BUFFER_BYTES_MAX),
         "Close a client whose unfinished commands take more than this.",
     ),
     Directive::new(

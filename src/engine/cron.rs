@@ -117,6 +117,9 @@ impl Engine {
 
     fn exceeds_output_limit(&self, session: &mut Session) -> bool {
         let OutputLimit { hard_bytes, soft_bytes, soft_seconds } = self.config.client_output_buffer_limits[0];
+        if hard_bytes == 0 && soft_bytes == 0 {
+            return false;
+        }
         let waiting = (session.output.len() + session.sending_bytes + session.pending.held_bytes()) as u64;
         if hard_bytes > 0 && waiting >= hard_bytes {
             return true;
@@ -133,10 +136,6 @@ impl Engine {
 
     /// Looks at a session whose output the runtime is about to send; whether it may live on.
     pub fn admit_output(&mut self, key: SessionKey) -> bool {
-        let OutputLimit { hard_bytes, soft_bytes, .. } = self.config.client_output_buffer_limits[0];
-        if hard_bytes == 0 && soft_bytes == 0 {
-            return true;
-        }
         let Some(mut session) = self.sessions.take(key) else { return false };
         self.check_output(&mut session, key);
         let lives = !session.flags.contains(SessionFlags::CLOSE_NOW);

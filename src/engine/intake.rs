@@ -66,6 +66,7 @@ impl Engine {
                 let used = self.execute_requests(&mut session, key, bytes);
                 session.input.extend_from_slice(&bytes[used..]);
             } else {
+                compact(&mut session);
                 session.input.extend_from_slice(bytes);
                 self.continue_session(&mut session, key);
             }
@@ -77,21 +78,33 @@ impl Engine {
 
     /// Runs what a session has sent, unless it has to wait.
     pub(super) fn continue_session(&mut self, session: &mut Session, key: SessionKey) {
-        if session.flags.contains(SessionFlags::STALLED) || session.input.is_empty() {
+        if session.flags.contains(SessionFlags::STALLED) {
             return;
         }
-        let mut input = std::mem::take(&mut session.input);
-        let used = self.execute_requests(session, key, &input);
-        if used == input.len() {
-            input = Vec::new();
-        } else {
-            input.drain(..used);
+        let input = std::mem::take(&mut session.input);
+        if !input.is_empty() {
+            session.input_used += self.execute_requests(session, key, &input[session.input_used..]);
         }
-        session.input = input;
+        if session.input_used < input.len() {
+            session.input = input;
+        } else {
+            session.input_used = 0;
+        }
+        self.close_at_end_of_input(session);
+        self.mark_dirty(session, key);
+    }
+
+    /// Closes a session whose client sends nothing more, once all that it has sent is answered.
+    pub(super) fn close_at_end_of_input(&self, session: &mut Session) {
+        let waits = session.flags.contains(SessionFlags::STALLED);
+        if session.flags.contains(SessionFlags::INPUT_ENDED) && !waits {
+            session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY);
+        }
     }
 
     fn check_input(&mut self, session: &mut Session, key: SessionKey) {
-        if session.input.len() as u64 > self.config.client_query_buffer_limit {
+        let waiting = session.input.len() - session.input_used;
+        if waiting as u64 > self.config.client_query_buffer_limit {
             tracing::warn!(client = session.id, "closing a client that reached the query buffer limit");
             self.metrics().input_limit_disconnections.add(1);
             session.flags.insert(SessionFlags::RESET);
@@ -99,7 +112,7 @@ impl Engine {
         } else if let Some(needed) = session.parser.needed_bytes() {
             // A large argument gets its room at once instead of growing there by copies; what is not there yet is
             // believed only so far.
-            let ahead = needed.saturating_sub(session.input.len()).min(limits::INPUT_AHEAD_BYTES_MAX);
+            let ahead = needed.saturating_sub(waiting).min(limits::INPUT_AHEAD_BYTES_MAX);
             if ahead > session.input.capacity() - session.input.len() {
                 session.input.reserve(ahead);
             }
@@ -237,5 +250,14 @@ impl Engine {
     fn prefetch_records(&self, session: &Session, ahead: &Ahead) {
         let db = &self.shard.databases[usize::from(session.database)];
         ahead.requests.iter().filter_map(|request| request.hash).for_each(|hash| db.prefetch_record(hash));
+    }
+}
+
+/// Moves what is left of a session's input to its start when that is no more than what has been used, so that moving
+/// costs no more than receiving did.
+fn compact(session: &mut Session) {
+    if session.input_used > 0 && 2 * session.input_used >= session.input.len() {
+        session.input.drain(..session.input_used);
+        session.input_used = 0;
     }
 }

@@ -163,7 +163,7 @@ impl Engine {
             self.sessions.remove(key);
         } else {
             session.flags.insert(SessionFlags::ZOMBIE);
-            session.input = Vec::new();
+            (session.input, session.input_used) = (Vec::new(), 0);
         }
         self.metrics().clients.set(self.sessions.len() as u64);
     }
@@ -171,7 +171,8 @@ impl Engine {
     /// A client will send nothing more, but may still be waiting for replies: it is closed when it has them.
     pub fn end_of_input(&mut self, key: SessionKey) {
         let Some(mut session) = self.sessions.take(key) else { return };
-        session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY);
+        session.flags.insert(SessionFlags::INPUT_ENDED);
+        self.close_at_end_of_input(&mut session);
         self.mark_dirty(&mut session, key);
         self.sessions.put_back(key, session);
     }
@@ -235,7 +236,13 @@ impl Engine {
 
     /// Sessions whose connections are to be closed at once.
     pub fn take_closing(&mut self, keys: &mut Vec<SessionKey>) {
-        keys.append(&mut self.closing);
+        for key in self.closing.drain(..) {
+            // The key may have found a new owner in the same turn.
+            let session = self.sessions.get_mut(key);
+            if session.is_some_and(|session| session.flags.contains(SessionFlags::CLOSING)) {
+                keys.push(key);
+            }
+        }
     }
 
     /// The clock of the command statistics, raw.
@@ -298,7 +305,9 @@ impl Engine {
     fn resume_sessions(&mut self) {
         while let Some(key) = self.resumable.pop() {
             let Some(mut session) = self.sessions.take(key) else { continue };
-            if !session.flags.intersects(SessionFlags::ZOMBIE | SessionFlags::CLOSE_NOW) {
+            // A key may stand here twice, or have found a new owner: only a session that waits for nothing goes on.
+            let gone = session.flags.intersects(SessionFlags::ZOMBIE | SessionFlags::CLOSE_NOW);
+            if !gone && session.flags.contains(SessionFlags::STALLED) && session.pending.is_empty() {
                 session.flags.remove(SessionFlags::STALLED);
                 self.continue_session(&mut session, key);
             }
@@ -334,16 +343,16 @@ impl Engine {
 
     /// Finds the sessions that a request to every core wants closed.
     fn sweep_closed(&mut self) {
-        let wanted = SessionFlags::CLOSE_NOW | SessionFlags::CLOSE_AFTER_REPLY;
-        let done = SessionFlags::ZOMBIE | SessionFlags::CLOSING | SessionFlags::DIRTY;
         for (key, session) in self.sessions.iter_mut() {
-            if !session.flags.intersects(wanted) || session.flags.intersects(done) {
+            if session.flags.intersects(SessionFlags::ZOMBIE | SessionFlags::CLOSING) {
                 continue;
             }
             if session.flags.contains(SessionFlags::CLOSE_NOW) {
                 session.flags.insert(SessionFlags::CLOSING);
                 self.closing.push(key);
-            } else {
+            } else if session.flags.contains(SessionFlags::CLOSE_AFTER_REPLY)
+                && !session.flags.contains(SessionFlags::DIRTY)
+            {
                 session.flags.insert(SessionFlags::DIRTY);
                 self.dirty.push(key);
             }

@@ -120,7 +120,10 @@ impl Engine {
             // MSET with a key that lacks its value: any shard refuses the whole.
             let mut out = Output::default();
             self.run_here(entry, call, args, &mut out);
-            return session.append_reply(out);
+            if !call.no_reply {
+                session.append_reply(out);
+            }
+            return;
         }
         let mut parts: Vec<Part> = Vec::new();
         for (order, &index) in positions.iter().enumerate() {
@@ -378,13 +381,16 @@ impl Engine {
         }
         changes.sort_unstable();
         changes.dedup();
-        let mut states = Vec::new();
-        for key in changes {
-            for (database, db) in bench.databases.iter_mut().enumerate() {
-                states.push(KeyState { database: database as u16, state: db.take(&key), key: key.clone() });
-            }
+        let take = |(database, key): (u16, Vec<u8>)| {
+            let state = bench.databases[usize::from(database)].take(&key);
+            KeyState { database, state, key }
+        };
+        let states = changes.into_iter().map(take).collect();
+        for db in &mut bench.databases {
+            self.metrics().keyspace_hits.add(std::mem::take(&mut db.hits));
+            self.metrics().keyspace_misses.add(std::mem::take(&mut db.misses));
+            db.clear();
         }
-        bench.databases.iter_mut().for_each(|db| db.clear());
         self.operations.workbench = Some(bench);
         states
     }
@@ -514,7 +520,7 @@ fn element_end(reply: &Output, at: usize) -> usize {
     if reply.bytes[at] != b'$' || reply.bytes[at + 1] == b'-' {
         return line;
     }
-    if reply.pins.iter().any(|pin| pin.at == line) {
+    if reply.pins.binary_search_by_key(&line, |pin| pin.at).is_ok() {
         return line + 2;
     }
     let len = crate::stdx::number::parse_i64(&reply.bytes[at + 1..line - 2]).unwrap_or(0);

@@ -241,7 +241,9 @@ impl<'a> Reply<'a> {
     pub fn append_from(&mut self, other: &Output, start: usize, end: usize) {
         let base = self.out.bytes.len();
         self.out.bytes.extend_from_slice(&other.bytes[start..end]);
-        let pins = other.pins.iter().filter(|pin| (start..end).contains(&pin.at));
+        // Pins ascend.
+        let first = other.pins.partition_point(|pin| pin.at < start);
+        let pins = other.pins[first..].iter().take_while(|pin| pin.at < end);
         self.out.pins.extend(pins.map(|pin| Pin { at: base + pin.at - start, value: pin.value.clone() }));
     }
 

@@ -22,8 +22,12 @@ pub struct Connection {
     /// Close it when everything is sent.
     pub last_words: bool,
     output: Output,
-    /// How many bytes of `output`, pinned values included, are sent.
-    sent: usize,
+    /// Bytes of `output` that are not sent, pinned values included.
+    unsent: usize,
+    /// The piece of `output` that is sent next: 2 n is the bytes before pin n, 2 n + 1 the value of pin n.
+    piece: usize,
+    /// How many bytes of that piece are sent.
+    offset: usize,
     message: Option<Box<Message>>,
 }
 
@@ -43,7 +47,9 @@ impl Connection {
             closing: false,
             last_words: false,
             output: Output::default(),
-            sent: 0,
+            unsent: 0,
+            piece: 0,
+            offset: 0,
             message: None,
         }
     }
@@ -51,8 +57,9 @@ impl Connection {
     /// Begins to send `output`. No send may be under way.
     pub fn send(&mut self, output: Output, ring: &mut Ring, index: u32) {
         debug_assert!(!self.sends && self.output.is_empty());
+        self.unsent = output.len();
+        (self.piece, self.offset) = (0, 0);
         self.output = output;
-        self.sent = 0;
         self.send_rest(ring, index);
     }
 
@@ -61,11 +68,11 @@ impl Connection {
         let socket = self.socket.as_raw_fd();
         if self.output.pins.is_empty() {
             // SAFETY: `output` is left alone while `sends` is set; the heap buffer does not move with `self`.
-            unsafe { ring.send(socket, index, &self.output.bytes[self.sent..]) };
+            unsafe { ring.send(socket, index, &self.output.bytes[self.offset..]) };
             return;
         }
         let message = self.message.get_or_insert_with(|| Box::new(Message::empty()));
-        message.fill(&self.output, self.sent);
+        message.fill(&self.output, self.piece, self.offset);
         // SAFETY: `message` is boxed, and it and `output` are left alone while `sends` is set.
         unsafe { ring.send_message(socket, index, &message.header) };
     }
@@ -77,21 +84,33 @@ impl Connection {
         if result < 0 {
             self.shut_down();
         } else {
-            self.sent += result as usize;
-            if self.sent < self.output.len() && !self.closing {
+            self.advance(result as usize);
+            if self.unsent > 0 && !self.closing {
                 self.send_rest(ring, index);
                 return None;
             }
         }
         self.message = None;
-        self.sent = 0;
+        self.unsent = 0;
         let output = std::mem::take(&mut self.output);
         Some(output.bytes)
     }
 
+    /// Moves on by `count` sent bytes.
+    fn advance(&mut self, count: usize) {
+        self.unsent -= count;
+        self.offset += count;
+        while let Some(len) = piece(&self.output, self.piece).map(<[u8]>::len)
+            && self.offset >= len
+        {
+            self.offset -= len;
+            self.piece += 1;
+        }
+    }
+
     /// Bytes that are to be sent or on their way.
     pub fn unsent_bytes(&self) -> usize {
-        self.output.len() - self.sent
+        self.unsent
     }
 
     /// Gives the connection up.
@@ -116,27 +135,33 @@ impl Message {
         Self { header, pieces: [nothing; PIECES_MAX] }
     }
 
-    /// Names the pieces of `output` behind its first `skip` bytes, as many as fit.
-    fn fill(&mut self, output: &Output, mut skip: usize) {
+    /// Names the pieces of `output` from `first` on, without the `offset` bytes of it that are sent; as many as fit.
+    fn fill(&mut self, output: &Output, first: usize, mut offset: usize) {
         let mut count = 0;
-        let mut add = |piece: &[u8]| {
-            if skip >= piece.len() {
-                skip -= piece.len();
-            } else if count < PIECES_MAX {
-                let rest = &piece[skip..];
+        for index in first.. {
+            let Some(piece) = piece(output, index) else { break };
+            if count == PIECES_MAX {
+                break;
+            }
+            let rest = &piece[offset..];
+            offset = 0;
+            if !rest.is_empty() {
                 self.pieces[count] = libc::iovec { iov_base: rest.as_ptr().cast_mut().cast(), iov_len: rest.len() };
                 count += 1;
-                skip = 0;
             }
-        };
-        let mut start = 0;
-        for pin in &output.pins {
-            add(&output.bytes[start..pin.at]);
-            add(&pin.value);
-            start = pin.at;
         }
-        add(&output.bytes[start..]);
         self.header.msg_iov = self.pieces.as_mut_ptr();
         self.header.msg_iovlen = count;
     }
+}
+
+/// Piece `index` of `output`, in the order in which they are sent.
+fn piece(output: &Output, index: usize) -> Option<&[u8]> {
+    let pin = index / 2;
+    if index % 2 == 1 {
+        return output.pins.get(pin).map(|pin| &pin.value[..]);
+    }
+    let start = if pin == 0 { 0 } else { output.pins.get(pin - 1)?.at };
+    let end = output.pins.get(pin).map_or(output.bytes.len(), |pin| pin.at);
+    (pin <= output.pins.len()).then(|| &output.bytes[start..end])
 }

@@ -11,9 +11,9 @@ use super::ring::{Completion, Ring, Token};
 use super::{CorePlan, Listener, ListenerKind, socket};
 use crate::commands::Node;
 use crate::engine::{Engine, cron_interval_ms};
-use crate::limits::{ACCEPTS_PER_TURN_MAX, COMPLETIONS_HELD_MAX, MAIL_PER_TURN_MAX};
+use crate::limits::{ACCEPTS_PER_TURN_MAX, MAIL_PER_TURN_MAX};
 use crate::session::{Identity, SessionFlags, SessionKey};
-use crate::shard::ShardId;
+use crate::shard::{Millis, ShardId};
 use glommio::io::BufferedFile;
 use std::collections::VecDeque;
 use std::io;
@@ -29,6 +29,9 @@ const WAIT_IN_RING: Duration = Duration::from_millis(10);
 /// How long a core that stops goes on sending what its clients have been answered.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 
+/// How long a listener rests when accepting has failed, in milliseconds.
+const ACCEPT_PAUSE_MS: Millis = 100;
+
 /// A core that has this many connections more than the emptiest one, and a quarter more, hands new ones over.
 const HANDOVER_MARGIN: u64 = 8;
 
@@ -43,6 +46,10 @@ pub(super) struct Core {
     completions: VecDeque<Completion>,
     stop: Arc<AtomicBool>,
     config_version: u64,
+    /// Listeners whose accepting has failed.
+    refused: Vec<u32>,
+    /// When they are tried again.
+    accept_again_ms: Millis,
     keys: Vec<SessionKey>,
     outgoing: Vec<(ShardId, crate::engine::message::Message)>,
 }
@@ -70,6 +77,8 @@ impl Core {
             completions: VecDeque::new(),
             stop,
             config_version: 0,
+            refused: Vec::new(),
+            accept_again_ms: 0,
             keys: Vec::new(),
             outgoing: Vec::new(),
         })
@@ -105,7 +114,9 @@ impl Core {
         self.mailbox.awake();
         let started = self.engine.clock_raw();
         self.ring.reap(&mut self.completions);
-        self.engine.begin_turn(socket::now_ms());
+        let now = socket::now_ms();
+        self.engine.begin_turn(now);
+        self.accept_again(now);
         self.refresh_config();
         let mail = self.take_mail();
         let events = self.take_completions();
@@ -166,14 +177,12 @@ impl Core {
     fn take_completions(&mut self) -> bool {
         let mut accepts = 0;
         let congested = self.mailbox.is_congested();
-        let mut held = 0;
         let mut taken = 0;
         for _ in 0..self.completions.len() {
             let Some(completion) = self.completions.pop_front() else { break };
             match completion.token {
                 // While other cores cannot keep up, what clients send waits here and then in the kernel.
-                Token::Receive(_) if congested && held < COMPLETIONS_HELD_MAX => {
-                    held += 1;
+                Token::Receive(_) if congested => {
                     self.completions.push_back(completion);
                     continue;
                 }
@@ -200,10 +209,26 @@ impl Core {
             self.place(socket::adopt(completion.result), kind);
         } else {
             let error = io::Error::from_raw_os_error(-completion.result);
-            tracing::warn!(%error, "could not accept a connection");
+            tracing::warn!(%error, "could not accept a connection, trying again in a moment");
         }
-        if !completion.more && !self.stop.load(Ordering::Relaxed) {
+        if completion.more || self.stop.load(Ordering::Relaxed) {
+            return;
+        }
+        if completion.result >= 0 {
             self.ring.accept(self.listeners[index as usize].socket.as_raw_fd(), index);
+        } else {
+            // Without descriptors or memory the next try would fail as well, and the one after that.
+            self.refused.push(index);
+            self.accept_again_ms = socket::now_ms() + ACCEPT_PAUSE_MS;
+        }
+    }
+
+    /// Listens again where accepting had failed a while ago.
+    fn accept_again(&mut self, now: Millis) {
+        if !self.refused.is_empty() && now >= self.accept_again_ms {
+            for index in std::mem::take(&mut self.refused) {
+                self.ring.accept(self.listeners[index as usize].socket.as_raw_fd(), index);
+            }
         }
     }
 

@@ -14,6 +14,12 @@ const SUBMISSIONS: u32 = 2048;
 /// Entries of the completion queue. The kernel keeps what overflows, so this only has to be usually enough.
 const COMPLETIONS: u32 = 8192;
 
+/// Most bytes of one send: the kernel counts them in 31 bits.
+const SEND_BYTES_MAX: usize = 1 << 30;
+
+/// A send of at most this many bytes nearly always fits in the socket's buffer.
+const SEND_INLINE_BYTES_MAX: usize = 64 * 1024;
+
 /// What an operation was for; comes back with its completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
@@ -65,7 +71,7 @@ pub struct Completion {
 /// The network ring of one core.
 pub struct Ring {
     uring: IoUring,
-    /// Sends pushed since the last turn.
+    /// Sends pushed since the last turn that are likely to complete while they are submitted.
     sends: usize,
     /// Declared behind the ring, so that it is dropped after it.
     pub buffers: Buffers,
@@ -118,11 +124,12 @@ impl Ring {
     /// # Safety
     /// `bytes` must stay where it is, unchanged, until that completion.
     pub unsafe fn send(&mut self, socket: RawFd, index: u32, bytes: &[u8]) {
+        let bytes = &bytes[..bytes.len().min(SEND_BYTES_MAX)];
+        self.sends += usize::from(bytes.len() <= SEND_INLINE_BYTES_MAX);
         let entry = opcode::Send::new(types::Fd(socket), bytes.as_ptr(), bytes.len() as u32)
             .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
             .build();
         self.push(&entry.user_data(Token::Send(index).encode()));
-        self.sends += 1;
     }
 
     /// Sends several pieces. One completion tells how many bytes.
@@ -134,7 +141,6 @@ impl Ring {
             .flags((libc::MSG_WAITALL | libc::MSG_NOSIGNAL) as u32)
             .build();
         self.push(&entry.user_data(Token::Send(index).encode()));
-        self.sends += 1;
     }
 
     /// Wakes the core that owns the ring `target`.
@@ -167,10 +173,13 @@ impl Ring {
         tolerate(self.uring.submitter().submit_with_args(sends + 1, &args))
     }
 
-    /// Whether something has happened that the next turn will bring.
+    /// Whether there is something to submit, or something has happened that the next turn will bring.
     #[inline]
     pub fn has_work(&mut self) -> bool {
-        self.uring.submission().taskrun() || !self.uring.completion().is_empty()
+        let submission = self.uring.submission();
+        let submits = submission.taskrun() || !submission.is_empty();
+        drop(submission);
+        submits || !self.uring.completion().is_empty()
     }
 
     /// Moves what has happened into `completions`.

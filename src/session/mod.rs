@@ -42,6 +42,8 @@ bitflags! {
         const CLOSING = 1 << 11;
         /// Its connection is reset rather than closed: the client may be stuck in sending or not reading at all.
         const RESET = 1 << 12;
+        /// The client will send nothing more; what it has sent is still run.
+        const INPUT_ENDED = 1 << 13;
     }
 }
 
@@ -76,7 +78,9 @@ pub struct Session {
     pub last_command: u16,
     /// Bytes received that are not a whole request yet, or wait because the session is stalled.
     pub input: Vec<u8>,
-    /// How far `input` has been understood.
+    /// Bytes at the start of `input` that are done with.
+    pub input_used: usize,
+    /// How far the rest of `input` has been understood.
     pub parser: RequestParser,
     /// Replies that wait to be sent.
     pub output: Output,
@@ -110,6 +114,7 @@ impl Session {
             flags: SessionFlags::empty(),
             last_command: 0,
             input: Vec::new(),
+            input_used: 0,
             parser: RequestParser::default(),
             output: Output::default(),
             pending: Pending::default(),

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 enum Slot {
     Waiting,
-    Held { start: u32, end: u32, pins: Vec<crate::resp::reply::Pin> },
+    Held { start: usize, end: usize, pins: Vec<crate::resp::reply::Pin> },
 }
 
 /// Requests of one session whose replies have not reached its output.
@@ -22,6 +22,8 @@ struct Inner {
     head: u32,
     slots: VecDeque<Slot>,
     held: Vec<u8>,
+    /// Bytes of values pinned in held replies.
+    pinned: usize,
 }
 
 impl Pending {
@@ -38,7 +40,7 @@ impl Pending {
 
     /// Bytes of replies that wait for their turn.
     pub fn held_bytes(&self) -> usize {
-        self.inner.as_ref().map_or(0, |inner| inner.held.len())
+        self.inner.as_ref().map_or(0, |inner| inner.held.len() + inner.pinned)
     }
 
     /// Registers a request that is answered later; its number.
@@ -58,9 +60,10 @@ impl Pending {
             inner.head = inner.head.wrapping_add(1);
             inner.release(output);
         } else if let Some(slot) = inner.slots.get_mut(index) {
-            let start = inner.held.len() as u32;
+            let start = inner.held.len();
             inner.held.extend_from_slice(reply);
-            *slot = Slot::Held { start, end: inner.held.len() as u32, pins };
+            inner.pinned += pins.iter().map(|pin| pin.value.len()).sum::<usize>();
+            *slot = Slot::Held { start, end: inner.held.len(), pins };
         }
     }
 }
@@ -69,11 +72,12 @@ impl Inner {
     fn release(&mut self, output: &mut Output) {
         while let Some(Slot::Held { .. }) = self.slots.front() {
             let Some(Slot::Held { start, end, pins }) = self.slots.pop_front() else { unreachable!("just seen") };
-            append(output, &self.held[start as usize..end as usize], pins);
+            append(output, &self.held[start..end], pins);
             self.head = self.head.wrapping_add(1);
         }
         if self.slots.is_empty() {
             self.held.clear();
+            self.pinned = 0;
             self.held.shrink_to(64 * 1024);
         }
     }

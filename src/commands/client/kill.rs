@@ -128,7 +128,7 @@ impl EveryCore for Kill {
             let session = &mut *context.session;
             session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY);
             // What the client has sent behind this command is not run.
-            (session.input, session.parser) = Default::default();
+            (session.input, session.input_used, session.parser) = Default::default();
         }
         match (self.old_form, marked) {
             (true, 0) => context.refuse(&CommandError::fixed("ERR No such client")),

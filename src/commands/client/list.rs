@@ -78,7 +78,7 @@ pub(super) fn line(session: &Session, now: Millis) -> Vec<u8> {
     let (age, idle) = (seconds(session.connected_ms), seconds(session.active_ms));
     let (flags, database) = (flags(session), session.database);
     put(&mut line, format_args!(" age={age} idle={idle} flags={flags} db={database} sub=0 psub=0 ssub=0 multi=-1"));
-    let (used, free) = (input.len(), input.capacity() - input.len());
+    let (used, free) = (input.len() - session.input_used, input.capacity() - input.len());
     put(&mut line, format_args!(" qbuf={used} qbuf-free={free} argv-mem=0 multi-mem=0 rbs={}", output.capacity()));
     // The reply buffer grows as needed and is not shrunk by time: its peak is its size.
     put(&mut line, format_args!(" rbp={} obl={} oll={}", output.capacity(), output.len(), session.output.pins.len()));
