@@ -38,7 +38,7 @@ pub const TARGETS: &[(&str, Target)] = &[
 ];
 
 /// What a parser makes of input that comes in pieces of `piece` bytes: requests, and the error that ended it.
-fn parse_in_pieces(input: &[u8], piece: usize) -> (Vec<Vec<Vec<u8>>>, Option<String>) {
+fn parse_in_pieces(input: &[u8], piece: usize) -> (Vec<Vec<Vec<u8>>>, Option<Vec<u8>>) {
     let limits = ParserLimits { bulk_bytes_max: 1 << 20, authenticated: true };
     let (mut parser, mut scratch) = (RequestParser::default(), Scratch::default());
     let (mut requests, mut start, mut end) = (Vec::new(), 0, 0);
@@ -66,7 +66,7 @@ fn parse_in_pieces(input: &[u8], piece: usize) -> (Vec<Vec<Vec<u8>>>, Option<Str
                     continue;
                 }
                 Ok(Parsed::Incomplete(_)) => {}
-                Err(error) => return (requests, Some(error.to_string())),
+                Err(error) => return (requests, Some(error.into_owned())),
             }
         }
         if end == input.len() {

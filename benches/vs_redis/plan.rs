@@ -149,7 +149,7 @@ pub fn cases(options: &Options) -> Vec<Case> {
     const TESTS: [&str; 8] = ["GET", "SET", "INCR", "LPUSH", "LRANGE_100", "SADD", "HSET", "MSET"];
     let mut cases = Vec::new();
     let mut add = |test: &'static str, pipeline, value_bytes, connections, place| {
-        let divisor = if options.tiny { 400 } else { 1 + usize::from(options.quick) };
+        let divisor = if options.tiny { 400 } else { 1 + 2 * usize::from(options.quick) };
         let requests = (requests(test, pipeline, value_bytes) / divisor).max(200);
         let command = command(test, value_bytes);
         let case = Case { test, command, pipeline, value_bytes, connections, requests, place };

@@ -26,9 +26,6 @@ use std::time::{Duration, Instant};
 /// have the clock programmed for every short sleep, which costs more than the sleep.
 const WAIT_IN_RING: Duration = Duration::from_millis(10);
 
-/// How long a core looks for replies of other cores before it sleeps.
-const POLL_FOR_REPLIES: Duration = Duration::from_micros(30);
-
 /// How long a core that stops goes on sending what its clients have been answered.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 
@@ -86,7 +83,6 @@ impl Core {
             glommio::spawn_local(signal_regularly(self.engine.node().clone(), self.mailbox.event().try_clone()?))
                 .detach();
         while !self.stop.load(Ordering::Relaxed) {
-            self.poll_for_replies();
             if !self.turn()? {
                 self.park(&event).await?;
             }
@@ -127,19 +123,6 @@ impl Core {
             self.engine.count_turn(started);
         }
         Ok(busy)
-    }
-
-    /// Looks for replies of other cores for a moment, where any are on their way: cheaper than to sleep and be woken.
-    fn poll_for_replies(&mut self) {
-        if !self.engine.awaits_replies() {
-            return;
-        }
-        let started = Instant::now();
-        while self.mailbox.is_empty() && !self.ring.has_work() && started.elapsed() < POLL_FOR_REPLIES {
-            for _ in 0..16 {
-                std::hint::spin_loop();
-            }
-        }
     }
 
     /// Sleeps in glommio until a completion, another core or the timer signals.

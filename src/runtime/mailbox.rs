@@ -101,12 +101,6 @@ impl Mailbox {
         self.receiver.try_recv().ok()
     }
 
-    /// Whether there is no message.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.receiver.is_empty()
-    }
-
     /// Posts to another core, behind all that already waits for it; `wake` is given its network ring if it sleeps.
     pub fn post(&mut self, to: ShardId, mail: Mail, wake: impl FnOnce(RawFd)) {
         let waiting = &mut self.backlog[to.index()];

@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 /// Sequences a family runs unless `ORACLE_CASES` says otherwise.
-const CASES: u64 = 300;
+const CASES: u64 = 800;
 
 /// Commands of a sequence.
 const COMMANDS: usize = 60;

@@ -335,6 +335,17 @@ impl Gen {
         }
     }
 
+    /// A point in time for SET in seconds: never a past one. The key would be there, but expired, until something notices
+    /// it, and DBSIZE would depend on the moment.
+    pub fn future_seconds(&mut self) -> Vec<u8> {
+        if self.chance(85) { (33_000_000_000 + self.time_left()).to_string().into() } else { self.seconds_edge() }
+    }
+
+    /// A point in time for SET in milliseconds.
+    pub fn future_milliseconds(&mut self) -> Vec<u8> {
+        if self.chance(85) { format!("{}000", 33_000_000_000 + self.time_left()).into() } else { self.seconds_edge() }
+    }
+
     /// A database index.
     pub fn database(&mut self) -> Vec<u8> {
         match self.below(10) {
@@ -379,6 +390,15 @@ fn is_unfit(command: &Command) -> bool {
     let number = |at: usize| command.get(at).and_then(|text| std::str::from_utf8(text).ok()?.parse::<i64>().ok());
     match &name[..] {
         b"srandmember" | b"hrandfield" => number(2).is_some_and(|count| count < -1000),
+        // A time that is over: see `future_seconds`.
+        b"set" => (3..command.len()).any(|at| {
+            let earliest = match &command[at - 1].to_ascii_lowercase()[..] {
+                b"exat" => 30_000_000_000,
+                b"pxat" => 30_000_000_000_000,
+                _ => 0,
+            };
+            number(at).is_some_and(|time| (1..earliest).contains(&time))
+        }),
         b"setrange" => number(2).is_some_and(|offset| (100_000..600_000_000).contains(&offset)),
         // Subcommands that act on the connection or the server when they come out valid.
         b"client" | b"config" | b"command" | b"hello" | b"flushall" | b"debug" | b"shutdown" => true,

@@ -42,8 +42,8 @@ fn set(g: &mut Gen, key: Vec<u8>) -> Command {
             3 => command.push(g.word("KEEPTTL")),
             4 => command.extend([g.word("EX"), g.seconds()]),
             5 => command.extend([g.word("PX"), g.milliseconds()]),
-            6 => command.extend([g.word("EXAT"), g.unix_seconds()]),
-            7 => command.extend([g.word("PXAT"), g.unix_milliseconds()]),
+            6 => command.extend([g.word("EXAT"), g.future_seconds()]),
+            7 => command.extend([g.word("PXAT"), g.future_milliseconds()]),
             _ if g.chance(20) => command.push(g.word("PERSIST")),
             _ => {}
         }
