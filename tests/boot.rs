@@ -202,3 +202,24 @@ fn an_idle_server_uses_no_cpu() {
     let used_ms = (process::cpu_ns(server.pid()) - before) / 1_000_000;
     assert!(used_ms < 50, "{used_ms} ms of CPU in a second");
 }
+
+#[test]
+fn a_server_that_was_killed_can_be_started_again_at_once() {
+    const SIGKILL: i32 = 9;
+    let mut server = ready(2, &[]);
+    assert_eq!(server.client().run("PING").text(), "PONG");
+    server.stop(SIGKILL);
+    let mut again = Command::new(CRIMSON)
+        .args(["--bind", "127.0.0.1", "--threads", "2", "--port", &server.port.to_string()])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    wait_until("it listens again, or has given up", || {
+        let ended = again.try_wait().expect("our own child can be waited for");
+        ended.is_some() || std::net::TcpStream::connect(("127.0.0.1", server.port)).is_ok()
+    });
+    let ended = again.try_wait().expect("our own child can be waited for");
+    again.kill().expect("our own child can be killed");
+    again.wait().expect("our own child can be waited for");
+    assert_eq!(ended, None, "it does not start again");
+}

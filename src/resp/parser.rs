@@ -186,9 +186,12 @@ fn length(input: &[u8], at: usize, too_long: &'static [u8]) -> Result<Option<(Op
         }
         _ => {}
     }
-    let line = &input[(at + 1).min(input.len())..];
+    let line = input.get(at..).unwrap_or_default();
     match memchr::memchr(b'\r', line) {
-        Some(len) if at + 1 + len + 1 < input.len() => Ok(Some((number::parse_i64(&line[..len]), at + 1 + len + 2))),
+        Some(end) if at + end + 1 < input.len() => {
+            let digits = line[..end].get(1..).unwrap_or_default();
+            Ok(Some((number::parse_i64(digits), at + end + 2)))
+        }
         None if line.len() > INLINE_BYTES_MAX => Err(too_long.into()),
         _ => Ok(None),
     }
@@ -273,6 +276,7 @@ mod tests {
             (b"*1\r\n$-1\r\n", "invalid bulk length"),
             (b"*1\r\n$536870913\r\n", "invalid bulk length"),
             (b"*1\r\n$x\r\n", "invalid bulk length"),
+            (b"*1\r\n\r\n", "expected '$', got '\r'"),
             (b"get \"a\r\n", "unbalanced quotes in request"),
         ] {
             for step in [1, 3, 100] {

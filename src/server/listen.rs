@@ -13,6 +13,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tracing::warn;
 
 /// Everything that is listened on.
@@ -87,6 +88,11 @@ impl std::fmt::Display for Failure {
 }
 
 impl Failure {
+    /// Whether somebody else has the address.
+    fn is_in_use(&self) -> bool {
+        self.error.kind() == io::ErrorKind::AddrInUse
+    }
+
     /// Whether the server may do without the address: an optional one that the machine does not have, or any of a
     /// family that it does not speak.
     fn may_be_skipped(&self, optional: bool) -> bool {
@@ -104,13 +110,30 @@ impl Failure {
     }
 }
 
+/// How long an address that is taken is tried again.
+const TAKEN_WAIT_MAX: Duration = Duration::from_millis(500);
+
 /// A socket for each core at `address`, an element of `bind`, and the address as people write it.
 fn open_address(address: &str, config: &Config, cores: usize) -> Result<(String, Vec<Socket>), Failure> {
     let address = resolve(address.trim_start_matches('-'), config.port)
         .map_err(|error| Failure { step: "getaddrinfo", error })?;
-    open_tcp(address, config.tcp_backlog, false)?;
+    probe(address)?;
     let sockets: Result<_, _> = (0..cores).map(|_| open_tcp(address, config.tcp_backlog, true)).collect();
     Ok((address.to_string(), sockets?))
+}
+
+/// Binds `address` for itself alone, to see that nobody else has it. The kernel takes a server's rings apart some
+/// milliseconds after the server has died, and their sockets with them: whoever starts it again at once waits for that.
+fn probe(address: SocketAddr) -> Result<(), Failure> {
+    let started = Instant::now();
+    loop {
+        match open_tcp(address, 0, false) {
+            Err(failure) if failure.is_in_use() && started.elapsed() < TAKEN_WAIT_MAX => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            other => return other.map(drop),
+        }
+    }
 }
 
 /// The address that `text` names: a number, `*`, `::*` or a host name.
