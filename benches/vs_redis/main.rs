@@ -4,7 +4,7 @@
 //! cargo bench --bench vs_redis -- [--quick] [--json FILE] [--tests GET,SET] [--only TEXT] [--crimson BINARY]
 //! ```
 //!
-//! Both servers run pinned to CPU 0 and are loaded in turn by redis-benchmark from CPU 1; every case is measured several
+//! Both servers run pinned to one CPU and are loaded in turn by redis-benchmark from another; every case is measured several
 //! times, alternating, and the median is shown. CPU time is that of the server's own threads, from schedstat: unlike
 //! requests/s it does not depend on how fast the client is. Needs two CPUs, redis-server, redis-benchmark and taskset.
 

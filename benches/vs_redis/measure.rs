@@ -13,6 +13,10 @@ pub struct Machine {
     pub processor: String,
     /// Its CPUs.
     pub cpus: usize,
+    /// The CPU the servers are pinned to.
+    pub server_cpu: usize,
+    /// The CPU the client is pinned to.
+    pub client_cpu: usize,
     /// The kernel.
     pub kernel: String,
     /// What redis-server says of itself.
@@ -27,16 +31,18 @@ impl Machine {
                 return Err(format!("{program} is needed and cannot be started"));
             }
         }
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        if cpus < 2 {
+        let usable = core_affinity::get_core_ids().unwrap_or_default();
+        let [server, client, ..] = &usable[..] else {
             return Err("two CPUs are needed: one for the server, one for the client".into());
-        }
+        };
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         let of_cpu = |line: &str| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name.to_string());
         let output = Command::new("redis-server").arg("--version").output().map_err(|error| error.to_string())?;
         Ok(Self {
             processor: read("/proc/cpuinfo").lines().find_map(of_cpu).unwrap_or_default(),
-            cpus,
+            cpus: usable.len(),
+            server_cpu: server.id,
+            client_cpu: client.id,
             kernel: read("/proc/sys/kernel/osrelease").trim().into(),
             redis: String::from_utf8_lossy(&output.stdout).trim().into(),
         })
@@ -68,7 +74,7 @@ pub enum Measured {
 }
 
 /// Measures everything that `options` asks for; `tell` is told how far it is.
-pub fn run(options: &Options, _machine: &Machine, tell: &mut dyn FnMut(&str)) -> Vec<Measured> {
+pub fn run(options: &Options, machine: &Machine, tell: &mut dyn FnMut(&str)) -> Vec<Measured> {
     let cases = plan::cases(options);
     let mut measured = Vec::new();
     let mut place = None;
@@ -78,11 +84,11 @@ pub fn run(options: &Options, _machine: &Machine, tell: &mut dyn FnMut(&str)) ->
             servers = None;
             place = Some(case.place);
         }
-        let [crimson, redis] = servers.get_or_insert_with(|| start(options, case.place));
+        let [crimson, redis] = servers.get_or_insert_with(|| start(options, machine, case.place));
         let mut samples = [Vec::new(), Vec::new()];
         for _ in 0..options.rounds() {
             for (server, samples) in [&*crimson, &*redis].into_iter().zip(&mut samples) {
-                samples.push(load(server, case));
+                samples.push(load(server, machine, case));
             }
         }
         tell(&format!("[{}/{}] {}", index + 1, cases.len(), case.name()));
@@ -94,19 +100,21 @@ pub fn run(options: &Options, _machine: &Machine, tell: &mut dyn FnMut(&str)) ->
         let keys = plan::memory_keys(options);
         let name = format!("memory per key, 16-byte keys, {value_bytes}-byte values, {keys} keys");
         tell(&name);
-        let [crimson, redis] = start(options, Place::OwnCore).map(|server| bytes_per_key(&server, keys, value_bytes));
+        let [crimson, redis] =
+            start(options, machine, Place::OwnCore).map(|server| bytes_per_key(&server, keys, value_bytes));
         measured.push(Measured::Memory { name, crimson, redis });
     }
     measured
 }
 
-fn start(options: &Options, place: Place) -> [Server; 2] {
+fn start(options: &Options, machine: &Machine, place: Place) -> [Server; 2] {
     let redis_arguments = ["--save", "", "--loglevel", "warning"];
     let redis = |cpu| Server::start_on(cpu, "redis-server", "redis-server", &redis_arguments);
     match place {
         Place::OwnCore => {
-            let arguments = ["--threads", "1", "--cpus", "0", "--loglevel", "warning"];
-            [Server::start_on(Some(0), "crimson", &options.crimson, &arguments), redis(Some(0))]
+            let (cpu, text) = (Some(machine.server_cpu), machine.server_cpu.to_string());
+            let arguments = ["--threads", "1", "--cpus", &text, "--loglevel", "warning"];
+            [Server::start_on(cpu, "crimson", &options.crimson, &arguments), redis(cpu)]
         }
         Place::Shared(shards) => {
             let shards = shards.to_string();
@@ -145,12 +153,12 @@ fn fill(client: &mut Client, keys: usize, key: impl Fn(usize) -> String, value: 
     }
 }
 
-fn load(server: &Server, case: &Case) -> Sample {
+fn load(server: &Server, machine: &Machine, case: &Case) -> Sample {
     prepare(server, case);
     let mut command = match case.place {
         Place::OwnCore => {
             let mut taskset = Command::new("taskset");
-            taskset.args(["-c", "1", "redis-benchmark"]);
+            taskset.args(["-c", &machine.client_cpu.to_string(), "redis-benchmark"]);
             taskset
         }
         Place::Shared(_) => Command::new("redis-benchmark"),

@@ -70,7 +70,7 @@ impl Options {
 /// Where the servers run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// One shard on CPU 0, the client on CPU 1.
+    /// One shard on a CPU of its own, the client on another.
     OwnCore,
     /// Crimson with this many shards; servers and client share all CPUs.
     Shared(usize),
