@@ -48,7 +48,6 @@ const SAME_AS_REDIS: &[&str] = &[
     "CONFIG SET maxclients 4294967296",
     "CONFIG SET proto-max-bulk-len 2mbx",
     "CONFIG SET proto-max-bulk-len 1.5mb",
-    "CONFIG SET client-query-buffer-limit 1",
     "CONFIG SET protected-mode maybe",
     "CONFIG SET active-expire-effort 11",
     "CONFIG SET client-output-buffer-limit \"normal 1\"",
