@@ -1,5 +1,6 @@
 //! How the table grows and shrinks: one segment at a time, and the directory when a segment needs a bit more than it
-//! has. A segment becomes larger in steps of a seventh to a quarter, finer ones in a pool, up to [`BUCKETS_BEFORE_SPLIT`], then splits in two.
+//! has. A segment becomes larger in steps of a seventh to a quarter, in a pool an eighth to a sixth, up to
+//! [`BUCKETS_BEFORE_SPLIT`], then splits in two.
 #![allow(unsafe_code)]
 
 use super::pool;
