@@ -48,6 +48,7 @@ impl Engine {
             self.close_slow();
             self.touched.extend(0..self.shard.databases.len() as u16);
             self.publish_databases();
+            self.publish_times_to_live();
             self.spare_buffers.truncate(self.spare_buffers.len().div_ceil(2));
         }
         self.end_pause();
@@ -141,6 +142,14 @@ impl Engine {
         let lives = !session.flags.contains(SessionFlags::CLOSE_NOW);
         self.sessions.put_back(key, session);
         lives
+    }
+
+    /// Makes the estimated times to live visible to all cores.
+    fn publish_times_to_live(&mut self) {
+        let metrics = &self.node.metrics[self.core.index()];
+        for (db, average_ms) in self.shard.databases.iter().zip(&metrics.average_ttl_ms) {
+            average_ms.set(db.average_ttl().max(0) as u64);
+        }
     }
 
     /// Makes the counts of the databases used in this turn visible to all cores.
