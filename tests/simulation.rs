@@ -209,6 +209,14 @@ fn what_was_sent_before_the_end_of_input_is_run(seed: u64) {
     assert_eq!(answers, ":0\r\n+OK\r\n:1\r\n+OK\r\n*2\r\n$1\r\n1\r\n$1\r\n2\r\n", "SIMULATION_SEED={seed}");
 }
 
+/// A client can look at itself from within a pipeline that has waited for other cores.
+#[test]
+fn client_info_behind_a_command_that_waited() {
+    let mut simulation = Simulation::new(4, 0);
+    let answers = answers_after_the_end_of_input(&mut simulation, &[&["DBSIZE"], &["CLIENT", "INFO"], &["PING"]]);
+    assert!(answers.starts_with(":0\r\n") && answers.contains(" qbuf=0 ") && answers.ends_with("+PONG\r\n"));
+}
+
 /// A pause holds up the commands it concerns and all that the same client sent behind them, in order.
 fn a_pause_keeps_the_order_of_commands(seed: u64) {
     let mut simulation = Simulation::new(4, seed);

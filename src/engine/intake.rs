@@ -82,13 +82,12 @@ impl Engine {
             return;
         }
         let input = std::mem::take(&mut session.input);
+        let mut used = std::mem::take(&mut session.input_used);
         if !input.is_empty() {
-            session.input_used += self.execute_requests(session, key, &input[session.input_used..]);
+            used += self.execute_requests(session, key, &input[used..]);
         }
-        if session.input_used < input.len() {
-            session.input = input;
-        } else {
-            session.input_used = 0;
+        if used < input.len() {
+            (session.input, session.input_used) = (input, used);
         }
         self.close_at_end_of_input(session);
         self.mark_dirty(session, key);
