@@ -135,13 +135,11 @@ impl Engine {
         self.now - session.over_soft_limit_ms > soft_seconds as Millis * 1000
     }
 
-    /// Looks at a session whose output the runtime is about to send; whether it may live on.
-    pub fn admit_output(&mut self, key: SessionKey) -> bool {
-        let Some(mut session) = self.sessions.take(key) else { return false };
+    /// Looks at a session whose output the runtime is about to send, or cannot send yet.
+    pub fn admit_output(&mut self, key: SessionKey) {
+        let Some(mut session) = self.sessions.take(key) else { return };
         self.check_output(&mut session, key);
-        let lives = !session.flags.contains(SessionFlags::CLOSE_NOW);
         self.sessions.put_back(key, session);
-        lives
     }
 
     /// Makes the estimated times to live visible to all cores.

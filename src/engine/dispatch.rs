@@ -201,8 +201,8 @@ impl Engine {
             Route::Several if entry.row.spec.request == RequestPolicy::MultiShard => {
                 self.start_split(session, key, entry, call, args);
             }
-            Route::All if session.pending.is_empty() => self.start_all_shards(session, key, entry, call, args),
-            Route::Several if session.pending.is_empty() => self.start_gather(session, key, entry, call, args),
+            Route::All if session.pending.is_empty() => self.start_all_shards(session, key, entry, args),
+            Route::Several if session.pending.is_empty() => self.start_gather(session, key, entry, args),
             Route::All | Route::Several => return Step::Wait,
         }
         Step::Done

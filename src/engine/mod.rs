@@ -293,7 +293,7 @@ impl Engine {
         }
     }
 
-    pub(in crate::engine) fn close(&mut self, session: &mut Session, key: SessionKey) {
+    fn close(&mut self, session: &mut Session, key: SessionKey) {
         session.flags.insert(SessionFlags::CLOSE_NOW);
         if !session.flags.intersects(SessionFlags::CLOSING | SessionFlags::ZOMBIE) {
             session.flags.insert(SessionFlags::CLOSING);

@@ -151,7 +151,6 @@ impl Engine {
         session: &mut Session,
         key: SessionKey,
         entry: &'static Entry,
-        _call: Call,
         args: Args<'_>,
     ) {
         let shards = (0..self.router.shards() as u16).map(ShardId);
@@ -254,7 +253,6 @@ impl Engine {
         session: &mut Session,
         key: SessionKey,
         entry: &'static Entry,
-        _call: Call,
         args: Args<'_>,
     ) {
         let mut keys: Vec<Vec<u8>> = Vec::new();

@@ -19,8 +19,6 @@ pub struct Connection {
     pub sends: bool,
     /// Whether it is being given up.
     pub closing: bool,
-    /// Close it when everything is sent.
-    pub last_words: bool,
     output: Output,
     /// Bytes of `output` that are not sent, pinned values included.
     unsent: usize,
@@ -45,7 +43,6 @@ impl Connection {
             receiving: false,
             sends: false,
             closing: false,
-            last_words: false,
             output: Output::default(),
             unsent: 0,
             piece: 0,

@@ -308,7 +308,7 @@ impl Core {
     fn sent(&mut self, index: u32, completion: Completion) {
         let Some(connection) = self.connections[index as usize].as_mut() else { return };
         let freed = connection.sent(completion.result, &mut self.ring, index);
-        let (unsent, closing, last_words) = (connection.unsent_bytes(), connection.closing, connection.last_words);
+        let (unsent, closing) = (connection.unsent_bytes(), connection.closing);
         let key = SessionKey(index);
         if completion.result > 0 {
             self.engine.metrics().output_bytes.add(completion.result as u64);
@@ -323,9 +323,6 @@ impl Core {
                 self.release_if_over(index);
             } else {
                 self.flush_session(key);
-                if last_words {
-                    self.flush_session(key);
-                }
             }
         }
     }
@@ -349,7 +346,6 @@ impl Core {
         if connection.sends {
             // What is under way is finished first; until then the session's output grows, up to its limit.
             session.sending_bytes = connection.unsent_bytes();
-            connection.last_words |= session.flags.contains(SessionFlags::CLOSE_AFTER_REPLY);
             self.engine.admit_output(key);
         } else if !session.output.is_empty() {
             let output = std::mem::take(&mut session.output);
