@@ -7,6 +7,7 @@
 
 use super::connection::Connection;
 use super::mailbox::{Mail, Mailbox};
+use super::patience::Patience;
 use super::ring::{Completion, Ring, Token};
 use super::{CorePlan, Listener, ListenerKind, socket};
 use crate::commands::Node;
@@ -44,6 +45,7 @@ pub(super) struct Core {
     /// By session key.
     connections: Vec<Option<Connection>>,
     completions: VecDeque<Completion>,
+    patience: Patience,
     stop: Arc<AtomicBool>,
     config_version: u64,
     /// Listeners whose accepting has failed.
@@ -75,6 +77,7 @@ impl Core {
             listeners: plan.listeners,
             connections: Vec::new(),
             completions: VecDeque::new(),
+            patience: Patience::new(),
             stop,
             config_version: 0,
             refused: Vec::new(),
@@ -106,12 +109,7 @@ impl Core {
     /// One turn; whether there was anything to do. One system call submits, waits a moment where there is nothing to
     /// do, and reaps.
     fn turn(&mut self) -> io::Result<bool> {
-        if self.completions.is_empty() && self.mailbox.prepare_sleep() {
-            self.ring.turn_and_wait(WAIT_IN_RING)?;
-        } else {
-            self.ring.turn()?;
-        }
-        self.mailbox.awake();
+        self.enter_ring()?;
         let started = self.engine.clock_raw();
         self.ring.reap(&mut self.completions);
         let now = socket::now_ms();
@@ -134,6 +132,28 @@ impl Core {
             self.engine.count_turn(started);
         }
         Ok(busy)
+    }
+
+    /// Submits what the last turn has to send and has completions ready to be reaped; with nothing to do, looks for work
+    /// for a moment if that pays, and then waits.
+    fn enter_ring(&mut self) -> io::Result<()> {
+        if !self.completions.is_empty() {
+            return self.ring.turn();
+        }
+        if !self.engine.awaits_replies() && self.patience.pays() {
+            self.ring.turn()?;
+            let (ring, mailbox) = (&mut self.ring, &self.mailbox);
+            if ring.has_news() || self.patience.look(|| ring.has_events() || mailbox.has_mail()) {
+                return if self.ring.has_events() { self.ring.turn() } else { Ok(()) };
+            }
+        }
+        if self.mailbox.prepare_sleep() {
+            self.ring.turn_and_wait(WAIT_IN_RING)?;
+        } else {
+            self.ring.turn()?;
+        }
+        self.mailbox.awake();
+        Ok(())
     }
 
     /// Sleeps in glommio until a completion, another core or the timer signals.

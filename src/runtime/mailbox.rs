@@ -101,6 +101,12 @@ impl Mailbox {
         self.receiver.try_recv().ok()
     }
 
+    /// Whether there is a message.
+    #[inline]
+    pub fn has_mail(&self) -> bool {
+        !self.receiver.is_empty()
+    }
+
     /// Posts to another core, behind all that already waits for it; `wake` is given its network ring if it sleeps.
     pub fn post(&mut self, to: ShardId, mail: Mail, wake: impl FnOnce(RawFd)) {
         let waiting = &mut self.backlog[to.index()];

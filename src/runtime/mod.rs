@@ -5,12 +5,14 @@
 //! - `buffers`     the buffers that the kernel fills with what clients send
 //! - `connection`  one socket: what it is sending, how it ends
 //! - `mailbox`     how cores reach and wake each other
+//! - `patience`    whether a core looks for work a moment longer before it sleeps
 //! - `probe`       whether the kernel allows all this
 
 mod buffers;
 mod connection;
 mod core;
 mod mailbox;
+mod patience;
 mod probe;
 mod ring;
 mod socket;

@@ -71,7 +71,7 @@ pub struct Completion {
 /// The network ring of one core.
 pub struct Ring {
     uring: IoUring,
-    /// Sends pushed since the last turn that are likely to complete while they are submitted.
+    /// Sends pushed since the last reaping that are likely to complete while they are submitted.
     sends: usize,
     /// Declared behind the ring, so that it is dropped after it.
     pub buffers: Buffers,
@@ -152,7 +152,6 @@ impl Ring {
 
     /// Submits what has been pushed, and lets the kernel complete what is ready. Does not wait.
     pub fn turn(&mut self) -> io::Result<()> {
-        self.sends = 0;
         let count = {
             let mut submission = self.uring.submission();
             submission.sync();
@@ -165,12 +164,11 @@ impl Ring {
     }
 
     /// Submits what has been pushed, and waits until something else has happened or `most` is over. A send nearly always
-    /// completes while it is submitted, which is nothing to wake up for: those pushed since the last turn do not count.
+    /// completes while it is submitted, which is nothing to wake up for: those not yet reaped do not count.
     pub fn turn_and_wait(&mut self, most: Duration) -> io::Result<()> {
-        let sends = std::mem::take(&mut self.sends);
         let timeout = types::Timespec::from(most);
         let args = types::SubmitArgs::new().timespec(&timeout);
-        tolerate(self.uring.submitter().submit_with_args(sends + 1, &args))
+        tolerate(self.uring.submitter().submit_with_args(self.sends + 1, &args))
     }
 
     /// Whether there is something to submit, or something has happened that the next turn will bring.
@@ -182,8 +180,21 @@ impl Ring {
         submits || !self.uring.completion().is_empty()
     }
 
+    /// Whether the kernel has something that the next turn will bring.
+    #[inline]
+    pub fn has_events(&mut self) -> bool {
+        self.uring.submission().taskrun()
+    }
+
+    /// Whether more has happened than that sends are over.
+    #[inline]
+    pub fn has_news(&mut self) -> bool {
+        self.uring.completion().len() > self.sends
+    }
+
     /// Moves what has happened into `completions`.
     pub fn reap(&mut self, completions: &mut impl Extend<Completion>) {
+        self.sends = 0;
         completions.extend(self.uring.completion().map(|entry| Completion {
             token: Token::decode(entry.user_data()),
             result: entry.result(),
