@@ -5,23 +5,13 @@ use crate::config::{Config, EncodingLimits};
 use crate::metrics::CoreMetrics;
 use crate::resp::{CommandError, Protocol, Reply};
 use crate::session::{Session, Sessions};
-use crate::shard::{Database, Millis, Shard, ShardId};
+use crate::shard::{Database, Effects, Millis, Shard, ShardId};
+
+pub use crate::shard::EventClass;
 use crate::stdx::random::Random;
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The class of a keyspace event, by which notifications are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the classes")]
-pub enum EventClass {
-    Generic,
-    String,
-    List,
-    Set,
-    Hash,
-    Expired,
-}
 
 /// What a handler on keys works on.
 pub struct ShardContext<'a> {
@@ -41,8 +31,8 @@ pub struct ShardContext<'a> {
     pub random: &'a mut Random,
     /// Changes made by this command, as `rdb_changes_since_last_save` counts them.
     pub dirty: u64,
-    /// Where the names of changed keys are gathered, when somebody wants them.
-    pub changes: Option<&'a mut Vec<(u16, Vec<u8>)>>,
+    /// What this command does to keys, for those who wait for it.
+    pub effects: &'a mut Effects,
     /// Which of how many shards this is, for cursors.
     pub shard: ShardId,
     /// How many shards there are.
@@ -65,17 +55,17 @@ impl ShardContext<'_> {
 
     /// The same for a key of any database: COPY and MOVE write to another one than the selected.
     #[inline]
-    pub fn changed_in(&mut self, database: u16, _class: EventClass, _event: &'static str, key: &[u8]) {
+    pub fn changed_in(&mut self, database: u16, class: EventClass, event: &'static str, key: &[u8]) {
         self.dirty += 1;
-        if let Some(changes) = &mut self.changes {
-            changes.push((database, key.to_vec()));
-        }
+        self.effects.key(database, key, class, event, true);
     }
 
     /// Tells a further event of a change to `key` that has been told already, such as `expire` behind `set`. Only
     /// keyspace notifications hang on it.
     #[inline]
-    pub fn event(&mut self, _class: EventClass, _event: &'static str, _key: &[u8]) {}
+    pub fn event(&mut self, class: EventClass, event: &'static str, key: &[u8]) {
+        self.effects.key(self.database_index, key, class, event, false);
+    }
 }
 
 /// The databases of a shard beside the selected one.

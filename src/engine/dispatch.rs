@@ -259,7 +259,7 @@ impl Engine {
             config: &self.config,
             random: &mut self.random,
             dirty: 0,
-            changes: None,
+            effects: &mut self.shard.effects,
             shard: self.core,
             shards: self.router.shards() as u16,
         };

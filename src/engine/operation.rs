@@ -16,7 +16,7 @@ use crate::commands::context::OtherDatabases;
 use crate::commands::{Entry, EveryCore, Handler, SessionContext, ShardContext};
 use crate::resp::{Args, Output, Reply, Span};
 use crate::session::{Session, SessionFlags, SessionKey};
-use crate::shard::{Expiry, Shard, ShardId};
+use crate::shard::{Act, Effect, Expiry, Shard, ShardId};
 use crate::spec::{FindKeys, ResponsePolicy};
 use std::any::Any;
 use std::sync::Arc;
@@ -348,6 +348,7 @@ impl Engine {
         let Handler::Shard(handler) = entry.row.handler else { unreachable!("only commands on keys gather them") };
         let databases = self.shard.databases.len();
         let mut bench = self.operations.workbench.take().unwrap_or_else(|| Box::new(Shard::new(self.core, databases)));
+        bench.effects.wanted = true;
         for KeyState { database, key, state } in gather.states.drain(..) {
             let db = &mut bench.databases[usize::from(database)];
             db.set_now(self.now);
@@ -355,7 +356,6 @@ impl Engine {
                 db.replace(&key, value, expires.map_or(Expiry::Never, Expiry::At));
             }
         }
-        let mut changes = Vec::new();
         let (db, others) = OtherDatabases::split(&mut bench.databases, call.database, self.now);
         let mut context = ShardContext {
             db,
@@ -366,7 +366,7 @@ impl Engine {
             config: &self.config,
             random: &mut self.random,
             dirty: 0,
-            changes: Some(&mut changes),
+            effects: &mut bench.effects,
             shard: self.core,
             shards: self.router.shards() as u16,
         };
@@ -377,6 +377,11 @@ impl Engine {
             let start = Output::default().mark();
             self.fail(entry, &error, call.protocol, out, start);
         }
+        let changed = |effect: Effect| match effect.act {
+            Act::Key { key, changed: true, .. } => Some((effect.database, key.into_vec())),
+            _ => None,
+        };
+        let mut changes: Vec<_> = bench.effects.list.drain(..).filter_map(changed).collect();
         changes.sort_unstable();
         changes.dedup();
         let take = |(database, key): (u16, Vec<u8>)| {

@@ -1,9 +1,11 @@
 //! One core's data: its slice of every database, and the routing from a key to the shard that owns it.
 
 pub mod database;
+pub mod effects;
 pub mod routing;
 
 pub use database::{Database, Expiry};
+pub use effects::{Act, Effect, Effects, EventClass};
 pub use routing::{Router, ShardId, Slot};
 
 /// Milliseconds since the Unix epoch.
@@ -15,11 +17,13 @@ pub struct Shard {
     pub id: ShardId,
     /// The databases, by index.
     pub databases: Vec<Database>,
+    /// What commands have done and nobody has looked at yet.
+    pub effects: Effects,
 }
 
 impl Shard {
     /// An empty shard with `databases` databases.
     pub fn new(id: ShardId, databases: usize) -> Self {
-        Self { id, databases: (0..databases).map(|_| Database::new()).collect() }
+        Self { id, databases: (0..databases).map(|_| Database::new()).collect(), effects: Effects::default() }
     }
 }

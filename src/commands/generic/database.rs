@@ -33,6 +33,7 @@ pub(super) fn flushdb(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     check_flush_options(args)?;
     ctx.dirty += ctx.db.len() as u64;
     ctx.db.clear();
+    ctx.effects.flushed(ctx.database_index);
     ctx.reply.ok();
     Ok(())
 }
@@ -43,6 +44,7 @@ pub(super) fn flushall(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
         ctx.dirty += db.len() as u64;
         db.clear();
     }
+    (0..ctx.others.count() as u16).for_each(|database| ctx.effects.flushed(database));
     ctx.reply.ok();
     Ok(())
 }
@@ -69,6 +71,7 @@ pub(super) fn swapdb(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
         let other = if first == usize::from(ctx.database_index) { second } else { first };
         std::mem::swap(ctx.db, ctx.others.get_mut(other).expect("the index exists and is not the selected one"));
     }
+    ctx.effects.swapped(first as u16, second as u16);
     ctx.dirty += 1;
     ctx.reply.ok();
     Ok(())

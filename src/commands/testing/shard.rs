@@ -14,7 +14,7 @@ use crate::commands::context::OtherDatabases;
 use crate::commands::{Handler, Row, ShardContext, table};
 use crate::config::Config;
 use crate::resp::{Args, CommandError, Output, Protocol, Reply, Span};
-use crate::shard::{Database, Millis, ShardId};
+use crate::shard::{Database, Effects, Millis, ShardId};
 use crate::stdx::random::Random;
 
 /// One client on one shard.
@@ -31,6 +31,8 @@ pub struct Shell {
     pub now: Millis,
     /// Changes that the last command made.
     pub dirty: u64,
+    /// What the last command did to keys.
+    pub effects: Effects,
     random: Random,
 }
 
@@ -44,6 +46,7 @@ impl Shell {
             protocol: Protocol::Resp2,
             now: 1_700_000_000_000,
             dirty: 0,
+            effects: Effects::wanted(),
             random: Random::new(1),
         }
     }
@@ -111,6 +114,7 @@ impl Shell {
         let args = Args::new(&buffer, &spans);
         let mut output = Output::default();
         self.dirty = 0;
+        self.effects.list.clear();
         let result = find(args).and_then(|row| self.call(row, args, &mut output));
         if let Err(error) = result {
             output.clear();
@@ -131,7 +135,7 @@ impl Shell {
             config: &self.config,
             random: &mut self.random,
             dirty: 0,
-            changes: None,
+            effects: &mut self.effects,
             shard: ShardId(0),
             shards: 1,
         };

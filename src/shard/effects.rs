@@ -1,0 +1,81 @@
+//! What commands have done to keys, for those who wait for it: WATCH, blocked clients, client tracking, keyspace
+//! notifications, and cores that work on keys of other shards. While nobody does, nothing is kept.
+
+/// The class of a keyspace event, by which notifications are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the classes")]
+pub enum EventClass {
+    Generic,
+    String,
+    List,
+    Set,
+    Hash,
+    Expired,
+}
+
+/// One thing done to a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// The database.
+    pub database: u16,
+    /// What was done.
+    pub act: Act,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// An event of one key.
+    Key {
+        /// The key.
+        key: Box<[u8]>,
+        /// The class of the event.
+        class: EventClass,
+        /// Its name: `set`, `lpush`, `del` ...
+        event: &'static str,
+        /// Whether it tells of a change; a further event of a change told before does not.
+        changed: bool,
+    },
+    /// All keys of the database were removed.
+    Flushed,
+    /// It was exchanged with this other database.
+    Swapped(u16),
+}
+
+/// What has been done since somebody looked.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Whether anybody wants to know.
+    pub wanted: bool,
+    /// What was done, in order.
+    pub list: Vec<Effect>,
+}
+
+impl Effects {
+    /// Effects that somebody wants to know.
+    pub fn wanted() -> Self {
+        Self { wanted: true, list: Vec::new() }
+    }
+
+    /// Keeps an event of a key, if that is wanted.
+    #[inline]
+    pub fn key(&mut self, database: u16, key: &[u8], class: EventClass, event: &'static str, changed: bool) {
+        if self.wanted {
+            self.list.push(Effect { database, act: Act::Key { key: key.into(), class, event, changed } });
+        }
+    }
+
+    /// Keeps that all keys of a database were removed, if that is wanted.
+    pub fn flushed(&mut self, database: u16) {
+        if self.wanted {
+            self.list.push(Effect { database, act: Act::Flushed });
+        }
+    }
+
+    /// Keeps that two databases were exchanged, if that is wanted.
+    pub fn swapped(&mut self, database: u16, other: u16) {
+        if self.wanted {
+            self.list.push(Effect { database, act: Act::Swapped(other) });
+        }
+    }
+}
