@@ -46,6 +46,7 @@ pub struct Node {
     /// Each core's counters.
     pub metrics: Box<[CoreMetrics]>,
     next_client_id: AtomicU64,
+    next_transaction: AtomicU64,
     /// Open connections on all cores.
     pub connected: AtomicU64,
     /// Until when commands wait (CLIENT PAUSE), in milliseconds since the epoch.
@@ -87,6 +88,7 @@ impl Node {
             control: crossbeam_channel::bounded(CONTROL_MESSAGES_MAX),
             metrics,
             next_client_id: AtomicU64::new(1),
+            next_transaction: AtomicU64::new(1),
             connected: AtomicU64::new(0),
             pause_until_ms: AtomicI64::new(0),
             pause_writes_only: AtomicBool::new(false),
@@ -133,6 +135,11 @@ impl Node {
     /// An id for a new client.
     pub fn next_client_id(&self) -> u64 {
         self.next_client_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The id of a new transaction, greater than all before.
+    pub fn next_transaction(&self) -> u64 {
+        self.next_transaction.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Holds commands back until `until_ms`, or only those that write. A pause that is under way is neither shortened nor

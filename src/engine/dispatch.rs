@@ -1,7 +1,7 @@
 //! One request: its row, its checks, and the shard that runs it.
 
 use super::Engine;
-use super::message::Call;
+use super::message::{Call, Ticket};
 use crate::commands::context::OtherDatabases;
 use crate::commands::{Entry, Flow, Handler, SessionContext, ShardContext};
 use crate::resp::error::printed;
@@ -154,6 +154,7 @@ impl Engine {
             no_touch: session.flags.contains(SessionFlags::NO_TOUCH),
             no_reply: session.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP),
             part: false,
+            transaction: 0,
         }
     }
 
@@ -184,9 +185,15 @@ impl Engine {
                 self.forward(session, key, call, args, shard);
                 return Step::Away;
             }
+            Route::One(_) if self.is_held_up(self.core, key.0, entry, args) => {
+                let number = if call.no_reply { 0 } else { session.pending.expect() };
+                self.park(self.core, Ticket { owner: key.0, number }, call, args);
+                return Step::Away;
+            }
             Route::One(_) if session.pending.is_empty() => {
                 let mark = session.output.mark();
                 self.run_here(entry, call, args, &mut session.output);
+                self.after_effects();
                 if call.no_reply {
                     session.output.truncate(mark);
                 }
@@ -194,6 +201,7 @@ impl Engine {
             Route::One(_) => {
                 let mut out = Output::default();
                 self.run_here(entry, call, args, &mut out);
+                self.after_effects();
                 if !call.no_reply {
                     session.append_reply(out);
                 }

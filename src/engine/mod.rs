@@ -7,15 +7,23 @@
 //! - `intake`     what a client sent: requests read ahead, so that memory is fetched while others are parsed
 //! - `dispatch`   one request: its row, its checks, the shard that runs it
 //! - `hop`        commands for other cores and the replies to them
-//! - `operation`  commands over several shards: splitting, gathering, joining the replies
+//! - `operation`  requests that several shards answer: `split`, `gather`, `every`; `join` makes one reply of several
+//! - `coordinator` their locks, and the commands that these hold up
+//! - `effects`    what follows from what commands have done to keys
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
+mod coordinator;
 mod cron;
 mod dispatch;
+mod effects;
+mod every;
+mod gather;
 mod hop;
 mod intake;
+mod join;
 pub mod message;
 mod operation;
+mod split;
 
 pub use cron::cron_interval_ms;
 
@@ -24,11 +32,14 @@ use crate::config::Config;
 use crate::limits;
 use crate::metrics::CoreMetrics;
 use crate::session::{Identity, Session, SessionFlags, SessionKey, Sessions};
+use crate::shard::locks::{Locks, TransactionId};
 use crate::shard::{Millis, Router, Shard, ShardId};
 use crate::stdx::random::Random;
+use coordinator::{Parked, Waiter};
 use message::{Batch, Message, Ticket};
 use operation::Operations;
 use std::any::Any;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +54,14 @@ pub struct Engine {
     shard: Shard,
     sessions: Sessions,
     operations: Operations,
+    locks: Locks<Waiter>,
+    /// Commands that wait for locks, in the order in which they came.
+    parked: VecDeque<Parked>,
+    /// Transactions that are giving up their locks, and whether that is going on.
+    released: VecDeque<TransactionId>,
+    unlocking: bool,
+    /// Per core, replies to commands that had to wait for locks.
+    late: Vec<Option<Box<Batch>>>,
     random: Random,
     now: Millis,
     next_cron_ms: Millis,
@@ -88,6 +107,11 @@ impl Engine {
             table: table(),
             sessions: Sessions::default(),
             operations: Operations::default(),
+            locks: Locks::default(),
+            parked: VecDeque::new(),
+            released: VecDeque::new(),
+            unlocking: false,
+            late: (0..shards).map(|_| None).collect(),
             random: Random::new(seed),
             now,
             next_cron_ms: now,
@@ -182,19 +206,23 @@ impl Engine {
         match message {
             Message::Requests(batch) => self.run_batch(batch),
             Message::Replies(batch) => self.take_replies(batch),
-            Message::Fetch { from, ticket, keys } => {
-                let states = self.copy_keys(&keys);
-                self.outgoing.push((from, Message::Fetched { ticket, states }));
+            Message::Late(batch) => self.take_late_replies(batch),
+            Message::Lock { from, ticket, id, locks } => self.ask(id, locks, Waiter::Lock { from, ticket }),
+            Message::Locked { ticket, granted } => self.locked(ticket, granted),
+            Message::Unlock { id } => self.unlock(id),
+            Message::Lend { from, ticket, id, locks, keys } => self.ask(id, locks, Waiter::Lend { from, ticket, keys }),
+            Message::Lent { ticket, states } => self.lent(ticket, states),
+            Message::Store { from, ticket, id, states, effects } => {
+                self.store(states, effects);
+                if let Some(ticket) = ticket {
+                    self.post(from, Message::Stored { ticket });
+                }
+                self.unlock(id);
             }
-            Message::Fetched { ticket, states } => self.fetched(ticket, states),
-            Message::Store { from, ticket, states } => {
-                self.store_keys(states);
-                self.outgoing.push((from, Message::Stored { ticket }));
-            }
-            Message::Stored { ticket } => self.stored(ticket),
+            Message::Stored { ticket } => self.stored(ticket.operation().expect("only operations store")),
             Message::Every { from, ticket, request } => {
                 let part = self.run_part(&*request);
-                self.outgoing.push((from, Message::Part { ticket, part }));
+                self.post(from, Message::Part { ticket, part });
             }
             Message::Part { ticket, part } => self.take_part(ticket, part),
         }
@@ -210,6 +238,9 @@ impl Engine {
                 self.metrics().batches_sent.add(1);
                 self.outgoing.push((ShardId(index as u16), Message::Requests(batch)));
             }
+            if let Some(batch) = self.late[index].take() {
+                self.outgoing.push((ShardId(index as u16), Message::Late(batch)));
+            }
         }
         self.publish_databases();
     }
@@ -222,6 +253,11 @@ impl Engine {
     /// Whether replies from other cores are on their way.
     pub fn awaits_replies(&self) -> bool {
         self.batches_away > 0
+    }
+
+    /// Whether no transaction is under way that this core coordinates or takes part in, and nothing waits for one.
+    pub fn is_settled(&self) -> bool {
+        self.operations.is_empty() && self.locks.is_empty() && self.parked.is_empty()
     }
 
     /// Sessions with output to send, each once.

@@ -2,6 +2,7 @@
 
 pub mod database;
 pub mod effects;
+pub mod locks;
 pub mod routing;
 
 pub use database::{Database, Expiry};

@@ -123,6 +123,18 @@ impl Stored {
     }
 }
 
+impl Stored {
+    /// An empty object of the same type.
+    pub fn empty(&self) -> Self {
+        match self {
+            Self::String(_) => Self::String(LargeString::new(Vec::new())),
+            Self::List(_) => Self::List(List::new()),
+            Self::Set(_) => Self::Set(Set::new()),
+            Self::Hash(_) => Self::Hash(Hash::new()),
+        }
+    }
+}
+
 impl From<Stored> for Value {
     fn from(stored: Stored) -> Self {
         match stored {

@@ -1,6 +1,6 @@
 //! Changes of keys and values.
 
-use super::{Database, Expiry, Keys, note_expired};
+use super::{Database, Expiry, Keys, note_expired, view};
 use crate::resp::CommandError;
 use crate::shard::Millis;
 use crate::stdx::number;
@@ -159,6 +159,26 @@ impl Database {
                 None
             }
         }
+    }
+
+    /// Hands out the value of `key` for a while: an object is moved, with an empty one of its kind in its place until
+    /// [`Database::replace`] brings it back, and anything else is copied. The key stays where it is, for those who walk
+    /// over the keys. With the time it expires at.
+    pub fn lend(&mut self, key: &[u8]) -> Option<(Value, Option<Millis>)> {
+        let record = self.live(key)?;
+        let expires = record.as_ref().expires();
+        if !matches!(record.as_ref().body(), Body::Object(_)) {
+            return Some((view(record.into_ref()).to_value(), expires));
+        }
+        let stored = record.into_object()?;
+        let empty = stored.empty();
+        Some((std::mem::replace(stored, empty).into(), expires))
+    }
+
+    /// A copy of the value of `key` and the time it expires at.
+    pub fn copy(&mut self, key: &[u8]) -> Option<(Value, Option<Millis>)> {
+        let record = self.live(key)?.into_ref();
+        Some((view(record).to_value(), record.expires()))
     }
 
     /// Sets or removes the time `key` expires at; whether there is such a key.

@@ -1,0 +1,67 @@
+//! Requests that every core answers with a part: CLIENT LIST, DEBUG SLEEP ...
+
+use super::Engine;
+use super::message::{Message, Ticket};
+use super::operation::Work;
+use crate::commands::{Entry, EveryCore, SessionContext};
+use crate::resp::{Output, Reply};
+use crate::session::{Session, SessionFlags, SessionKey};
+use crate::shard::ShardId;
+use std::any::Any;
+use std::sync::Arc;
+
+impl Engine {
+    /// Sends a request to every core; its own part runs when the session is back in the registry.
+    pub(super) fn start_every_core(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        request: Arc<dyn EveryCore>,
+    ) {
+        let cores = self.router.shards();
+        let parts = (0..cores).map(|_| None).collect();
+        let index = self.register(session, key, entry, cores, Work::Every(request.clone(), parts));
+        session.flags.insert(SessionFlags::STALLED);
+        for core in 0..cores {
+            let ticket = Ticket::of_part(index, core);
+            if core == self.core.index() {
+                self.own_parts.push((ticket, request.clone()));
+            } else {
+                self.post(ShardId(core as u16), Message::Every { from: self.core, ticket, request: request.clone() });
+            }
+        }
+    }
+
+    /// Takes one core's part; with the last of them the request writes its reply.
+    pub(super) fn take_part(&mut self, ticket: Ticket, part: Box<dyn Any + Send>) {
+        let index = ticket.operation().expect("parts belong to operations");
+        let operation = self.operations.get_mut(index);
+        let Work::Every(_, parts) = &mut operation.work else { unreachable!("only requests to every core have parts") };
+        parts[ticket.number as usize] = Some(part);
+        operation.waiting -= 1;
+        if operation.waiting > 0 {
+            return;
+        }
+        let mut operation = self.operations.remove(index);
+        let Work::Every(request, parts) = &mut operation.work else { unreachable!("just seen") };
+        let parts = parts.drain(..).map(|part| part.expect("all parts are there")).collect();
+        let mut out = Output::default();
+        if let Some(mut session) = self.sessions.take(operation.session) {
+            request.finish(
+                parts,
+                &mut SessionContext {
+                    reply: Reply::new(&mut out, session.protocol),
+                    session: &mut session,
+                    node: &self.node,
+                    config: &self.config,
+                    core: self.core,
+                    now: self.now,
+                    random: &mut self.random,
+                },
+            );
+            self.sessions.put_back(operation.session, session);
+        }
+        self.finish(&operation, out);
+    }
+}
