@@ -3,7 +3,8 @@
 //! A transaction is coordinated by the core of its client. It asks for its locks on its own shard first and then for
 //! those on others, and works when it has them all. A shard that refuses has seen a younger transaction on the same keys
 //! before: then all locks are given up and asked for again with a new, greater id. See `shard::locks` for why nobody
-//! waits in a circle.
+//! waits in a circle. At the second try a transaction asks one shard after another, in their order, so that two that have
+//! refused each other do not do so for ever.
 //!
 //! Commands on a single shard take no locks and cost nothing more while nothing is locked. One that meets the locks of a
 //! granted transaction is parked, with all that its client sends to the same shard behind it, until they are gone.
@@ -67,14 +68,14 @@ impl Engine {
     pub(super) fn begin(&mut self, index: u32) {
         loop {
             let id = TransactionId(self.node.next_transaction());
+            let core = self.core;
             let operation = self.operations.get_mut(index);
             (operation.id, operation.refused) = (id, false);
-            let locks = match &operation.work {
-                Work::Split(split) => split.locks_on(self.core, operation.entry),
-                Work::Gather(gather) => gather.locks_on(self.core),
-                Work::Every(..) => unreachable!("requests to every core take no locks"),
-            };
-            let Some(locks) = locks else { return self.locked_here(index) };
+            if let Some(asked) = &mut operation.in_order {
+                *asked = 0;
+                return self.ask_next(index);
+            }
+            let Some(locks) = operation.locks_on(core) else { return self.locked_here(index) };
             match self.locks.ask(id, locks) {
                 Asked::Granted => return self.locked_here(index),
                 Asked::Waits => return self.locks.wait(id, Waiter::Own(index)),
@@ -84,11 +85,81 @@ impl Engine {
         }
     }
 
+    /// Asks the next shard in order for its locks, or goes to work when all have been asked.
+    pub(super) fn ask_next(&mut self, index: u32) {
+        let operation = self.operations.get_mut(index);
+        let mut shards = operation.shards();
+        shards.sort_unstable();
+        let id = operation.id;
+        let asked = operation.in_order.get_or_insert(0);
+        let Some(&shard) = shards.get(*asked) else { return self.all_locked(index) };
+        *asked += 1;
+        if shard != self.core {
+            return self.ask_remote(index, |other| other == shard);
+        }
+        let locks = operation.locks_on(shard).expect("it is one of the operation's shards");
+        match self.locks.ask(id, locks) {
+            Asked::Granted => self.locked_here(index),
+            Asked::Waits => self.locks.wait(id, Waiter::Own(index)),
+            Asked::Refused => self.retry(index),
+        }
+    }
+
     /// The locks on this shard are there.
     fn locked_here(&mut self, index: u32) {
+        let operation = self.operations.get_mut(index);
+        let in_order = operation.in_order.is_some();
+        let remote = operation.shards().len() - usize::from(operation.locks_on(self.core).is_some());
+        match operation.work {
+            Work::Gather(_) => self.lend_own(index),
+            // A single other shard locks, runs and unlocks its part in one go.
+            Work::Split(_) if !in_order && remote == 1 => return self.all_locked(index),
+            _ => {}
+        }
+        if in_order {
+            self.ask_next(index);
+        } else {
+            let core = self.core;
+            self.ask_remote(index, |shard| shard != core);
+        }
+    }
+
+    /// Asks other shards for their locks.
+    fn ask_remote(&mut self, index: u32, wanted: impl Fn(ShardId) -> bool) {
+        let operation = self.operations.get_mut(index);
+        let id = operation.id;
+        let shards: Vec<_> = operation.shards().into_iter().enumerate().filter(|(_, shard)| wanted(*shard)).collect();
+        operation.waiting = shards.len();
+        for (part, shard) in shards {
+            let operation = self.operations.get_mut(index);
+            let locks = operation.locks_on(shard).expect("it is one of the operation's shards");
+            let (from, ticket) = (self.core, Ticket::of_part(index, part));
+            let message = match &operation.work {
+                Work::Gather(gather) => Message::Lend { from, ticket, id, locks, keys: gather.keys_on(shard) },
+                _ => Message::Lock { from, ticket, id, locks },
+            };
+            self.post(shard, message);
+        }
+    }
+
+    /// One shard has answered. When all have, the transaction goes on, or begins anew if one has refused.
+    pub(super) fn answered(&mut self, index: u32, granted: bool) {
+        let operation = self.operations.get_mut(index);
+        operation.refused |= !granted;
+        operation.waiting -= 1;
+        match (operation.waiting, operation.refused, operation.in_order) {
+            (1.., ..) => {}
+            (0, true, _) => self.retry(index),
+            (0, false, Some(_)) => self.ask_next(index),
+            (0, false, None) => self.all_locked(index),
+        }
+    }
+
+    /// All locks are there.
+    fn all_locked(&mut self, index: u32) {
         match self.operations.get_mut(index).work {
-            Work::Split(_) => self.split_locked_here(index),
-            Work::Gather(_) => self.gather_locked_here(index),
+            Work::Split(_) => self.send_parts(index),
+            Work::Gather(_) => self.work_and_store(index),
             Work::Every(..) => unreachable!("requests to every core take no locks"),
         }
     }
@@ -98,6 +169,7 @@ impl Engine {
         self.metrics().transactions_retried.add(1);
         let operation = self.operations.get_mut(index);
         let id = operation.id;
+        operation.in_order = Some(0);
         match operation.work {
             Work::Split(_) => self.unlock_parts(index),
             Work::Gather(_) => self.give_all_back(index),

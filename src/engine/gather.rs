@@ -35,6 +35,17 @@ struct Lender {
 }
 
 impl Gather {
+    /// Where the keys are.
+    pub fn shards(&self) -> Vec<ShardId> {
+        self.shards.iter().map(|lender| lender.shard).collect()
+    }
+
+    /// The keys on `shard`.
+    pub fn keys_on(&self, shard: ShardId) -> Keys {
+        let lender = self.shards.iter().find(|lender| lender.shard == shard);
+        lender.map(|lender| lender.keys.clone()).unwrap_or_default()
+    }
+
     /// The locks on `shard`, if it has any of the keys.
     pub fn locks_on(&self, shard: ShardId) -> Option<LockSet> {
         self.shards.iter().find(|lender| lender.shard == shard).map(Lender::locks)
@@ -89,27 +100,12 @@ impl Engine {
         gather
     }
 
-    /// The own locks are there: the other shards are asked to lend.
-    pub(super) fn gather_locked_here(&mut self, index: u32) {
+    /// The own locks are there: this shard lends as others do.
+    pub(super) fn lend_own(&mut self, index: u32) {
         let own = self.core;
-        let lenders: Vec<_> = self
-            .gather_mut(index)
-            .shards
-            .iter()
-            .map(|lender| (lender.shard, lender.keys.clone(), lender.locks()))
-            .collect();
-        let operation = self.operations.get_mut(index);
-        let id = operation.id;
-        operation.waiting = lenders.iter().filter(|(shard, ..)| *shard != own).count();
-        for (number, (shard, keys, locks)) in lenders.into_iter().enumerate() {
-            if shard == own {
-                let states = self.lend(&keys);
-                self.gather_mut(index).shards[number].states = Some(states);
-            } else {
-                let ticket = Ticket::of_part(index, number);
-                self.post(shard, Message::Lend { from: own, ticket, id, locks, keys });
-            }
-        }
+        let Some(number) = self.gather_mut(index).shards.iter().position(|lender| lender.shard == own) else { return };
+        let keys = self.gather_mut(index).keys_on(own);
+        self.gather_mut(index).shards[number].states = Some(self.lend(&keys));
     }
 
     /// Lends the values of keys of this shard, in every database: a command may name another one than the selected.
@@ -130,19 +126,12 @@ impl Engine {
         states
     }
 
-    /// Takes what one shard lends, or its refusal; with the last answer the command runs.
+    /// Takes what one shard lends, or its refusal.
     pub(super) fn lent(&mut self, ticket: Ticket, states: Option<Vec<KeyState>>) {
         let index = ticket.operation().expect("only operations borrow");
-        let operation = self.operations.get_mut(index);
-        operation.refused |= states.is_none();
-        operation.waiting -= 1;
-        let (refused, waiting) = (operation.refused, operation.waiting);
+        let granted = states.is_some();
         self.gather_mut(index).shards[ticket.number as usize].states = states;
-        match (waiting, refused) {
-            (1.., _) => {}
-            (0, true) => self.retry(index),
-            (0, false) => self.work_and_store(index),
-        }
+        self.answered(index, granted);
     }
 
     /// Sends home what has been lent so far, unchanged.
@@ -166,7 +155,7 @@ impl Engine {
     }
 
     /// Runs the command on what has been lent, and sends it home.
-    fn work_and_store(&mut self, index: u32) {
+    pub(super) fn work_and_store(&mut self, index: u32) {
         let operation = self.operations.get_mut(index);
         let (id, entry, call) = (operation.id, operation.entry, operation.call);
         let Work::Gather(gather) = &mut operation.work else { unreachable!("the caller has looked") };

@@ -15,8 +15,8 @@ use super::split::Split;
 use crate::commands::{Entry, EveryCore};
 use crate::resp::{Args, Output, Span};
 use crate::session::{Session, SessionKey};
-use crate::shard::Shard;
-use crate::shard::locks::TransactionId;
+use crate::shard::locks::{LockSet, TransactionId};
+use crate::shard::{Shard, ShardId};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -40,6 +40,8 @@ pub(super) struct Operation {
     pub id: TransactionId,
     /// Whether some shard has refused it its locks.
     pub refused: bool,
+    /// After a refusal, locks are asked for shard by shard: how many shards have been asked.
+    pub in_order: Option<usize>,
     /// Answers that have not come yet.
     pub waiting: usize,
     pub work: Work,
@@ -67,6 +69,26 @@ impl Request {
 
     pub fn args(&self) -> Args<'_> {
         Args::new(&self.arguments, &self.spans)
+    }
+}
+
+impl Operation {
+    /// The shards that a transaction concerns, by the numbers of its parts.
+    pub fn shards(&self) -> Vec<ShardId> {
+        match &self.work {
+            Work::Split(split) => split.parts.iter().map(|part| part.shard).collect(),
+            Work::Gather(gather) => gather.shards(),
+            Work::Every(..) => Vec::new(),
+        }
+    }
+
+    /// What a transaction locks on `shard`, if it concerns it.
+    pub fn locks_on(&self, shard: ShardId) -> Option<LockSet> {
+        match &self.work {
+            Work::Split(split) => split.locks_on(shard, self.entry),
+            Work::Gather(gather) => gather.locks_on(shard),
+            Work::Every(..) => None,
+        }
     }
 }
 
@@ -120,7 +142,17 @@ impl Engine {
         let call = Self::call(session, entry);
         let number = session.pending.expect();
         let id = TransactionId(0);
-        self.operations.insert(Operation { session: key, number, entry, call, id, refused: false, waiting, work })
+        self.operations.insert(Operation {
+            session: key,
+            number,
+            entry,
+            call,
+            id,
+            refused: false,
+            in_order: None,
+            waiting,
+            work,
+        })
     }
 
     /// Answers an operation's request.

@@ -97,42 +97,14 @@ impl Engine {
         self.begin(index);
     }
 
-    /// The own locks are there: the remote part is sent with its locks, or those of several are asked for.
-    pub(super) fn split_locked_here(&mut self, index: u32) {
-        let own = self.core;
-        let operation = self.operations.get_mut(index);
-        let Work::Split(split) = &operation.work else { unreachable!("the caller has looked") };
-        let remote = split.parts.iter().filter(|part| part.shard != own).count();
-        operation.waiting = remote;
-        if remote == 1 {
-            return self.send_parts(index);
-        }
-        let (id, entry) = (operation.id, operation.entry);
-        let locks: Vec<_> = split.parts.iter().map(|part| part.locks(entry, &split.request)).collect();
-        let shards: Vec<_> = split.parts.iter().map(|part| part.shard).collect();
-        for (part, (shard, locks)) in shards.into_iter().zip(locks).enumerate().filter(|(_, (shard, _))| *shard != own)
-        {
-            self.post(shard, Message::Lock { from: own, ticket: Ticket::of_part(index, part), id, locks });
-        }
-    }
-
     /// One shard has granted its locks or refused them.
     pub(super) fn locked(&mut self, ticket: Ticket, granted: bool) {
         let index = ticket.operation().expect("locks belong to operations");
-        let own = self.core;
-        let operation = self.operations.get_mut(index);
-        let Work::Split(split) = &mut operation.work else { unreachable!("only parts are locked ahead") };
+        let Work::Split(split) = &mut self.operations.get_mut(index).work else {
+            unreachable!("only parts are locked ahead")
+        };
         split.parts[ticket.number as usize].locked = granted;
-        operation.refused |= !granted;
-        operation.waiting -= 1;
-        if operation.waiting > 0 {
-            return;
-        }
-        if operation.refused {
-            return self.retry(index);
-        }
-        operation.waiting = split.parts.iter().filter(|part| part.shard != own).count();
-        self.send_parts(index);
+        self.answered(index, granted);
     }
 
     /// Gives up the locks that other shards have granted ahead.
@@ -146,9 +118,10 @@ impl Engine {
     }
 
     /// Sends the remote parts; they end with the release of the transaction's locks there.
-    fn send_parts(&mut self, index: u32) {
+    pub(super) fn send_parts(&mut self, index: u32) {
         let own = self.core;
         let operation = self.operations.get_mut(index);
+        operation.waiting = operation.shards().iter().filter(|shard| **shard != own).count();
         let call = Call { part: true, no_reply: false, transaction: operation.id.0, ..operation.call };
         let Work::Split(split) = &mut operation.work else { unreachable!("the caller has looked") };
         let split = std::mem::replace(split, Split::done());
