@@ -12,7 +12,7 @@ pub enum Change {
     Runtime,
     /// Only by the configuration file and the flags.
     Start,
-    /// As `Start`, because a client that could change it could write files elsewhere.
+    /// As `Start` unless `enable-protected-configs` permits a client to: who can change it can write files elsewhere.
     Protected,
 }
 

@@ -1,7 +1,7 @@
 //! The directives, a row each. Adding one is a field of [`Config`], its default, and a row here.
 
 use super::directive::{Change, Directive, Kind, Section};
-use super::{LogLevel, value};
+use super::{LogLevel, Permission, value};
 use crate::limits::QUERY_BUFFER_BYTES_MAX;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -40,6 +40,17 @@ macro_rules! text {
                 config.$field = value.into();
                 Ok(())
             },
+        }
+    };
+}
+
+/// Who is permitted something, in a field of [`Config`].
+macro_rules! permission {
+    ($field:ident) => {
+        Kind::Enum {
+            names: Permission::NAMES,
+            get: |config| config.$field as usize,
+            set: |config, value| config.$field = Permission::from_index(value),
         }
     };
 }
@@ -102,6 +113,20 @@ pub static DIRECTIVES: &[Directive] = &[
         Kind::Bool { get: |config| config.protected_mode, set: |config, value| config.protected_mode = value },
         "Serve only clients on this machine. There are no passwords yet: turn it off only in a network you trust.",
     ),
+    Directive::new(
+        "enable-debug-command",
+        Section::Network,
+        permission!(enable_debug_command),
+        "Who may use DEBUG, which can make the server stand still: no client, every client, or those on this machine.",
+    )
+    .change(Change::Start),
+    Directive::new(
+        "enable-protected-configs",
+        Section::Network,
+        permission!(enable_protected_configs),
+        "Who may change protected directives (dir) at run time: no client, every client, or those on this machine.",
+    )
+    .change(Change::Start),
     Directive::new(
         "timeout",
         Section::Clients,
