@@ -26,6 +26,7 @@ pub enum Section {
     General,
     Encodings,
     Expiry,
+    Freeing,
     Absent,
 }
 
@@ -39,6 +40,7 @@ impl Section {
             Self::General => "General",
             Self::Encodings => "Encodings of small collections",
             Self::Expiry => "Expiry",
+            Self::Freeing => "Freeing memory",
             Self::Absent => "Not there yet: only the value that is true is accepted",
         }
     }

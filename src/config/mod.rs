@@ -46,6 +46,20 @@ pub struct Config {
     pub encoding: EncodingLimits,
     pub hz: u32,
     pub active_expire_effort: u32,
+    pub lazy_free: LazyFree,
+}
+
+/// What is freed in the background rather than by the command that removes it; each is a directive of the same name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LazyFree {
+    /// `lazyfree-lazy-user-del`: what DEL removes.
+    pub user_del: bool,
+    /// `lazyfree-lazy-user-flush`: what FLUSHALL and FLUSHDB remove.
+    pub user_flush: bool,
+    /// `lazyfree-lazy-server-del`: what is overwritten, or removed on the way by other commands.
+    pub server_del: bool,
+    /// `lazyfree-lazy-expire`: what has expired.
+    pub expire: bool,
 }
 
 /// Up to where a collection keeps its compact encoding; each is a directive of the same name.
@@ -117,6 +131,7 @@ impl Default for Config {
             encoding: Default::default(),
             hz: 10,
             active_expire_effort: 1,
+            lazy_free: LazyFree::default(),
         }
     }
 }

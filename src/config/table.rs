@@ -55,6 +55,13 @@ macro_rules! permission {
     };
 }
 
+/// A switch among those of [`LazyFree`](super::LazyFree).
+macro_rules! lazy_free {
+    ($field:ident) => {
+        Kind::Bool { get: |config| config.lazy_free.$field, set: |config, value| config.lazy_free.$field = value }
+    };
+}
+
 const I32: i64 = i32::MAX as i64;
 const MIB: u64 = 1 << 20;
 const SIGNED_MAX: u64 = i64::MAX as u64;
@@ -264,6 +271,30 @@ pub static DIRECTIVES: &[Directive] = &[
         Section::Expiry,
         integer!(active_expire_effort, 1, 10),
         "How hard each core looks for keys whose time is over, from 1 to 10: less memory for more CPU.",
+    ),
+    Directive::new(
+        "lazyfree-lazy-user-del",
+        Section::Freeing,
+        lazy_free!(user_del),
+        "Free large values that DEL removes in the background, as UNLINK does.",
+    ),
+    Directive::new(
+        "lazyfree-lazy-user-flush",
+        Section::Freeing,
+        lazy_free!(user_flush),
+        "Free what FLUSHALL and FLUSHDB remove in the background unless they say SYNC.",
+    ),
+    Directive::new(
+        "lazyfree-lazy-server-del",
+        Section::Freeing,
+        lazy_free!(server_del),
+        "Free large values in the background that a command overwrites or removes on its way, such as RENAME.",
+    ),
+    Directive::new(
+        "lazyfree-lazy-expire",
+        Section::Freeing,
+        lazy_free!(expire),
+        "Free large values in the background whose time is over.",
     ),
     Directive::new(
         "save",

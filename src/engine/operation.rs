@@ -387,7 +387,7 @@ impl Engine {
         for db in &mut bench.databases {
             self.metrics().keyspace_hits.add(std::mem::take(&mut db.hits));
             self.metrics().keyspace_misses.add(std::mem::take(&mut db.misses));
-            db.clear();
+            db.clear(false);
         }
         self.operations.workbench = Some(bench);
         states

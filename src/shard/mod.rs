@@ -3,8 +3,10 @@
 pub mod database;
 pub mod routing;
 
-pub use database::{Database, Expiry};
+pub use database::{Database, Expiry, Garbage};
 pub use routing::{Router, ShardId, Slot};
+
+use crate::config::LazyFree;
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = i64;
@@ -21,5 +23,10 @@ impl Shard {
     /// An empty shard with `databases` databases.
     pub fn new(id: ShardId, databases: usize) -> Self {
         Self { id, databases: (0..databases).map(|_| Database::new()).collect() }
+    }
+
+    /// Sets what is kept as garbage from now on.
+    pub fn set_lazy_free(&mut self, lazy: LazyFree) {
+        self.databases.iter_mut().for_each(|db| db.set_lazy_free(lazy));
     }
 }
