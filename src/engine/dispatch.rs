@@ -3,6 +3,7 @@
 use super::Engine;
 use super::message::{Call, Ticket};
 use crate::commands::context::OtherDatabases;
+use crate::commands::debug;
 use crate::commands::{Entry, Flow, Handler, SessionContext, ShardContext};
 use crate::resp::error::printed;
 use crate::resp::parser::ParserLimits;
@@ -64,6 +65,9 @@ impl Engine {
         session.last_command = entry.id + 1;
         let step = match entry.row.handler {
             Handler::Shard(_) => self.dispatch_keyed(session, key, entry, shard, args),
+            Handler::Session(_) if !self.permits(session, entry) => {
+                return self.refuse(session, Some(entry), &debug::NOT_PERMITTED);
+            }
             Handler::Session(handler) => self.run_session_command(session, key, entry, handler, args),
             Handler::Container => return self.refuse(session, Some(entry), &unknown_subcommand(args)),
         };
@@ -138,6 +142,11 @@ impl Engine {
 
     fn count_error(&self, error: &CommandError) {
         self.metrics().count_error(error.code());
+    }
+
+    /// Whether this client may use a command that not everybody may.
+    fn permits(&self, session: &Session, entry: &Entry) -> bool {
+        !entry.row.spec.protected || self.config.enable_debug_command.includes(session.is_local())
     }
 
     fn pause_holds(&self, entry: &Entry) -> bool {

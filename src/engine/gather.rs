@@ -219,12 +219,12 @@ impl Engine {
             let metrics = &self.node.metrics[self.core.index()];
             metrics.keyspace_hits.add(std::mem::take(&mut db.hits));
             metrics.keyspace_misses.add(std::mem::take(&mut db.misses));
-            metrics.expired_keys.add(std::mem::take(&mut db.expired));
+            metrics.expired_keys.add(std::mem::take(&mut db.departed.expired));
         }
         for lender in lenders {
             lender.take_home(&mut bench, &effects);
         }
-        bench.databases.iter_mut().for_each(crate::shard::Database::clear);
+        bench.databases.iter_mut().for_each(|db| db.clear(false));
         self.operations.workbench = Some(bench);
         effects
     }

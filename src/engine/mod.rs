@@ -97,11 +97,13 @@ impl Engine {
     pub fn new(core: ShardId, node: Arc<Node>, seed: u64, now: Millis) -> Self {
         let config = node.config();
         let shards = node.metrics.len();
+        let mut shard = Shard::new(core, config.databases);
+        shard.set_lazy_free(config.lazy_free);
         Self {
             core,
             router: Router::new(u16::try_from(shards).expect("at most SHARDS_MAX shards")),
             config_version: node.config_version(),
-            shard: Shard::new(core, config.databases),
+            shard,
             node,
             config,
             table: table(),
@@ -160,6 +162,7 @@ impl Engine {
         if self.node.config_version() != self.config_version {
             self.config_version = self.node.config_version();
             self.config = self.node.config();
+            self.shard.set_lazy_free(self.config.lazy_free);
         }
         if now >= self.next_cron_ms {
             self.cron();

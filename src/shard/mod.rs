@@ -5,9 +5,11 @@ pub mod effects;
 pub mod locks;
 pub mod routing;
 
-pub use database::{Database, Expiry};
+pub use database::{Database, Expiry, Garbage};
 pub use effects::{Act, Effect, Effects, EventClass};
 pub use routing::{Router, ShardId, Slot};
+
+use crate::config::LazyFree;
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = i64;
@@ -26,5 +28,10 @@ impl Shard {
     /// An empty shard with `databases` databases.
     pub fn new(id: ShardId, databases: usize) -> Self {
         Self { id, databases: (0..databases).map(|_| Database::new()).collect(), effects: Effects::default() }
+    }
+
+    /// Sets what is kept as garbage from now on.
+    pub fn set_lazy_free(&mut self, lazy: LazyFree) {
+        self.databases.iter_mut().for_each(|db| db.set_lazy_free(lazy));
     }
 }
