@@ -9,9 +9,10 @@
 //! ```
 
 use crate::commands::EveryCore;
-use crate::resp::reply::Pin;
-use crate::resp::{Args, Output, Protocol, Span};
-use crate::shard::{Millis, ShardId};
+use crate::resp::reply::{Mark, Pin};
+use crate::resp::{Args, Output, Protocol, Reply, Span};
+use crate::session::Queue;
+use crate::shard::{Millis, ShardId, WatchedKey};
 use crate::types::Value;
 use std::any::Any;
 use std::sync::Arc;
@@ -187,6 +188,32 @@ pub struct KeyState {
     pub state: Option<(Value, Option<Millis>)>,
 }
 
+/// A transaction that runs on another shard than its session's.
+pub struct Execution {
+    /// The client's id.
+    pub client: u64,
+    /// The commands.
+    pub queue: Queue,
+    /// How each is to be run; `None` for those that run on the session's core.
+    pub calls: Vec<Option<Call>>,
+    /// The keys that must be as they were.
+    pub watched: Vec<WatchedKey>,
+    /// Whether they are; if not, nothing has been run.
+    pub intact: bool,
+    /// The replies, one after another.
+    pub replies: Output,
+    /// Where each command's reply ends.
+    pub ends: Vec<Mark>,
+}
+
+impl Execution {
+    /// Appends the reply of command `index` to `reply`.
+    pub fn copy_reply(&self, index: usize, reply: &mut Reply<'_>) {
+        let start = index.checked_sub(1).map_or_else(|| Output::default().mark(), |before| self.ends[before]);
+        reply.append_between(&self.replies, start, self.ends[index]);
+    }
+}
+
 /// What one core tells another.
 pub enum Message {
     /// Commands to run.
@@ -238,5 +265,42 @@ pub enum Message {
         ticket: Ticket,
         /// The part.
         part: Box<dyn Any + Send>,
+    },
+    /// Lets a client watch keys of the receiver.
+    Watch {
+        /// Who asks.
+        from: ShardId,
+        /// For what.
+        id: u64,
+        /// The client's id.
+        client: u64,
+        /// The keys.
+        keys: Vec<WatchedKey>,
+    },
+    /// The keys are watched.
+    Watching {
+        /// For what.
+        id: u64,
+    },
+    /// Forgets what a client watches.
+    Unwatch {
+        /// The client's id.
+        client: u64,
+    },
+    /// Runs a transaction.
+    Execute {
+        /// Who asks.
+        from: ShardId,
+        /// For what.
+        id: u64,
+        /// The transaction.
+        execution: Box<Execution>,
+    },
+    /// The transaction has run.
+    Executed {
+        /// For what.
+        id: u64,
+        /// The same transaction with its replies.
+        execution: Box<Execution>,
     },
 }

@@ -8,14 +8,20 @@
 //! - `dispatch`   one request: its row, its checks, the shard that runs it
 //! - `hop`        commands for other cores and the replies to them
 //! - `operation`  commands over several shards: splitting, gathering, joining the replies
+//! - `transaction` MULTI and EXEC: the queue, where it runs, its reply
+//! - `watch`      WATCH: who watches which keys of which shard
+//! - `effects`    what follows from changed keys
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
 mod cron;
 mod dispatch;
+mod effects;
 mod hop;
 mod intake;
 pub mod message;
 mod operation;
+mod transaction;
+mod watch;
 
 pub use cron::cron_interval_ms;
 
@@ -23,14 +29,18 @@ use crate::commands::{CommandTable, CoreView, EveryCore, Node, table};
 use crate::config::Config;
 use crate::limits;
 use crate::metrics::CoreMetrics;
-use crate::session::{Identity, Session, SessionFlags, SessionKey, Sessions};
+use crate::session::{Identity, Queue, Session, SessionFlags, SessionKey, Sessions};
 use crate::shard::{Millis, Router, Shard, ShardId};
 use crate::stdx::random::Random;
+use ahash::AHashMap;
 use message::{Batch, Message, Ticket};
 use operation::Operations;
 use std::any::Any;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use transaction::{Assembly, Executing};
+use watch::Watching;
 
 /// One core's state machine.
 pub struct Engine {
@@ -63,7 +73,7 @@ pub struct Engine {
     /// Sessions whose next command waits for the end of a pause.
     paused: Vec<SessionKey>,
     /// Requests to every core whose own part is still to be run here.
-    own_parts: Vec<(Ticket, Arc<dyn EveryCore>)>,
+    own_parts: VecDeque<(Ticket, Arc<dyn EveryCore>)>,
     /// Sessions that may go on with what they have sent.
     resumable: Vec<SessionKey>,
     /// Output buffers to use again.
@@ -71,6 +81,13 @@ pub struct Engine {
     /// The databases used since their counters were published.
     touched: Vec<u16>,
     stall: Option<Duration>,
+    /// The last number given to something that is under way to other shards.
+    flights: u64,
+    watching: AHashMap<u64, Watching>,
+    executing: AHashMap<u64, Executing>,
+    assemblies: AHashMap<u64, Assembly>,
+    /// Queues of transactions to use again.
+    spare_queues: Vec<Queue>,
 }
 
 impl Engine {
@@ -102,11 +119,16 @@ impl Engine {
             dirty: Vec::new(),
             closing: Vec::new(),
             paused: Vec::new(),
-            own_parts: Vec::new(),
+            own_parts: VecDeque::new(),
             resumable: Vec::new(),
             spare_buffers: Vec::new(),
             touched: Vec::new(),
             stall: None,
+            flights: 0,
+            watching: AHashMap::new(),
+            executing: AHashMap::new(),
+            assemblies: AHashMap::new(),
+            spare_queues: Vec::new(),
         }
     }
 
@@ -157,13 +179,15 @@ impl Engine {
 
     /// A client is gone, or the runtime is about to close its connection.
     pub fn disconnect(&mut self, key: SessionKey) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(mut session) = self.sessions.take(key) else { return };
         session.output.clear();
-        if session.pending.is_empty() {
+        self.discard(&mut session);
+        let done = session.pending.is_empty();
+        session.flags.insert(SessionFlags::ZOMBIE);
+        (session.input, session.input_used) = (Vec::new(), 0);
+        self.sessions.put_back(key, session);
+        if done {
             self.sessions.remove(key);
-        } else {
-            session.flags.insert(SessionFlags::ZOMBIE);
-            (session.input, session.input_used) = (Vec::new(), 0);
         }
         self.metrics().clients.set(self.sessions.len() as u64);
     }
@@ -197,6 +221,14 @@ impl Engine {
                 self.outgoing.push((from, Message::Part { ticket, part }));
             }
             Message::Part { ticket, part } => self.take_part(ticket, part),
+            Message::Watch { from, id, client, keys } => {
+                self.watch_here(client, keys);
+                self.outgoing.push((from, Message::Watching { id }));
+            }
+            Message::Watching { id } => self.watching(id),
+            Message::Unwatch { client } => self.unwatch_here(client),
+            Message::Execute { from, id, execution } => self.execute(from, id, execution),
+            Message::Executed { id, execution } => self.executed(id, execution),
         }
         self.run_own_parts();
     }
@@ -318,7 +350,7 @@ impl Engine {
 
     /// Runs this core's part of requests to every core. Their sessions are in the registry again.
     fn run_own_parts(&mut self) {
-        while let Some((ticket, request)) = self.own_parts.pop() {
+        while let Some((ticket, request)) = self.own_parts.pop_front() {
             let part = self.run_part(&*request);
             self.take_part(ticket, part);
         }

@@ -12,6 +12,7 @@
 
 use super::Engine;
 use super::message::{Call, KeyState, Message, Ticket};
+use super::transaction::Piece;
 use crate::commands::context::OtherDatabases;
 use crate::commands::{Entry, EveryCore, Handler, SessionContext, ShardContext};
 use crate::resp::{Args, Output, Reply, Span};
@@ -45,7 +46,7 @@ enum Work {
     /// Replies of shards, by part.
     Join(Vec<Part>),
     Gather(Box<Gather>),
-    Every(Arc<dyn EveryCore>, Vec<Option<Box<dyn Any + Send>>>),
+    Every(Arc<dyn EveryCore>, Vec<Option<Box<dyn Any + Send>>>, Option<Piece>),
 }
 
 /// One shard's part of a command, and its reply once it is there.
@@ -428,17 +429,30 @@ impl Engine {
         entry: &'static Entry,
         request: Arc<dyn EveryCore>,
     ) {
+        let (number, call) = (session.pending.expect(), Self::call(session, entry));
+        session.flags.insert(SessionFlags::STALLED);
+        self.ask_every_core(key, entry, call, request, Ok(number));
+    }
+
+    /// Sends a request to every core. Its reply is that to the session's request of a number, or a piece of the reply to
+    /// a transaction.
+    pub(super) fn ask_every_core(
+        &mut self,
+        key: SessionKey,
+        entry: &'static Entry,
+        call: Call,
+        request: Arc<dyn EveryCore>,
+        place: Result<u32, Piece>,
+    ) {
         let cores = self.router.shards();
         let parts = (0..cores).map(|_| None).collect();
-        let call = Self::call(session, entry);
-        let number = session.pending.expect();
-        let work = Work::Every(request.clone(), parts);
+        let work = Work::Every(request.clone(), parts, place.err());
+        let number = place.unwrap_or(0);
         let index = self.operations.insert(Operation { session: key, number, entry, call, waiting: cores, work });
-        session.flags.insert(SessionFlags::STALLED);
         for core in 0..cores {
             let ticket = Ticket { owner: index | Ticket::OPERATION, number: core as u32 };
             if core == self.core.index() {
-                self.own_parts.push((ticket, request.clone()));
+                self.own_parts.push_back((ticket, request.clone()));
             } else {
                 let message = Message::Every { from: self.core, ticket, request: request.clone() };
                 self.outgoing.push((ShardId(core as u16), message));
@@ -449,14 +463,16 @@ impl Engine {
     /// Takes one core's part; with the last of them the request writes its reply.
     pub(super) fn take_part(&mut self, ticket: Ticket, part: Box<dyn Any + Send>) {
         let operation = self.operations.get_mut(ticket);
-        let Work::Every(_, parts) = &mut operation.work else { unreachable!("only requests to every core have parts") };
+        let Work::Every(_, parts, _) = &mut operation.work else {
+            unreachable!("only requests to every core have parts")
+        };
         parts[ticket.number as usize] = Some(part);
         operation.waiting -= 1;
         if operation.waiting > 0 {
             return;
         }
         let operation = self.operations.remove(ticket);
-        let Work::Every(request, parts) = operation.work else { unreachable!("just seen") };
+        let Work::Every(request, parts, piece) = operation.work else { unreachable!("just seen") };
         let parts = parts.into_iter().map(|part| part.expect("all parts are there")).collect();
         let mut out = Output::default();
         if let Some(mut session) = self.sessions.take(operation.session) {
@@ -474,7 +490,11 @@ impl Engine {
             );
             self.sessions.put_back(operation.session, session);
         }
-        self.finish(operation.session, operation.number, operation.call, out);
+        let out = if operation.call.no_reply { Output::default() } else { out };
+        match piece {
+            Some(piece) => self.take_piece(piece, out),
+            None => self.finish(operation.session, operation.number, operation.call, out),
+        }
     }
 }
 

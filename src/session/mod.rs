@@ -3,9 +3,11 @@
 
 pub mod pending;
 pub mod registry;
+pub mod transaction;
 
 pub use pending::Pending;
 pub use registry::{SessionKey, Sessions};
+pub use transaction::{Queue, Transaction};
 
 use crate::resp::parser::RequestParser;
 use crate::resp::{Output, Protocol};
@@ -44,6 +46,8 @@ bitflags! {
         const RESET = 1 << 12;
         /// The client will send nothing more; what it has sent is still run.
         const INPUT_ENDED = 1 << 13;
+        /// Between MULTI and the end of its transaction.
+        const MULTI = 1 << 14;
     }
 }
 
@@ -102,6 +106,8 @@ pub struct Session {
     pub commands: u64,
     /// Who it is.
     pub identity: Box<Identity>,
+    /// What it has begun with MULTI or WATCH.
+    pub transaction: Option<Box<Transaction>>,
 }
 
 impl Session {
@@ -126,7 +132,22 @@ impl Session {
             output_bytes: 0,
             commands: 0,
             identity: Box::new(identity),
+            transaction: None,
         }
+    }
+
+    /// Ends a transaction without its watches, which shards know of.
+    pub fn discard(&mut self) {
+        self.flags.remove(SessionFlags::MULTI);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.queue.clear();
+            (transaction.queued, transaction.aborted) = (0, false);
+        }
+    }
+
+    /// Whether its replies are dropped.
+    pub fn is_silent(&self) -> bool {
+        self.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP)
     }
 
     /// Adds a reply behind all those that are still awaited.

@@ -3,10 +3,12 @@
 pub mod database;
 pub mod effects;
 pub mod routing;
+pub mod watch;
 
 pub use database::{Database, Expiry};
 pub use effects::{Act, Effect, Effects, EventClass};
 pub use routing::{Router, ShardId, Slot};
+pub use watch::{Watch, WatchedKey};
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = i64;
@@ -19,11 +21,18 @@ pub struct Shard {
     pub databases: Vec<Database>,
     /// What commands have done and nobody has looked at yet.
     pub effects: Effects,
+    /// Who watches its keys.
+    pub watch: Watch,
 }
 
 impl Shard {
     /// An empty shard with `databases` databases.
     pub fn new(id: ShardId, databases: usize) -> Self {
-        Self { id, databases: (0..databases).map(|_| Database::new()).collect(), effects: Effects::default() }
+        Self {
+            id,
+            databases: (0..databases).map(|_| Database::new()).collect(),
+            effects: Effects::default(),
+            watch: Watch::default(),
+        }
     }
 }
