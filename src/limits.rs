@@ -60,6 +60,12 @@ pub const BATCH_BYTES_MAX: usize = 64 * 1024;
 /// Empty batches that a core keeps for its next messages.
 pub const SPARE_BATCHES_MAX: usize = 64;
 
+/// Queues of transactions that a core keeps for the next ones.
+pub const SPARE_QUEUES_MAX: usize = 64;
+
+/// A queue larger than this is given back to the allocator instead of being kept.
+pub const SPARE_QUEUE_BYTES_MAX: usize = 16 * 1024;
+
 /// Low bits of SCAN's cursor that hold the position within a shard; the shard stands above them.
 pub const SCAN_POSITION_BITS: u32 = 48;
 
@@ -79,5 +85,6 @@ pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 /// few enough that what has been fetched is still there when its turn comes.
 pub const REQUESTS_AHEAD_MAX: usize = 16;
 
-/// Most that `client-query-buffer-limit` can be: places in a request are 32-bit numbers, between cores too.
+/// Most that `client-query-buffer-limit` can be: places in a request are 32-bit numbers, between cores too. What a
+/// client has queued in MULTI and watches counts as its input.
 pub const QUERY_BUFFER_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;

@@ -23,6 +23,7 @@ pub mod string;
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod transactions;
 
 pub use context::{CoreView, EveryCore, Flow, SessionContext, ShardContext};
 pub use node::Node;
@@ -36,6 +37,7 @@ pub const FAMILIES: &[&[Row]] = &[
     set::ROWS,
     hash::ROWS,
     generic::ROWS,
+    transactions::ROWS,
     connection::ROWS,
     client::ROWS,
     command::ROWS,

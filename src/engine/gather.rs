@@ -5,8 +5,8 @@
 //! keys are. Then the values go home, with what was done to them, and the locks are given up.
 
 use super::Engine;
-use super::coordinator::mode_of;
-use super::message::{KeyState, Message, Ticket};
+use super::coordinator::each_key;
+use super::message::{Execution, KeyState, Loan, Message, Ticket};
 use super::operation::{Request, Work};
 use crate::commands::Entry;
 use crate::resp::{Args, Output};
@@ -18,12 +18,20 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Keys and how they are locked.
 pub type Keys = BTreeMap<Vec<u8>, Mode>;
 
-/// A command that gathers its keys.
+/// A command or transaction that gathers its keys.
 pub(super) struct Gather {
-    request: Request,
+    job: Job,
     shards: Vec<Lender>,
-    /// The reply, once the command has run; what is waited for then is that changed keys are stored.
-    reply: Option<Output>,
+    /// Whether all that the client watches is as it was.
+    intact: bool,
+}
+
+/// What runs on the gathered keys.
+enum Job {
+    Command(Request),
+    Transaction(Box<Execution>),
+    /// The command has run: its reply, which waits for changed keys to be stored.
+    Done(Output),
 }
 
 /// A shard with some of the keys.
@@ -35,6 +43,20 @@ struct Lender {
 }
 
 impl Gather {
+    /// The client whose watched keys the shards have to look at.
+    pub fn watcher(&self) -> Option<u64> {
+        match &self.job {
+            Job::Transaction(execution) if !execution.watched.is_empty() => Some(execution.client),
+            _ => None,
+        }
+    }
+
+    /// Takes what a shard lends; `None`: it has refused.
+    fn accept(&mut self, number: usize, loan: Option<Loan>) {
+        self.intact &= loan.as_ref().is_none_or(|loan| loan.intact);
+        self.shards[number].states = loan.map(|loan| loan.states);
+    }
+
     /// Where the keys are.
     pub fn shards(&self) -> Vec<ShardId> {
         self.shards.iter().map(|lender| lender.shard).collect()
@@ -71,24 +93,27 @@ impl Engine {
         entry: &'static Entry,
         args: Args<'_>,
     ) {
-        let mut shards: Vec<Lender> = Vec::new();
-        for spec in entry.row.spec.keys {
-            let mode = mode_of(spec.flags);
-            let found = spec.each(args, |index| {
-                let shard = self.router.shard_of(args.at(index));
-                let known = shards.iter().position(|lender| lender.shard == shard);
-                let lender = known.unwrap_or_else(|| {
-                    shards.push(Lender { shard, keys: Keys::new(), states: None });
-                    shards.len() - 1
-                });
-                // A key that is named twice is locked in the stricter mode.
-                let locked = shards[lender].keys.entry(args.at(index).to_vec()).or_insert(mode);
-                *locked = (*locked).max(mode);
-            });
-            found.expect("routing has found its keys");
-        }
-        let gather = Gather { request: Request::of(args), shards, reply: None };
-        let index = self.register(session, key, entry, 0, Work::Gather(Box::new(gather)));
+        let mut shards = Vec::new();
+        each_key(entry, args, |key, mode| add_key(&mut shards, self.router.shard_of(key), key, mode));
+        self.gather(session, key, entry, Job::Command(Request::of(args)), shards);
+    }
+
+    /// The same for the keys of a whole transaction, queued and watched.
+    pub(super) fn start_gather_for_transaction(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        execution: Box<Execution>,
+    ) {
+        let mut shards = Vec::new();
+        execution.each_key(self.table, |key, mode| add_key(&mut shards, self.router.shard_of(key), key, mode));
+        self.gather(session, key, entry, Job::Transaction(execution), shards);
+    }
+
+    fn gather(&mut self, session: &mut Session, key: SessionKey, entry: &'static Entry, job: Job, shards: Vec<Lender>) {
+        let gather = Gather { job, shards, intact: true };
+        let index = self.register(session, key, entry, Work::Gather(Box::new(gather)));
         session.flags.insert(SessionFlags::STALLED);
         self.begin(index);
     }
@@ -104,12 +129,14 @@ impl Engine {
     pub(super) fn lend_own(&mut self, index: u32) {
         let own = self.core;
         let Some(number) = self.gather_mut(index).shards.iter().position(|lender| lender.shard == own) else { return };
-        let keys = self.gather_mut(index).keys_on(own);
-        self.gather_mut(index).shards[number].states = Some(self.lend(&keys));
+        let (keys, watcher) = (self.gather_mut(index).keys_on(own), self.gather_mut(index).watcher());
+        let loan = self.lend(&keys, watcher);
+        self.gather_mut(index).accept(number, Some(loan));
     }
 
     /// Lends the values of keys of this shard, in every database: a command may name another one than the selected.
-    pub(super) fn lend(&mut self, keys: &Keys) -> Vec<KeyState> {
+    pub(super) fn lend(&mut self, keys: &Keys, watcher: Option<u64>) -> Loan {
+        let intact = watcher.is_none_or(|client| self.is_intact(client));
         let mut states = Vec::new();
         for (database, db) in self.shard.databases.iter_mut().enumerate() {
             db.set_now(self.now);
@@ -123,14 +150,14 @@ impl Engine {
                 }
             }
         }
-        states
+        Loan { states, intact }
     }
 
     /// Takes what one shard lends, or its refusal.
-    pub(super) fn lent(&mut self, ticket: Ticket, states: Option<Vec<KeyState>>) {
+    pub(super) fn lent(&mut self, ticket: Ticket, loan: Option<Loan>) {
         let index = ticket.operation().expect("only operations borrow");
-        let granted = states.is_some();
-        self.gather_mut(index).shards[ticket.number as usize].states = states;
+        let granted = loan.is_some();
+        self.gather_mut(index).accept(ticket.number as usize, loan);
         self.answered(index, granted);
     }
 
@@ -159,10 +186,19 @@ impl Engine {
         let operation = self.operations.get_mut(index);
         let (id, entry, call) = (operation.id, operation.entry, operation.call);
         let Work::Gather(gather) = &mut operation.work else { unreachable!("the caller has looked") };
-        let request = std::mem::replace(&mut gather.request, Request { arguments: Vec::new(), spans: Vec::new() });
+        let mut job = std::mem::replace(&mut gather.job, Job::Done(Output::default()));
         let mut lenders = std::mem::take(&mut gather.shards);
-        let mut out = Output::default();
-        let effects = self.work_on(&mut lenders, |engine| engine.run_here(entry, call, request.args(), &mut out));
+        let intact = gather.intact;
+        let effects = self.work_on(&mut lenders, |engine| match &mut job {
+            Job::Command(request) => {
+                let mut out = Output::default();
+                engine.run_command(entry, call, request.args(), &mut out);
+                job = Job::Done(out);
+            }
+            Job::Transaction(execution) if intact => engine.run_commands(execution),
+            Job::Transaction(execution) => execution.intact = false,
+            Job::Done(_) => unreachable!("it works once"),
+        });
         let mut by_shard: Vec<Vec<Effect>> = lenders.iter().map(|_| Vec::new()).collect();
         for effect in effects {
             let Act::Key { key, .. } = &effect.act else { unreachable!("only keys are gathered, not databases") };
@@ -183,7 +219,7 @@ impl Engine {
             let ticket = wanted.then(|| Ticket::of_part(index, number));
             self.post(lender.shard, Message::Store { from: self.core, ticket, id, states, effects });
         }
-        self.gather_mut(index).reply = Some(out);
+        self.gather_mut(index).job = job;
         // One more than the stores: this step itself ends like a store.
         self.operations.get_mut(index).waiting = waiting + 1;
         self.stored(index);
@@ -264,8 +300,14 @@ impl Engine {
         }
         let mut operation = self.operations.remove(index);
         let Work::Gather(gather) = &mut operation.work else { unreachable!("only gathering operations store") };
-        let out = gather.reply.take().expect("the command ran before its keys were stored");
-        self.finish(&operation, out);
+        match std::mem::replace(&mut gather.job, Job::Done(Output::default())) {
+            Job::Done(out) => self.finish(&operation, out),
+            Job::Transaction(execution) => {
+                self.forget_watched(execution.client, &execution.watched);
+                self.conclude(operation.session, operation.number, execution);
+            }
+            Job::Command(_) => unreachable!("the command ran before its keys were stored"),
+        }
     }
 }
 
@@ -284,4 +326,15 @@ impl Lender {
         };
         self.states = Some(places.into_iter().map(state).collect());
     }
+}
+
+/// Adds a key to what is borrowed from its shard. One that is named twice is locked in the stricter mode.
+fn add_key(shards: &mut Vec<Lender>, shard: ShardId, key: &[u8], mode: Mode) {
+    let known = shards.iter().position(|lender| lender.shard == shard);
+    let lender = known.unwrap_or_else(|| {
+        shards.push(Lender { shard, keys: Keys::new(), states: None });
+        shards.len() - 1
+    });
+    let locked = shards[lender].keys.entry(key.to_vec()).or_insert(mode);
+    *locked = (*locked).max(mode);
 }

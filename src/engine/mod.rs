@@ -9,7 +9,9 @@
 //! - `hop`        commands for other cores and the replies to them
 //! - `operation`  requests that several shards answer: `split`, `gather`, `every`; `join` makes one reply of several
 //! - `coordinator` their locks, and the commands that these hold up
-//! - `effects`    what follows from what commands have done to keys
+//! - `transaction` MULTI and EXEC: the queue, where it runs, its reply
+//! - `watch`      WATCH: who watches which keys of which shard
+//! - `effects`    what follows from changed keys
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
 mod coordinator;
@@ -24,6 +26,8 @@ mod join;
 pub mod message;
 mod operation;
 mod split;
+mod transaction;
+mod watch;
 
 pub use cron::cron_interval_ms;
 
@@ -31,10 +35,11 @@ use crate::commands::{CommandTable, CoreView, EveryCore, Node, table};
 use crate::config::Config;
 use crate::limits;
 use crate::metrics::CoreMetrics;
-use crate::session::{Identity, Session, SessionFlags, SessionKey, Sessions};
+use crate::session::{Identity, Queue, Session, SessionFlags, SessionKey, Sessions};
 use crate::shard::locks::{Locks, TransactionId};
-use crate::shard::{Millis, Router, Shard, ShardId};
+use crate::shard::{Millis, Router, Shard, ShardId, WatchedKey};
 use crate::stdx::random::Random;
+use ahash::AHashMap;
 use coordinator::{Parked, Waiter};
 use message::{Batch, Message, Ticket};
 use operation::Operations;
@@ -42,6 +47,8 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use transaction::{Assembly, Executing};
+use watch::Watching;
 
 /// One core's state machine.
 pub struct Engine {
@@ -82,7 +89,7 @@ pub struct Engine {
     /// Sessions whose next command waits for the end of a pause.
     paused: Vec<SessionKey>,
     /// Requests to every core whose own part is still to be run here.
-    own_parts: Vec<(Ticket, Arc<dyn EveryCore>)>,
+    own_parts: VecDeque<(Ticket, Arc<dyn EveryCore>)>,
     /// Sessions that may go on with what they have sent.
     resumable: Vec<SessionKey>,
     /// Output buffers to use again.
@@ -90,6 +97,15 @@ pub struct Engine {
     /// The databases used since their counters were published.
     touched: Vec<u16>,
     stall: Option<Duration>,
+    /// The last number given to something that is under way to other shards.
+    flights: u64,
+    watching: AHashMap<u64, Watching>,
+    /// This shard's parts of WATCH requests: their numbers, clients and keys.
+    own_watches: Vec<(u64, u64, Vec<WatchedKey>)>,
+    executing: AHashMap<u64, Executing>,
+    assemblies: AHashMap<u64, Assembly>,
+    /// Queues of transactions to use again.
+    spare_queues: Vec<Queue>,
 }
 
 impl Engine {
@@ -128,11 +144,17 @@ impl Engine {
             dirty: Vec::new(),
             closing: Vec::new(),
             paused: Vec::new(),
-            own_parts: Vec::new(),
+            own_parts: VecDeque::new(),
             resumable: Vec::new(),
             spare_buffers: Vec::new(),
             touched: Vec::new(),
             stall: None,
+            flights: 0,
+            watching: AHashMap::new(),
+            own_watches: Vec::new(),
+            executing: AHashMap::new(),
+            assemblies: AHashMap::new(),
+            spare_queues: Vec::new(),
         }
     }
 
@@ -184,13 +206,15 @@ impl Engine {
 
     /// A client is gone, or the runtime is about to close its connection.
     pub fn disconnect(&mut self, key: SessionKey) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(mut session) = self.sessions.take(key) else { return };
         session.output.clear();
-        if session.pending.is_empty() {
+        self.discard(&mut session);
+        let done = session.pending.is_empty();
+        session.flags.insert(SessionFlags::ZOMBIE);
+        (session.input, session.input_used) = (Vec::new(), 0);
+        self.sessions.put_back(key, session);
+        if done {
             self.sessions.remove(key);
-        } else {
-            session.flags.insert(SessionFlags::ZOMBIE);
-            (session.input, session.input_used) = (Vec::new(), 0);
         }
         self.metrics().clients.set(self.sessions.len() as u64);
     }
@@ -213,8 +237,10 @@ impl Engine {
             Message::Lock { from, ticket, id, locks } => self.ask(id, locks, Waiter::Lock { from, ticket }),
             Message::Locked { ticket, granted } => self.locked(ticket, granted),
             Message::Unlock { id } => self.unlock(id),
-            Message::Lend { from, ticket, id, locks, keys } => self.ask(id, locks, Waiter::Lend { from, ticket, keys }),
-            Message::Lent { ticket, states } => self.lent(ticket, states),
+            Message::Lend { from, ticket, id, locks, keys, watcher } => {
+                self.ask(id, locks, Waiter::Lend { from, ticket, keys, watcher });
+            }
+            Message::Lent { ticket, loan } => self.lent(ticket, loan),
             Message::Store { from, ticket, id, states, effects } => {
                 self.store(states, effects);
                 if let Some(ticket) = ticket {
@@ -228,6 +254,11 @@ impl Engine {
                 self.post(from, Message::Part { ticket, part });
             }
             Message::Part { ticket, part } => self.take_part(ticket, part),
+            Message::Watch { from, id, client, keys } => self.watch_or_park(from, id, client, keys),
+            Message::Watching { id } => self.watching(id),
+            Message::Unwatch { client } => self.unwatch_here(client),
+            Message::Execute { from, id, execution } => self.execute_or_park(from, id, execution),
+            Message::Executed { id, execution } => self.executed(id, execution),
         }
         self.run_own_parts();
     }
@@ -357,7 +388,8 @@ impl Engine {
 
     /// Runs this core's part of requests to every core. Their sessions are in the registry again.
     fn run_own_parts(&mut self) {
-        while let Some((ticket, request)) = self.own_parts.pop() {
+        self.run_own_watches();
+        while let Some((ticket, request)) = self.own_parts.pop_front() {
             let part = self.run_part(&*request);
             self.take_part(ticket, part);
         }

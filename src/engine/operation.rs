@@ -12,6 +12,7 @@ use super::Engine;
 use super::gather::Gather;
 use super::message::{Call, Ticket};
 use super::split::Split;
+use super::transaction::Piece;
 use crate::commands::{Entry, EveryCore};
 use crate::resp::{Args, Output, Span};
 use crate::session::{Session, SessionKey};
@@ -51,7 +52,7 @@ pub(super) struct Operation {
 pub(super) enum Work {
     Split(Split),
     Gather(Box<Gather>),
-    Every(Arc<dyn EveryCore>, Vec<Option<Box<dyn Any + Send>>>),
+    Every(Arc<dyn EveryCore>, Vec<Option<Box<dyn Any + Send>>>, Option<Piece>),
 }
 
 /// A request's arguments, kept until it is done.
@@ -73,6 +74,11 @@ impl Request {
 }
 
 impl Operation {
+    pub fn new(session: SessionKey, number: u32, entry: &'static Entry, call: Call, work: Work) -> Self {
+        let id = TransactionId(0);
+        Self { session, number, entry, call, id, refused: false, in_order: None, waiting: 0, work }
+    }
+
     /// The shards that a transaction concerns, by the numbers of its parts.
     pub fn shards(&self) -> Vec<ShardId> {
         match &self.work {
@@ -136,23 +142,11 @@ impl Engine {
         session: &mut Session,
         key: SessionKey,
         entry: &'static Entry,
-        waiting: usize,
         work: Work,
     ) -> u32 {
         let call = Self::call(session, entry);
         let number = session.pending.expect();
-        let id = TransactionId(0);
-        self.operations.insert(Operation {
-            session: key,
-            number,
-            entry,
-            call,
-            id,
-            refused: false,
-            in_order: None,
-            waiting,
-            work,
-        })
+        self.operations.insert(Operation::new(key, number, entry, call, work))
     }
 
     /// Answers an operation's request.

@@ -75,7 +75,7 @@ impl Engine {
             parts[part].keys.push(order);
             parts[part].spans.extend_from_slice(&request.spans[index..index + step]);
         }
-        let index = self.register(session, key, entry, 0, Work::Split(Split { request, parts }));
+        let index = self.register(session, key, entry, Work::Split(Split { request, parts }));
         // What the client sends behind it must not overtake it where it has to wait for its locks.
         session.flags.insert(SessionFlags::STALLED);
         self.begin(index);
@@ -92,7 +92,7 @@ impl Engine {
         let request = Request::of(args);
         let part = |shard| Part { spans: request.spans.clone(), ..Part::new(ShardId(shard), Vec::new()) };
         let parts = (0..self.router.shards() as u16).map(part).collect();
-        let index = self.register(session, key, entry, 0, Work::Split(Split { request, parts }));
+        let index = self.register(session, key, entry, Work::Split(Split { request, parts }));
         session.flags.insert(SessionFlags::STALLED);
         self.begin(index);
     }
@@ -157,7 +157,6 @@ impl Engine {
         let call = Call { part: true, no_reply: false, ..operation.call };
         if let Some(own) = split.parts.iter_mut().find(|part| part.shard == self.core) {
             self.run_here(operation.entry, call, split.request.args().with_spans(&own.spans), &mut own.reply);
-            self.after_effects();
         }
         let parts = std::mem::take(&mut split.parts);
         let mut out = Output::default();

@@ -3,9 +3,11 @@
 
 pub mod pending;
 pub mod registry;
+pub mod transaction;
 
 pub use pending::Pending;
 pub use registry::{SessionKey, Sessions};
+pub use transaction::{Queue, Transaction};
 
 use crate::resp::parser::RequestParser;
 use crate::resp::{Output, Protocol};
@@ -44,6 +46,8 @@ bitflags! {
         const RESET = 1 << 12;
         /// The client will send nothing more; what it has sent is still run.
         const INPUT_ENDED = 1 << 13;
+        /// Between MULTI and the end of its transaction.
+        const MULTI = 1 << 14;
     }
 }
 
@@ -102,6 +106,8 @@ pub struct Session {
     pub commands: u64,
     /// Who it is.
     pub identity: Box<Identity>,
+    /// What it has begun with MULTI or WATCH.
+    pub transaction: Option<Box<Transaction>>,
 }
 
 impl Session {
@@ -126,6 +132,7 @@ impl Session {
             output_bytes: 0,
             commands: 0,
             identity: Box::new(identity),
+            transaction: None,
         }
     }
 
@@ -134,6 +141,20 @@ impl Session {
     pub fn is_local(&self) -> bool {
         let host = self.identity.address.rsplit_once(':').map_or("", |(host, _)| host);
         self.flags.contains(SessionFlags::UNIX_SOCKET) || host == "127.0.0.1" || host == "[::1]"
+    }
+
+    /// Ends a transaction without its watches, which shards know of.
+    pub fn discard(&mut self) {
+        self.flags.remove(SessionFlags::MULTI);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.queue.clear();
+            (transaction.queued, transaction.aborted) = (0, false);
+        }
+    }
+
+    /// Whether its replies are dropped.
+    pub fn is_silent(&self) -> bool {
+        self.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP)
     }
 
     /// Adds a reply behind all those that are still awaited.

@@ -28,7 +28,7 @@ pub fn explain(histories: &[Vec<Operation>]) -> Verdict {
                 continue;
             };
             let mut model = model.clone();
-            if model.run(&operation.request).as_bytes() == operation.answer {
+            if model.run(client, &operation.request).as_bytes() == operation.answer {
                 let mut done = done.clone();
                 done[client] += 1;
                 if seen.insert((done.clone(), model.clone())) {

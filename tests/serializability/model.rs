@@ -1,6 +1,6 @@
 //! A server that runs one command after another: just what `program` writes, answered in RESP2.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Value {
@@ -8,10 +8,18 @@ enum Value {
     List(VecDeque<String>),
 }
 
-/// The whole keyspace.
+/// The whole keyspace, and what clients watch in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Model {
     keys: BTreeMap<String, Value>,
+    /// By client.
+    watches: BTreeMap<usize, Watch>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Watch {
+    keys: BTreeSet<String>,
+    changed: bool,
 }
 
 const OK: &str = "+OK\r\n";
@@ -26,21 +34,51 @@ fn bulk(text: Option<&str>) -> String {
 
 impl Model {
     /// Runs what a client has sent in one go; all its replies.
-    pub fn run(&mut self, request: &[Vec<String>]) -> String {
-        request.iter().map(|command| self.command(command)).collect()
+    pub fn run(&mut self, client: usize, request: &[Vec<String>]) -> String {
+        match request {
+            [multi, commands @ .., _exec] if multi[0] == "MULTI" => {
+                let queued = format!("{OK}{}", "+QUEUED\r\n".repeat(commands.len()));
+                if self.watches.remove(&client).is_some_and(|watch| watch.changed) {
+                    return format!("{queued}*-1\r\n");
+                }
+                let replies: String = commands.iter().map(|command| self.command(command)).collect();
+                format!("{queued}*{}\r\n{replies}", commands.len())
+            }
+            [watch] if watch[0] == "WATCH" => {
+                self.watches.entry(client).or_default().keys.extend(watch[1..].iter().cloned());
+                OK.into()
+            }
+            _ => request.iter().map(|command| self.command(command)).collect(),
+        }
+    }
+
+    /// A key was changed.
+    fn touch(&mut self, key: &str) {
+        self.watches.values_mut().filter(|watch| watch.keys.contains(key)).for_each(|watch| watch.changed = true);
+    }
+
+    fn put(&mut self, key: &str, value: Value) {
+        self.touch(key);
+        self.keys.insert(key.into(), value);
+    }
+
+    fn remove(&mut self, key: &str) -> Option<Value> {
+        let value = self.keys.remove(key)?;
+        self.touch(key);
+        Some(value)
     }
 
     fn command(&mut self, command: &[String]) -> String {
         let words: Vec<&str> = command.iter().map(String::as_str).collect();
         match words[..] {
             ["SET", key, value] => {
-                self.keys.insert(key.into(), Value::Text(value.into()));
+                self.put(key, Value::Text(value.into()));
                 OK.into()
             }
             ["GET", key] => bulk(self.text(key)),
             ["INCR", key] => {
                 let number = self.text(key).map_or(0, |text| text.parse::<usize>().expect("all texts are numbers")) + 1;
-                self.keys.insert(key.into(), Value::Text(number.to_string()));
+                self.put(key, Value::Text(number.to_string()));
                 integer(number)
             }
             ["MSET", ..] => {
@@ -58,7 +96,7 @@ impl Model {
                 let values: String = words[1..].iter().map(|key| bulk(self.text(key))).collect();
                 format!("*{}\r\n{values}", words.len() - 1)
             }
-            ["DEL", ..] => integer(words[1..].iter().filter(|key| self.keys.remove(**key).is_some()).count()),
+            ["DEL", ..] => integer(words[1..].iter().filter(|key| self.remove(key).is_some()).count()),
             ["EXISTS", ..] => integer(words[1..].iter().filter(|key| self.keys.contains_key(**key)).count()),
             ["RENAME", from, to] => match self.rename(from, to) {
                 true => OK.into(),
@@ -75,7 +113,7 @@ impl Model {
             ["COPY", from, to, "REPLACE"] => match self.keys.get(from).cloned() {
                 None => integer(0),
                 Some(value) => {
-                    self.keys.insert(to.into(), value);
+                    self.put(to, value);
                     integer(1)
                 }
             },
@@ -97,7 +135,8 @@ impl Model {
             }),
             ["DBSIZE"] => integer(self.keys.len()),
             ["FLUSHALL"] => {
-                self.keys.clear();
+                let keys: Vec<String> = self.keys.keys().cloned().collect();
+                keys.iter().for_each(|key| drop(self.remove(key)));
                 OK.into()
             }
             _ => unreachable!("{words:?} is not in any program"),
@@ -113,16 +152,21 @@ impl Model {
 
     fn set_all(&mut self, pairs: &[&str]) {
         for pair in pairs.chunks(2) {
-            self.keys.insert(pair[0].into(), Value::Text(pair[1].into()));
+            self.put(pair[0], Value::Text(pair[1].into()));
         }
     }
 
     fn rename(&mut self, from: &str, to: &str) -> bool {
-        let value = self.keys.remove(from);
-        value.map(|value| self.keys.insert(to.into(), value)).is_some()
+        if from == to {
+            return self.keys.contains_key(from);
+        }
+        let value = self.remove(from);
+        value.map(|value| self.put(to, value)).is_some()
     }
 
+    /// The list at `key`, to be changed.
     fn list(&mut self, key: &str) -> &mut VecDeque<String> {
+        self.touch(key);
         match self.keys.entry(key.into()).or_insert_with(|| Value::List(VecDeque::new())) {
             Value::List(list) => list,
             Value::Text(_) => unreachable!("keys of lists hold no texts"),
@@ -135,6 +179,7 @@ impl Model {
         if list.is_empty() {
             self.keys.remove(key);
         }
+        self.touch(key);
         element
     }
 }

@@ -5,7 +5,31 @@ use std::collections::VecDeque;
 
 /// Requests of one client: most are one command, some a whole transaction.
 pub fn write(random: &mut Random) -> VecDeque<Vec<Vec<String>>> {
-    (0..3 + random.below(5)).map(|_| vec![command(random)]).collect()
+    let mut program = VecDeque::new();
+    for _ in 0..3 + random.below(4) {
+        match random.below(5) {
+            0 => program.push_back(transaction(random)),
+            1 => {
+                program.push_back(vec![words(&format!("WATCH {} {}", string(random), list(random)))]);
+                program.push_back(vec![command(random)]);
+                program.push_back(transaction(random));
+            }
+            _ => program.push_back(vec![command(random)]),
+        }
+    }
+    program
+}
+
+fn transaction(random: &mut Random) -> Vec<Vec<String>> {
+    let commands = (0..1 + random.below(4))
+        .map(|_| command(random))
+        .filter(|c| c[0] != "DBSIZE" && c[0] != "FLUSHALL")
+        .collect::<Vec<_>>();
+    [vec![words("MULTI")], commands, vec![words("EXEC")]].concat()
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(' ').map(str::to_string).collect()
 }
 
 fn command(random: &mut Random) -> Vec<String> {
@@ -30,7 +54,7 @@ fn command(random: &mut Random) -> Vec<String> {
         22 => "DBSIZE".to_string(),
         _ => ["FLUSHALL", "DBSIZE", "LLEN l0"][random.below(3)].to_string(),
     };
-    text.split(' ').map(str::to_string).collect()
+    words(&text)
 }
 
 fn string(random: &mut Random) -> String {
