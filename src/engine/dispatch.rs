@@ -187,6 +187,7 @@ impl Engine {
             no_reply: session.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP),
             part: false,
             transaction: 0,
+            keep_locks: false,
         }
     }
 

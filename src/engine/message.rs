@@ -51,6 +51,8 @@ pub struct Call {
     pub part: bool,
     /// The transaction that a part belongs to; 0: none.
     pub transaction: u64,
+    /// Whether that transaction keeps its locks when the part has run.
+    pub keep_locks: bool,
 }
 
 const HEAD_BYTES: usize = 28;
@@ -58,6 +60,7 @@ const RESP3: u8 = 1;
 const NO_TOUCH: u8 = 2;
 const NO_REPLY: u8 = 4;
 const PART: u8 = 8;
+const KEEP_LOCKS: u8 = 16;
 
 /// Commands of one core's clients for another core, and the replies to them.
 #[derive(Debug)]
@@ -98,7 +101,8 @@ impl Batch {
         let flags = if call.protocol == Protocol::Resp3 { RESP3 } else { 0 }
             | if call.no_touch { NO_TOUCH } else { 0 }
             | if call.no_reply { NO_REPLY } else { 0 }
-            | if call.part { PART } else { 0 };
+            | if call.part { PART } else { 0 }
+            | if call.keep_locks { KEEP_LOCKS } else { 0 };
         let mut head = [0; HEAD_BYTES];
         head[0..4].copy_from_slice(&ticket.owner.to_le_bytes());
         head[4..8].copy_from_slice(&ticket.number.to_le_bytes());
@@ -152,6 +156,7 @@ impl Batch {
             no_touch: head[12] & NO_TOUCH != 0,
             no_reply: head[12] & NO_REPLY != 0,
             part: head[12] & PART != 0,
+            keep_locks: head[12] & KEEP_LOCKS != 0,
             transaction: u64::from(u32_at(head, 20)) | u64::from(u32_at(head, 24)) << 32,
         };
         (ticket, call, u32_at(head, 16) as usize)
@@ -293,6 +298,15 @@ pub enum Message {
         /// The client whose watched keys must be as they were.
         watcher: Option<u64>,
     },
+    /// A transaction that has its locks asks for the values of keys in all databases.
+    Borrow {
+        /// Who asks.
+        from: ShardId,
+        /// For what.
+        ticket: Ticket,
+        /// The keys.
+        keys: Keys,
+    },
     /// The values, or that the locks are refused.
     Lent {
         /// For what.
@@ -308,6 +322,8 @@ pub enum Message {
         ticket: Option<Ticket>,
         /// Which transaction.
         id: TransactionId,
+        /// Whether it keeps its locks.
+        keep: bool,
         /// The states.
         states: Vec<KeyState>,
         /// What was done to the keys.

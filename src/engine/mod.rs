@@ -10,6 +10,7 @@
 //! - `operation`  requests that several shards answer: `split`, `gather`, `every`; `join` makes one reply of several
 //! - `coordinator` their locks, and the commands that these hold up
 //! - `transaction` MULTI and EXEC: the queue, where it runs, its reply
+//! - `stepwise`   transactions over all shards, command by command
 //! - `watch`      WATCH: who watches which keys of which shard
 //! - `effects`    what follows from changed keys
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
@@ -26,6 +27,7 @@ mod join;
 pub mod message;
 mod operation;
 mod split;
+mod stepwise;
 mod transaction;
 mod watch;
 
@@ -241,12 +243,18 @@ impl Engine {
                 self.ask(id, locks, Waiter::Lend { from, ticket, keys, watcher });
             }
             Message::Lent { ticket, loan } => self.lent(ticket, loan),
-            Message::Store { from, ticket, id, states, effects } => {
+            Message::Borrow { from, ticket, keys } => {
+                let loan = self.lend(&keys, None);
+                self.post(from, Message::Lent { ticket, loan: Some(loan) });
+            }
+            Message::Store { from, ticket, id, keep, states, effects } => {
                 self.store(states, effects);
                 if let Some(ticket) = ticket {
                     self.post(from, Message::Stored { ticket });
                 }
-                self.unlock(id);
+                if !keep {
+                    self.unlock(id);
+                }
             }
             Message::Stored { ticket } => self.stored(ticket.operation().expect("only operations store")),
             Message::Every { from, ticket, request } => {
