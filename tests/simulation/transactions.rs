@@ -172,6 +172,66 @@ fn leaving_clients_watch_nothing(seed: u64) {
     }
 }
 
+/// Where the RESP2 reply at `at` ends.
+fn end_of_reply(bytes: &[u8], at: usize) -> usize {
+    let line = at + bytes[at..].iter().position(|&byte| byte == b'\n').expect("a whole line") + 1;
+    let number = || String::from_utf8_lossy(&bytes[at + 1..line - 2]).parse::<i64>().expect("a length");
+    match bytes[at] {
+        b'$' if number() >= 0 => line + number() as usize + 2,
+        b'*' => (0..number()).fold(line, |at, _| end_of_reply(bytes, at)),
+        _ => line,
+    }
+}
+
+/// Whatever clients send in and out of transactions, each request is answered once and nobody waits for ever.
+fn every_request_is_answered(seed: u64) {
+    let mut random = Random::new(seed);
+    let mut simulation = Simulation::new(1 + random.below(4), seed);
+    let mut clients: Vec<Client> = (0..5).map(|_| simulation.connect()).collect();
+    let all: [&[&str]; 24] = [
+        &["MULTI"],
+        &["MULTI"],
+        &["EXEC"],
+        &["EXEC"],
+        &["DISCARD"],
+        &["WATCH", "a"],
+        &["WATCH", "{t}a", "b", "c", "d"],
+        &["UNWATCH"],
+        &["RESET"],
+        &["SET", "{t}a", "1"],
+        &["SET", "a", "1", "PX", "5"],
+        &["INCR", "{t}a"],
+        &["MGET", "{t}a", "{t}b"],
+        &["MSET", "a", "1", "b", "2", "c", "3"],
+        &["RENAME", "{t}a", "{t}b"],
+        &["RENAME", "b", "c"],
+        &["SELECT", "1"],
+        &["SELECT", "0"],
+        &["FLUSHDB"],
+        &["SWAPDB", "0", "1"],
+        &["SCAN", "0"],
+        &["CLIENT", "LIST"],
+        &["PING"],
+        &["NOSUCH"],
+    ];
+    let mut script = || -> VecDeque<u8> { (0..60).flat_map(|_| request(all[random.below(all.len())])).collect() };
+    let mut input: Vec<VecDeque<u8>> = (0..5).map(|_| script()).collect();
+    simulation.run(&mut clients, &mut input);
+    for client in &clients {
+        let (mut at, mut replies) = (0, 0);
+        while at < client.received.len() {
+            at = end_of_reply(&client.received, at);
+            replies += 1;
+        }
+        assert_eq!(replies, 60, "SIMULATION_SEED={seed}");
+    }
+}
+
+#[test]
+fn nobody_waits_for_ever() {
+    seeds().into_iter().for_each(every_request_is_answered);
+}
+
 #[test]
 fn watches_see_every_change() {
     seeds().into_iter().take(100).for_each(additions_are_not_lost);
