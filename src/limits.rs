@@ -69,6 +69,12 @@ pub const SPARE_QUEUE_BYTES_MAX: usize = 16 * 1024;
 /// Low bits of SCAN's cursor that hold the position within a shard; the shard stands above them.
 pub const SCAN_POSITION_BITS: u32 = 48;
 
+/// Large values that a database has given up and that wait for the end of the turn; what is more is freed at once.
+pub const GARBAGE_MAX: usize = 1024;
+
+/// Large values and emptied databases that wait for the thread that frees them; what is more is freed by the core.
+pub const FREE_QUEUE_MAX: usize = 4096;
+
 /// Messages that a core takes from its mailbox in one turn, before it looks at its sockets again.
 pub const MAIL_PER_TURN_MAX: usize = 256;
 

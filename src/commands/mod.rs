@@ -14,6 +14,7 @@ pub mod hash;
 pub mod info;
 pub mod list;
 pub mod node;
+pub mod reclaimer;
 pub mod row;
 pub mod scan_options;
 pub mod server;

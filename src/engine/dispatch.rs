@@ -1,8 +1,9 @@
 //! One request: its row, its checks, and the shard that runs it.
 
 use super::Engine;
-use super::message::Call;
+use super::message::{Call, Ticket};
 use crate::commands::context::OtherDatabases;
+use crate::commands::debug;
 use crate::commands::{Entry, Flow, Handler, SessionContext, ShardContext};
 use crate::resp::error::printed;
 use crate::resp::parser::ParserLimits;
@@ -62,6 +63,9 @@ impl Engine {
         if queues && entry.row.spec.flags.contains(Flags::NO_MULTI) {
             let error = CommandError::fixed("ERR Command not allowed inside a transaction");
             return self.refuse(session, Some(entry), &error);
+        }
+        if !self.permits(session, entry) {
+            return self.refuse(session, Some(entry), &debug::NOT_PERMITTED);
         }
         if self.node.pause_until_ms.load(Relaxed) > self.now && self.pause_holds(session, entry) {
             self.paused.push(key);
@@ -161,6 +165,11 @@ impl Engine {
         self.metrics().count_error(error.code());
     }
 
+    /// Whether this client may use a command that not everybody may.
+    fn permits(&self, session: &Session, entry: &Entry) -> bool {
+        !entry.row.spec.protected || self.config.enable_debug_command.includes(session.is_local())
+    }
+
     fn pause_holds(&self, session: &Session, entry: &Entry) -> bool {
         let transaction = session.transaction.as_deref().filter(|_| entry.row.spec.name == "exec");
         let writes = entry.row.spec.flags.intersects(Flags::WRITE)
@@ -177,6 +186,7 @@ impl Engine {
             no_touch: session.flags.contains(SessionFlags::NO_TOUCH),
             no_reply: session.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP),
             part: false,
+            transaction: 0,
         }
     }
 
@@ -205,6 +215,11 @@ impl Engine {
         match route {
             Route::One(shard) if shard != self.core => {
                 self.forward(session, key, call, args, shard);
+                return Step::Away;
+            }
+            Route::One(_) if self.is_held_up(self.core, key.0, entry, args) => {
+                let number = if call.no_reply { 0 } else { session.pending.expect() };
+                self.park(self.core, Ticket { owner: key.0, number }, call, args);
                 return Step::Away;
             }
             Route::One(_) if session.pending.is_empty() => {

@@ -48,13 +48,20 @@ impl Engine {
         let mut spans = std::mem::take(&mut self.spare_spans);
         let mut started = self.clock.raw();
         let mut count = 0;
-        batch.run(&mut spans, |call, args, out| {
-            let entry = self.table.get(call.command);
-            self.run_here(entry, call, args, out);
-            if !call.part {
-                self.count_run(entry, &mut started);
-            }
+        let from = batch.from;
+        batch.run(&mut spans, |ticket, call, args, out| {
             count += 1;
+            if call.transaction != 0 {
+                return self.run_transaction_part(from, ticket, call, args, out);
+            }
+            let entry = self.table.get(call.command);
+            if self.is_held_up(from, ticket.owner, entry, args) {
+                self.park(from, ticket, call, args);
+                return false;
+            }
+            self.run_here(entry, call, args, out);
+            self.count_run(entry, &mut started);
+            true
         });
         self.metrics().commands_remote.add(count);
         self.spare_spans = spans;
@@ -64,17 +71,49 @@ impl Engine {
     /// Hands the replies of a batch that has come back to those who wait for them.
     pub(super) fn take_replies(&mut self, mut batch: Box<Batch>) {
         self.batches_away -= 1;
-        batch.replies(|ticket, bytes, pins| {
-            if ticket.owner & Ticket::OPERATION == 0 {
-                self.deliver(SessionKey(ticket.owner), ticket.number, bytes, pins);
-            } else {
-                self.take_reply_part(ticket, Output { bytes: bytes.to_vec(), pins });
-            }
+        self.hand_out_replies(&mut batch);
+        self.keep_batch(batch);
+    }
+
+    /// The same for replies that come without the commands.
+    pub(super) fn take_late_replies(&mut self, mut batch: Box<Batch>) {
+        self.hand_out_replies(&mut batch);
+        self.keep_batch(batch);
+    }
+
+    fn hand_out_replies(&mut self, batch: &mut Batch) {
+        batch.replies(|ticket, bytes, pins| match ticket.operation() {
+            None => self.deliver(SessionKey(ticket.owner), ticket.number, bytes, pins),
+            Some(_) => self.take_reply_part(ticket, Output { bytes: bytes.to_vec(), pins }),
         });
+    }
+
+    fn keep_batch(&mut self, mut batch: Box<Batch>) {
         batch.reset();
         if self.spare_batches.len() < SPARE_BATCHES_MAX {
+            batch.from = self.core;
             self.spare_batches.push(batch);
         }
+    }
+
+    /// Sends the reply to a command that was not answered in its turn.
+    pub(super) fn answer(&mut self, from: ShardId, ticket: Ticket, reply: Output) {
+        if from != self.core {
+            let late = &mut self.late[from.index()];
+            let batch =
+                late.get_or_insert_with(|| self.spare_batches.pop().unwrap_or_else(|| Box::new(Batch::new(self.core))));
+            return batch.push_reply(ticket, reply);
+        }
+        match ticket.operation() {
+            None => self.deliver(SessionKey(ticket.owner), ticket.number, &reply.bytes, reply.pins),
+            Some(_) => self.take_reply_part(ticket, reply),
+        }
+    }
+
+    /// Posts a message behind the commands for the same core.
+    pub(super) fn post(&mut self, to: ShardId, message: Message) {
+        self.post_batch(to);
+        self.outgoing.push((to, message));
     }
 
     /// Gives a session the reply to its request `number`.

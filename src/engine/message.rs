@@ -4,15 +4,18 @@
 //! A request in a batch:
 //!
 //! ```text
-//! owner u32 | number u32 | command u16 | database u16 | flags u8 | 3 unused | argument count u32
+//! owner u32 | number u32 | command u16 | database u16 | flags u8 | 3 unused | argument count u32 | transaction u64
 //! length u32 of each argument | bytes of each argument
 //! ```
 
-use crate::commands::EveryCore;
+use super::coordinator::each_key;
+use super::gather::Keys;
+use crate::commands::{CommandTable, EveryCore};
 use crate::resp::reply::{Mark, Pin};
 use crate::resp::{Args, Output, Protocol, Reply, Span};
 use crate::session::Queue;
-use crate::shard::{Millis, ShardId, WatchedKey};
+use crate::shard::locks::{LockSet, Mode, TransactionId};
+use crate::shard::{Effect, Millis, ShardId, WatchedKey};
 use crate::types::Value;
 use std::any::Any;
 use std::sync::Arc;
@@ -46,9 +49,11 @@ pub struct Call {
     pub no_reply: bool,
     /// Whether this is a part of a command, which is counted where the whole is.
     pub part: bool,
+    /// The transaction that a part belongs to; 0: none.
+    pub transaction: u64,
 }
 
-const HEAD_BYTES: usize = 20;
+const HEAD_BYTES: usize = 28;
 const RESP3: u8 = 1;
 const NO_TOUCH: u8 = 2;
 const NO_REPLY: u8 = 4;
@@ -101,6 +106,7 @@ impl Batch {
         head[10..12].copy_from_slice(&call.database.to_le_bytes());
         head[12] = flags;
         head[16..20].copy_from_slice(&(args.len() as u32).to_le_bytes());
+        head[20..28].copy_from_slice(&call.transaction.to_le_bytes());
         self.requests.extend_from_slice(&head);
         for argument in args.clone() {
             self.requests.extend_from_slice(&(argument.len() as u32).to_le_bytes());
@@ -110,8 +116,9 @@ impl Batch {
         }
     }
 
-    /// Runs `execute` for every command; what it appends to the output becomes the reply.
-    pub fn run(&mut self, spans: &mut Vec<Span>, mut execute: impl FnMut(Call, Args<'_>, &mut Output)) {
+    /// Runs `execute` for every command; what it appends to the output becomes the reply, unless it says `false`: then
+    /// the reply comes another way.
+    pub fn run(&mut self, spans: &mut Vec<Span>, mut execute: impl FnMut(Ticket, Call, Args<'_>, &mut Output) -> bool) {
         let mut at = 0;
         while at < self.requests.len() {
             let (ticket, call, count) = self.head(at);
@@ -125,8 +132,8 @@ impl Batch {
             }
             at = start;
             let mark = self.replies.mark();
-            execute(call, Args::new(&self.requests, spans), &mut self.replies);
-            if call.no_reply {
+            let replied = execute(ticket, call, Args::new(&self.requests, spans), &mut self.replies);
+            if call.no_reply || !replied {
                 self.replies.truncate(mark);
             } else {
                 let (bytes, pins) = (self.replies.bytes.len(), self.replies.pins.len());
@@ -145,8 +152,17 @@ impl Batch {
             no_touch: head[12] & NO_TOUCH != 0,
             no_reply: head[12] & NO_REPLY != 0,
             part: head[12] & PART != 0,
+            transaction: u64::from(u32_at(head, 20)) | u64::from(u32_at(head, 24)) << 32,
         };
         (ticket, call, u32_at(head, 16) as usize)
+    }
+
+    /// Adds a reply to a command that came another way.
+    pub fn push_reply(&mut self, ticket: Ticket, reply: Output) {
+        let base = self.replies.bytes.len();
+        self.replies.bytes.extend_from_slice(&reply.bytes);
+        self.replies.pins.extend(reply.pins.into_iter().map(|pin| Pin { at: base + pin.at, ..pin }));
+        self.ends.push(ReplyEnd { ticket, bytes: self.replies.bytes.len(), pins: self.replies.pins.len() });
     }
 
     /// Hands out every reply.
@@ -207,11 +223,28 @@ pub struct Execution {
 }
 
 impl Execution {
+    /// Calls `found` with each key, queued or watched, and how it is locked.
+    pub fn each_key(&self, table: &CommandTable, mut found: impl FnMut(&[u8], Mode)) {
+        let on_keys = self.queue.iter().zip(&self.calls).filter(|(_, call)| call.is_some());
+        for ((command, args), _) in on_keys {
+            each_key(table.get(command), args, &mut found);
+        }
+        self.watched.iter().for_each(|watched| found(&watched.key, Mode::Shared));
+    }
+
     /// Appends the reply of command `index` to `reply`.
     pub fn copy_reply(&self, index: usize, reply: &mut Reply<'_>) {
         let start = index.checked_sub(1).map_or_else(|| Output::default().mark(), |before| self.ends[before]);
         reply.append_between(&self.replies, start, self.ends[index]);
     }
+}
+
+/// What a shard lends to a transaction.
+pub struct Loan {
+    /// What there is; keys that do not exist are left out.
+    pub states: Vec<KeyState>,
+    /// Whether all that its client watches here is as it was.
+    pub intact: bool,
 }
 
 /// What one core tells another.
@@ -220,30 +253,65 @@ pub enum Message {
     Requests(Box<Batch>),
     /// The same batch with their replies.
     Replies(Box<Batch>),
-    /// Asks for copies of keys in all databases.
-    Fetch {
+    /// Replies to commands that were held up by locks when their batch was run.
+    Late(Box<Batch>),
+    /// A transaction asks for locks, and keeps them until its part comes or it gives them up.
+    Lock {
         /// Who asks.
         from: ShardId,
         /// For what.
         ticket: Ticket,
-        /// The keys.
-        keys: Vec<Vec<u8>>,
+        /// Which transaction.
+        id: TransactionId,
+        /// The locks.
+        locks: LockSet,
     },
-    /// The copies.
-    Fetched {
+    /// The locks are granted or refused.
+    Locked {
         /// For what.
         ticket: Ticket,
-        /// What there is; keys that do not exist are left out.
-        states: Vec<KeyState>,
+        /// Whether they are granted.
+        granted: bool,
     },
-    /// Puts keys into the given states.
+    /// A transaction gives up its locks.
+    Unlock {
+        /// Which transaction.
+        id: TransactionId,
+    },
+    /// A transaction asks for locks, and for the values of keys in all databases.
+    Lend {
+        /// Who asks.
+        from: ShardId,
+        /// For what.
+        ticket: Ticket,
+        /// Which transaction.
+        id: TransactionId,
+        /// The locks.
+        locks: LockSet,
+        /// The keys.
+        keys: Keys,
+        /// The client whose watched keys must be as they were.
+        watcher: Option<u64>,
+    },
+    /// The values, or that the locks are refused.
+    Lent {
+        /// For what.
+        ticket: Ticket,
+        /// The values; `None`: the locks are refused.
+        loan: Option<Loan>,
+    },
+    /// Puts keys into the given states and gives up the transaction's locks.
     Store {
         /// Who asks.
         from: ShardId,
-        /// For what.
-        ticket: Ticket,
+        /// Who waits for the answer; `None`: nobody.
+        ticket: Option<Ticket>,
+        /// Which transaction.
+        id: TransactionId,
         /// The states.
         states: Vec<KeyState>,
+        /// What was done to the keys.
+        effects: Vec<Effect>,
     },
     /// The keys are stored.
     Stored {

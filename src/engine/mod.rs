@@ -7,19 +7,25 @@
 //! - `intake`     what a client sent: requests read ahead, so that memory is fetched while others are parsed
 //! - `dispatch`   one request: its row, its checks, the shard that runs it
 //! - `hop`        commands for other cores and the replies to them
-//! - `operation`  commands over several shards: splitting, gathering, joining the replies
+//! - `operation`  requests that several shards answer: `split`, `gather`, `every`; `join` makes one reply of several
+//! - `coordinator` their locks, and the commands that these hold up
 //! - `transaction` MULTI and EXEC: the queue, where it runs, its reply
 //! - `watch`      WATCH: who watches which keys of which shard
 //! - `effects`    what follows from changed keys
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
+mod coordinator;
 mod cron;
 mod dispatch;
 mod effects;
+mod every;
+mod gather;
 mod hop;
 mod intake;
+mod join;
 pub mod message;
 mod operation;
+mod split;
 mod transaction;
 mod watch;
 
@@ -30,9 +36,11 @@ use crate::config::Config;
 use crate::limits;
 use crate::metrics::CoreMetrics;
 use crate::session::{Identity, Queue, Session, SessionFlags, SessionKey, Sessions};
-use crate::shard::{Millis, Router, Shard, ShardId};
+use crate::shard::locks::{Locks, TransactionId};
+use crate::shard::{Millis, Router, Shard, ShardId, WatchedKey};
 use crate::stdx::random::Random;
 use ahash::AHashMap;
+use coordinator::{Parked, Waiter};
 use message::{Batch, Message, Ticket};
 use operation::Operations;
 use std::any::Any;
@@ -53,6 +61,14 @@ pub struct Engine {
     shard: Shard,
     sessions: Sessions,
     operations: Operations,
+    locks: Locks<Waiter>,
+    /// Commands that wait for locks, in the order in which they came.
+    parked: VecDeque<Parked>,
+    /// Transactions that are giving up their locks, and whether that is going on.
+    released: VecDeque<TransactionId>,
+    unlocking: bool,
+    /// Per core, replies to commands that had to wait for locks.
+    late: Vec<Option<Box<Batch>>>,
     random: Random,
     now: Millis,
     next_cron_ms: Millis,
@@ -84,6 +100,8 @@ pub struct Engine {
     /// The last number given to something that is under way to other shards.
     flights: u64,
     watching: AHashMap<u64, Watching>,
+    /// This shard's parts of WATCH requests: their numbers, clients and keys.
+    own_watches: Vec<(u64, u64, Vec<WatchedKey>)>,
     executing: AHashMap<u64, Executing>,
     assemblies: AHashMap<u64, Assembly>,
     /// Queues of transactions to use again.
@@ -95,16 +113,23 @@ impl Engine {
     pub fn new(core: ShardId, node: Arc<Node>, seed: u64, now: Millis) -> Self {
         let config = node.config();
         let shards = node.metrics.len();
+        let mut shard = Shard::new(core, config.databases);
+        shard.set_lazy_free(config.lazy_free);
         Self {
             core,
             router: Router::new(u16::try_from(shards).expect("at most SHARDS_MAX shards")),
             config_version: node.config_version(),
-            shard: Shard::new(core, config.databases),
+            shard,
             node,
             config,
             table: table(),
             sessions: Sessions::default(),
             operations: Operations::default(),
+            locks: Locks::default(),
+            parked: VecDeque::new(),
+            released: VecDeque::new(),
+            unlocking: false,
+            late: (0..shards).map(|_| None).collect(),
             random: Random::new(seed),
             now,
             next_cron_ms: now,
@@ -126,6 +151,7 @@ impl Engine {
             stall: None,
             flights: 0,
             watching: AHashMap::new(),
+            own_watches: Vec::new(),
             executing: AHashMap::new(),
             assemblies: AHashMap::new(),
             spare_queues: Vec::new(),
@@ -163,6 +189,7 @@ impl Engine {
         if self.node.config_version() != self.config_version {
             self.config_version = self.node.config_version();
             self.config = self.node.config();
+            self.shard.set_lazy_free(self.config.lazy_free);
         }
         if now >= self.next_cron_ms {
             self.cron();
@@ -211,28 +238,31 @@ impl Engine {
         match message {
             Message::Requests(batch) => self.run_batch(batch),
             Message::Replies(batch) => self.take_replies(batch),
-            Message::Fetch { from, ticket, keys } => {
-                let states = self.copy_keys(&keys);
-                self.outgoing.push((from, Message::Fetched { ticket, states }));
+            Message::Late(batch) => self.take_late_replies(batch),
+            Message::Lock { from, ticket, id, locks } => self.ask(id, locks, Waiter::Lock { from, ticket }),
+            Message::Locked { ticket, granted } => self.locked(ticket, granted),
+            Message::Unlock { id } => self.unlock(id),
+            Message::Lend { from, ticket, id, locks, keys, watcher } => {
+                self.ask(id, locks, Waiter::Lend { from, ticket, keys, watcher });
             }
-            Message::Fetched { ticket, states } => self.fetched(ticket, states),
-            Message::Store { from, ticket, states } => {
-                self.store_keys(states);
-                self.outgoing.push((from, Message::Stored { ticket }));
+            Message::Lent { ticket, loan } => self.lent(ticket, loan),
+            Message::Store { from, ticket, id, states, effects } => {
+                self.store(states, effects);
+                if let Some(ticket) = ticket {
+                    self.post(from, Message::Stored { ticket });
+                }
+                self.unlock(id);
             }
-            Message::Stored { ticket } => self.stored(ticket),
+            Message::Stored { ticket } => self.stored(ticket.operation().expect("only operations store")),
             Message::Every { from, ticket, request } => {
                 let part = self.run_part(&*request);
-                self.outgoing.push((from, Message::Part { ticket, part }));
+                self.post(from, Message::Part { ticket, part });
             }
             Message::Part { ticket, part } => self.take_part(ticket, part),
-            Message::Watch { from, id, client, keys } => {
-                self.watch_here(client, keys);
-                self.outgoing.push((from, Message::Watching { id }));
-            }
+            Message::Watch { from, id, client, keys } => self.watch_or_park(from, id, client, keys),
             Message::Watching { id } => self.watching(id),
             Message::Unwatch { client } => self.unwatch_here(client),
-            Message::Execute { from, id, execution } => self.execute(from, id, execution),
+            Message::Execute { from, id, execution } => self.execute_or_park(from, id, execution),
             Message::Executed { id, execution } => self.executed(id, execution),
         }
         self.run_own_parts();
@@ -247,6 +277,9 @@ impl Engine {
                 self.metrics().batches_sent.add(1);
                 self.outgoing.push((ShardId(index as u16), Message::Requests(batch)));
             }
+            if let Some(batch) = self.late[index].take() {
+                self.outgoing.push((ShardId(index as u16), Message::Late(batch)));
+            }
         }
         self.publish_databases();
     }
@@ -259,6 +292,11 @@ impl Engine {
     /// Whether replies from other cores are on their way.
     pub fn awaits_replies(&self) -> bool {
         self.batches_away > 0
+    }
+
+    /// Whether no transaction is under way that this core coordinates or takes part in, and nothing waits for one.
+    pub fn is_settled(&self) -> bool {
+        self.operations.is_empty() && self.locks.is_empty() && self.parked.is_empty()
     }
 
     /// Sessions with output to send, each once.
@@ -355,6 +393,7 @@ impl Engine {
 
     /// Runs this core's part of requests to every core. Their sessions are in the registry again.
     fn run_own_parts(&mut self) {
+        self.run_own_watches();
         while let Some((ticket, request)) = self.own_parts.pop_front() {
             let part = self.run_part(&*request);
             self.take_part(ticket, part);

@@ -8,6 +8,7 @@
 //! Differs: a request to every core (CLIENT LIST ...) is sent when all commands have run, so that nothing comes between.
 
 use super::Engine;
+use super::coordinator::each_key;
 use super::dispatch::{Route, Step};
 use super::message::{Call, Execution, Message};
 use crate::commands::{Entry, EveryCore, Flow, Handler, SessionContext};
@@ -16,6 +17,7 @@ use crate::resp::reply::Mark;
 use crate::resp::{Args, CommandError, Output, Reply};
 use crate::session::{Identity, Queue, Session, SessionFlags, SessionKey};
 use crate::shard::ShardId;
+use crate::shard::locks::{LockKey, LockSet, Mode};
 use crate::spec::Flags;
 use crate::stdx::random::Random;
 use std::sync::Arc;
@@ -52,7 +54,7 @@ struct Requests {
 
 /// Where a transaction runs.
 enum Place {
-    Here,
+    Here(Vec<Option<Call>>),
     There(ShardId, Vec<Option<Call>>),
     Several(Vec<Option<Call>>),
 }
@@ -133,7 +135,10 @@ impl Engine {
             return Step::Done;
         }
         match self.place(session) {
-            Place::Here => self.exec_here(session, key),
+            Place::Here(calls) if self.is_held_up_here(session, &calls) => {
+                self.exec_there(session, key, self.core, calls);
+            }
+            Place::Here(_) => self.exec_here(session, key),
             Place::There(shard, calls) => self.exec_there(session, key, shard, calls),
             Place::Several(calls) => self.start_transaction_over_shards(session, key, entry, calls),
         }
@@ -153,7 +158,7 @@ impl Engine {
     /// Finds the shard of a transaction's keys, queued and watched, and how its commands are to be run.
     fn place(&self, session: &Session) -> Place {
         if self.router.shards() == 1 {
-            return Place::Here;
+            return Place::Here(Vec::new());
         }
         let transaction = session.transaction.as_deref().expect("MULTI has made it");
         let mut owner = None;
@@ -183,7 +188,7 @@ impl Engine {
         match owner {
             _ if several => Place::Several(calls),
             Some(shard) if shard != self.core => Place::There(shard, calls),
-            _ => Place::Here,
+            _ => Place::Here(calls),
         }
     }
 
@@ -241,8 +246,11 @@ impl Engine {
         let id = self.next_flight();
         self.executing.insert(id, Executing { session: key, number: session.pending.expect() });
         session.flags.insert(SessionFlags::STALLED);
-        self.post_batch(shard);
-        self.outgoing.push((shard, Message::Execute { from: self.core, id, execution }));
+        if shard == self.core {
+            self.park_transaction(shard, id, execution);
+        } else {
+            self.post(shard, Message::Execute { from: self.core, id, execution });
+        }
     }
 
     /// Takes a session's queue and watches to be run elsewhere; the session stays in MULTI until they have.
@@ -263,39 +271,75 @@ impl Engine {
     fn start_transaction_over_shards(
         &mut self,
         session: &mut Session,
-        _key: SessionKey,
+        key: SessionKey,
         entry: &'static Entry,
-        _calls: Vec<Option<Call>>,
+        calls: Vec<Option<Call>>,
     ) {
-        let error = CommandError::fixed("ERR Keys in request don't hash to the same shard");
-        self.fail_transaction(session, entry, &error);
+        let execution = Self::execution(session, calls);
+        self.start_gather_for_transaction(session, key, entry, execution);
     }
 
-    /// Runs another core's transaction, all of whose keys are here, and sends it back.
+    /// Runs another core's transaction when no locks hold it up.
+    pub(super) fn execute_or_park(&mut self, from: ShardId, id: u64, execution: Box<Execution>) {
+        if self.holds_up(&execution) {
+            self.park_transaction(from, id, execution);
+        } else {
+            self.execute(from, id, execution);
+        }
+    }
+
+    /// Whether locks on this shard hold up a transaction whose keys are all here.
+    fn is_held_up_here(&self, session: &Session, calls: &[Option<Call>]) -> bool {
+        if self.locks.is_empty() {
+            return false;
+        }
+        let transaction = session.transaction.as_deref().expect("MULTI has made it");
+        let mut locks = Vec::new();
+        for ((command, args), _) in transaction.queue.iter().zip(calls).filter(|(_, call)| call.is_some()) {
+            each_key(self.table.get(command), args, |key, mode| locks.push((LockKey::of(key), mode)));
+        }
+        locks.extend(transaction.watched.iter().map(|watched| (LockKey::of(&watched.key), Mode::Shared)));
+        self.locks.blocks(&LockSet::of_keys(locks))
+    }
+
+    /// Runs a transaction, all of whose keys are here, and sends it back to its core.
     pub(super) fn execute(&mut self, from: ShardId, id: u64, mut execution: Box<Execution>) {
         if !execution.watched.is_empty() {
             execution.intact = self.end_watch_here(execution.client);
         }
         if execution.intact {
-            let mut started = self.clock.raw();
-            let Execution { queue, calls, replies, ends, .. } = &mut *execution;
-            for ((command, args), call) in queue.iter().zip(calls) {
-                if let Some(call) = *call {
-                    let entry = self.table.get(command);
-                    self.run_command(entry, call, args, replies);
-                    self.count_run(entry, &mut started);
-                    self.metrics().commands_remote.add(1);
-                }
-                ends.push(replies.mark());
-            }
+            self.run_commands(&mut execution);
             self.after_effects();
         }
-        self.outgoing.push((from, Message::Executed { id, execution }));
+        if from == self.core {
+            self.executed(id, execution);
+        } else {
+            self.post(from, Message::Executed { id, execution });
+        }
+    }
+
+    /// Runs a transaction's commands on keys.
+    pub(super) fn run_commands(&mut self, execution: &mut Execution) {
+        let mut started = self.clock.raw();
+        let Execution { queue, calls, replies, ends, .. } = execution;
+        for ((command, args), call) in queue.iter().zip(calls) {
+            if let Some(call) = *call {
+                let entry = self.table.get(command);
+                self.run_command(entry, call, args, replies);
+                self.count_run(entry, &mut started);
+            }
+            ends.push(replies.mark());
+        }
     }
 
     /// Takes a transaction back that has run on another shard.
     pub(super) fn executed(&mut self, id: u64, execution: Box<Execution>) {
         let Some(Executing { session: key, number }) = self.executing.remove(&id) else { return };
+        self.conclude(key, number, execution);
+    }
+
+    /// Answers EXEC when the commands on keys have run.
+    pub(super) fn conclude(&mut self, key: SessionKey, number: u32, execution: Box<Execution>) {
         let Some(mut session) = self.sessions.take(key) else { return };
         let mut out = Output::default();
         let run = Some(&*execution);

@@ -38,8 +38,8 @@ impl Engine {
                 remote.push((shard, vec![watched]));
             }
         }
-        self.watch_here(session.id, here);
-        if remote.is_empty() {
+        if remote.is_empty() && self.locks.is_empty() {
+            self.watch_here(session.id, here);
             if !session.is_silent() {
                 Reply::new(&mut session.output, session.protocol).ok();
             }
@@ -47,13 +47,31 @@ impl Engine {
         }
         let (number, silent) = (session.pending.expect(), session.is_silent());
         let id = self.next_flight();
-        self.watching.insert(id, Watching { session: key, number, silent, waiting: remote.len() });
+        // One more than the other shards: this one answers as they do.
+        self.watching.insert(id, Watching { session: key, number, silent, waiting: remote.len() + 1 });
         session.flags.insert(SessionFlags::STALLED);
         for (shard, keys) in remote {
-            self.post_batch(shard);
-            self.outgoing.push((shard, Message::Watch { from: self.core, id, client: session.id, keys }));
+            self.post(shard, Message::Watch { from: self.core, id, client: session.id, keys });
         }
+        self.own_watches.push((id, session.id, here));
         Step::Done
+    }
+
+    /// Runs this shard's part of WATCH requests. Their sessions are in the registry again.
+    pub(super) fn run_own_watches(&mut self) {
+        while let Some((id, client, keys)) = self.own_watches.pop() {
+            self.watch_or_park(self.core, id, client, keys);
+        }
+    }
+
+    /// Lets a client watch keys of this shard, and tells its core.
+    pub(super) fn watch_for(&mut self, from: ShardId, id: u64, client: u64, keys: Vec<WatchedKey>) {
+        self.watch_here(client, keys);
+        if from == self.core {
+            self.watching(id);
+        } else {
+            self.post(from, Message::Watching { id });
+        }
     }
 
     /// Notes that a client watches keys of this shard.
@@ -92,24 +110,40 @@ impl Engine {
         if transaction.watched.is_empty() {
             return;
         }
-        let mut told = vec![false; self.router.shards()];
-        for watched in transaction.take_watched() {
-            let shard = self.router.shard_of(&watched.key);
-            if std::mem::replace(&mut told[shard.index()], true) {
-                continue;
-            }
-            if shard == self.core {
-                self.unwatch_here(session.id);
-            } else {
-                self.outgoing.push((shard, Message::Unwatch { client: session.id }));
-            }
-        }
+        let watched: Vec<WatchedKey> = transaction.take_watched().into_iter().collect();
+        self.forget_watched(session.id, &watched);
     }
 
     /// Forgets what a client watches on this shard.
     pub(super) fn unwatch_here(&mut self, client: u64) {
         self.shard.watch.remove(client);
         self.update_wanted();
+    }
+
+    /// Whether all that a client watches on this shard is as it was; it goes on watching.
+    pub(super) fn is_intact(&mut self, client: u64) -> bool {
+        let (databases, now) = (&mut self.shard.databases, self.now);
+        self.shard.watch.is_intact(client, |watched| {
+            let db = &mut databases[usize::from(watched.database)];
+            db.set_now(now);
+            db.contains(&watched.key)
+        })
+    }
+
+    /// Forgets what a client watches on the shards of these keys.
+    pub(super) fn forget_watched(&mut self, client: u64, watched: &[WatchedKey]) {
+        let mut told = vec![false; self.router.shards()];
+        for key in watched {
+            let shard = self.router.shard_of(&key.key);
+            if std::mem::replace(&mut told[shard.index()], true) {
+                continue;
+            }
+            if shard == self.core {
+                self.unwatch_here(client);
+            } else {
+                self.post(shard, Message::Unwatch { client });
+            }
+        }
     }
 
     /// Whether all that a client watches on this shard is as it was; it watches nothing from here on.

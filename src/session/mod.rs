@@ -136,6 +136,13 @@ impl Session {
         }
     }
 
+    /// Whether the client is on this machine: it came through the Unix socket or from one of the loopback addresses that
+    /// Redis knows, 127.0.0.1 and ::1.
+    pub fn is_local(&self) -> bool {
+        let host = self.identity.address.rsplit_once(':').map_or("", |(host, _)| host);
+        self.flags.contains(SessionFlags::UNIX_SOCKET) || host == "127.0.0.1" || host == "[::1]"
+    }
+
     /// Ends a transaction without its watches, which shards know of.
     pub fn discard(&mut self) {
         self.flags.remove(SessionFlags::MULTI);
@@ -158,5 +165,23 @@ impl Session {
             let number = self.pending.expect();
             self.pending.complete(number, &reply.bytes, reply.pins, &mut self.output);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Identity, Session, SessionFlags};
+
+    #[test]
+    fn local_clients_are_those_that_redis_takes_for_local() {
+        let session = |address: &str| Session::new(1, Identity { address: address.into(), ..Default::default() }, 0);
+        for (address, local) in
+            [("127.0.0.1:5", true), ("[::1]:5", true), ("127.0.0.2:5", false), ("10.0.0.1:5", false), ("", false)]
+        {
+            assert_eq!(session(address).is_local(), local, "{address}");
+        }
+        let mut through_socket = session("/run/crimson.sock:0");
+        through_socket.flags.insert(SessionFlags::UNIX_SOCKET);
+        assert!(through_socket.is_local());
     }
 }

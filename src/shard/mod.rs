@@ -2,13 +2,16 @@
 
 pub mod database;
 pub mod effects;
+pub mod locks;
 pub mod routing;
 pub mod watch;
 
-pub use database::{Database, Expiry};
+pub use database::{Database, Expiry, Garbage};
 pub use effects::{Act, Effect, Effects, EventClass};
 pub use routing::{Router, ShardId, Slot};
 pub use watch::{Watch, WatchedKey};
+
+use crate::config::LazyFree;
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = i64;
@@ -34,5 +37,10 @@ impl Shard {
             effects: Effects::default(),
             watch: Watch::default(),
         }
+    }
+
+    /// Sets what is kept as garbage from now on.
+    pub fn set_lazy_free(&mut self, lazy: LazyFree) {
+        self.databases.iter_mut().for_each(|db| db.set_lazy_free(lazy));
     }
 }

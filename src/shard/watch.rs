@@ -69,10 +69,16 @@ impl Watch {
     }
 
     /// Forgets `client`; whether all that it watched is as it was. `exists` looks for a key.
-    pub fn finish(&mut self, client: u64, mut exists: impl FnMut(&WatchedKey) -> bool) -> bool {
-        let Some(watching) = self.clients.remove(&client) else { return true };
+    pub fn finish(&mut self, client: u64, exists: impl FnMut(&WatchedKey) -> bool) -> bool {
+        let intact = self.is_intact(client, exists);
+        self.remove(client);
+        intact
+    }
+
+    /// Whether all that `client` watches is as it was. `exists` looks for a key.
+    pub fn is_intact(&self, client: u64, mut exists: impl FnMut(&WatchedKey) -> bool) -> bool {
+        let Some(watching) = self.clients.get(&client) else { return true };
         let expired = watching.keys.iter().any(|key| self.existed(client, key) && !exists(key));
-        self.forget(client, &watching.keys);
         !watching.marked && !expired
     }
 

@@ -1,4 +1,4 @@
-//! Transactions over keys of one tag: MULTI, EXEC, WATCH and their relatives, and between them commands whose replies
+//! Transactions, most over keys of one tag, some over several shards: MULTI, EXEC, WATCH and their relatives, and between them commands whose replies
 //! are the same on both servers to the byte, for EXEC shows all of them as one.
 
 use super::{Command, Gen, cmd};
@@ -23,7 +23,7 @@ pub fn command(g: &mut Gen) -> Command {
 }
 
 fn key(g: &mut Gen) -> Vec<u8> {
-    g.pick(&["{x}1", "{x}2", "{x}3", "{x}4"]).into()
+    g.pick(&["{x}1", "{x}2", "{x}3", "{x}4", "a", "b"]).into()
 }
 
 /// What is refused at once; inside MULTI most of it spoils the transaction.
