@@ -1,6 +1,9 @@
 //! Several engines in one thread, their messages delivered in an order that a seed decides: in order between two cores,
 //! in any order between pairs. A failure prints its seed; `SIMULATION_SEED` runs just that one, `SIMULATION_CASES` more.
 
+#[path = "simulation/transactions.rs"]
+mod transactions;
+
 use crimson::commands::{Node, table};
 use crimson::config::Config;
 use crimson::engine::Engine;

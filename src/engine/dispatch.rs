@@ -64,6 +64,9 @@ impl Engine {
             let error = CommandError::fixed("ERR Command not allowed inside a transaction");
             return self.refuse(session, Some(entry), &error);
         }
+        if !self.permits(session, entry) {
+            return self.refuse(session, Some(entry), &debug::NOT_PERMITTED);
+        }
         if self.node.pause_until_ms.load(Relaxed) > self.now && self.pause_holds(session, entry) {
             self.paused.push(key);
             return Step::Wait;
@@ -77,9 +80,6 @@ impl Engine {
         session.last_command = entry.id + 1;
         let step = match entry.row.handler {
             Handler::Shard(_) => self.dispatch_keyed(session, key, entry, shard, args),
-            Handler::Session(_) if !self.permits(session, entry) => {
-                return self.refuse(session, Some(entry), &debug::NOT_PERMITTED);
-            }
             Handler::Session(_) => self.run_session_command(session, key, entry, args),
             Handler::Container => return self.refuse(session, Some(entry), &unknown_subcommand(args)),
         };

@@ -180,6 +180,11 @@ impl Engine {
         self.core
     }
 
+    /// How many clients watch keys of this core's shard.
+    pub fn watching_clients(&self) -> usize {
+        self.shard.watch.clients()
+    }
+
     /// Begins a turn at `now`: all that follows until the next turn happens at that time.
     pub fn begin_turn(&mut self, now: Millis) {
         self.now = now;

@@ -107,7 +107,7 @@ fn last_command(session: &Session) -> &'static str {
     session.last_command.checked_sub(1).map_or("NULL", |id| table().get(id).row.spec.name)
 }
 
-/// Redis's letters; `N` when there is none.
+/// Redis's letters; `N` when there is none. Differs: `d`, a watched key has changed, is not shown: the key's shard knows.
 fn flags(session: &Session) -> String {
     const LETTERS: &[(SessionFlags, char)] = &[
         (SessionFlags::MULTI, 'x'),
