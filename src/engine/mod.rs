@@ -8,6 +8,7 @@
 //! - `dispatch`   one request: its row, its checks, the shard that runs it
 //! - `hop`        commands for other cores and the replies to them
 //! - `operation`  commands over several shards: splitting, gathering, joining the replies
+//! - `pubsub`     subscriptions and publications: between cores, and to the sessions
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
 mod cron;
@@ -16,6 +17,7 @@ mod hop;
 mod intake;
 pub mod message;
 mod operation;
+mod pubsub;
 
 pub use cron::cron_interval_ms;
 
@@ -43,6 +45,7 @@ pub struct Engine {
     shard: Shard,
     sessions: Sessions,
     operations: Operations,
+    exchange: pubsub::Exchange,
     random: Random,
     now: Millis,
     next_cron_ms: Millis,
@@ -88,6 +91,7 @@ impl Engine {
             table: table(),
             sessions: Sessions::default(),
             operations: Operations::default(),
+            exchange: pubsub::Exchange::new(core, shards),
             random: Random::new(seed),
             now,
             next_cron_ms: now,
@@ -157,6 +161,7 @@ impl Engine {
 
     /// A client is gone, or the runtime is about to close its connection.
     pub fn disconnect(&mut self, key: SessionKey) {
+        self.forget_subscriber(key);
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.output.clear();
         if session.pending.is_empty() {
@@ -197,6 +202,10 @@ impl Engine {
                 self.outgoing.push((from, Message::Part { ticket, part }));
             }
             Message::Part { ticket, part } => self.take_part(ticket, part),
+            Message::Interest { from, announcement } => self.take_interest(from, &announcement),
+            Message::InterestHeard { from, number } => self.interest_heard(from, number),
+            Message::Publish { from, publications } => self.take_publications(from, publications),
+            Message::Published(counts) => self.published(&counts),
         }
         self.run_own_parts();
     }
@@ -211,6 +220,7 @@ impl Engine {
                 self.outgoing.push((ShardId(index as u16), Message::Requests(batch)));
             }
         }
+        self.post_exchange();
         self.publish_databases();
     }
 
@@ -221,7 +231,7 @@ impl Engine {
 
     /// Whether replies from other cores are on their way.
     pub fn awaits_replies(&self) -> bool {
-        self.batches_away > 0
+        self.batches_away > 0 || self.exchange.awaits_others()
     }
 
     /// Sessions with output to send, each once.
@@ -282,6 +292,7 @@ impl Engine {
     }
 
     fn mark_dirty(&mut self, session: &mut Session, key: SessionKey) {
+        self.release_held(session, key);
         if session.output.is_empty() && session.output.bytes.capacity() > 0 {
             let buffer = std::mem::take(&mut session.output.bytes);
             self.recycle(buffer);
@@ -329,6 +340,7 @@ impl Engine {
             core: self.core,
             sessions: &mut self.sessions,
             shard: &mut self.shard,
+            pubsub: &self.exchange.registry,
             metrics: &self.node.metrics[self.core.index()],
             now: self.now,
             stall: Duration::ZERO,
