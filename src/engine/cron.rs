@@ -109,7 +109,7 @@ impl Engine {
 
     /// Closes a client whose output has grown past its limit.
     pub(super) fn check_output(&mut self, session: &mut Session, key: SessionKey) {
-        if self.exceeds_output_limit(session) {
+        if !session.flags.contains(SessionFlags::CLOSE_NOW) && self.exceeds_output_limit(session) {
             tracing::warn!(client = session.id, "closing a client that reached its output buffer limit");
             self.metrics().output_limit_disconnections.add(1);
             session.flags.insert(SessionFlags::RESET);

@@ -11,6 +11,7 @@ mod errors;
 mod framing;
 mod limits;
 mod order;
+mod pubsub;
 
 /// Shard counts that every test runs with.
 const SHARDS: [usize; 2] = [1, 4];
