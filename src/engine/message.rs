@@ -11,12 +11,15 @@
 use super::coordinator::each_key;
 use super::gather::Keys;
 use crate::commands::{CommandTable, EveryCore};
+use crate::pubsub::Announcement;
 use crate::resp::reply::{Mark, Pin};
 use crate::resp::{Args, Output, Protocol, Reply, Span};
 use crate::session::Queue;
 use crate::shard::locks::{LockSet, Mode, TransactionId};
 use crate::shard::{Effect, Millis, ShardId, WatchedKey};
+use crate::spec::ChannelKind;
 use crate::types::Value;
+use bytes::Bytes;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -252,6 +255,18 @@ pub struct Loan {
     pub intact: bool,
 }
 
+/// A message to the subscribers of a channel.
+pub struct Publication {
+    /// A channel or a shard channel.
+    pub kind: ChannelKind,
+    /// The channel.
+    pub channel: Bytes,
+    /// What it says; all cores share it.
+    pub payload: Bytes,
+    /// The number under which the publishing core waits for the count of receivers, if it does.
+    pub awaited: Option<u32>,
+}
+
 /// What one core tells another.
 pub enum Message {
     /// Commands to run.
@@ -387,4 +402,27 @@ pub enum Message {
         /// The same transaction with its replies.
         execution: Box<Execution>,
     },
+    /// What a core's subscribers want, as far as it has changed.
+    Interest {
+        /// Who announces.
+        from: ShardId,
+        /// The changes.
+        announcement: Announcement,
+    },
+    /// The sender has heard an announcement.
+    InterestHeard {
+        /// The sender.
+        from: ShardId,
+        /// The announcement's number.
+        number: u64,
+    },
+    /// Publications for the receiver's subscribers, in order.
+    Publish {
+        /// Who publishes.
+        from: ShardId,
+        /// The publications.
+        publications: Vec<Publication>,
+    },
+    /// How many received publications that somebody waits for: their numbers and the counts.
+    Published(Vec<(u32, u32)>),
 }

@@ -13,6 +13,7 @@
 //! - `stepwise`   transactions over all shards, command by command
 //! - `watch`      WATCH: who watches which keys of which shard
 //! - `effects`    what follows from changed keys
+//! - `pubsub`     subscriptions and publications: between cores, and to the sessions
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
 mod coordinator;
@@ -26,6 +27,7 @@ mod intake;
 mod join;
 pub mod message;
 mod operation;
+mod pubsub;
 mod split;
 mod stepwise;
 mod transaction;
@@ -71,6 +73,7 @@ pub struct Engine {
     unlocking: bool,
     /// Per core, replies to commands that had to wait for locks.
     late: Vec<Option<Box<Batch>>>,
+    exchange: pubsub::Exchange,
     random: Random,
     now: Millis,
     next_cron_ms: Millis,
@@ -132,6 +135,7 @@ impl Engine {
             released: VecDeque::new(),
             unlocking: false,
             late: (0..shards).map(|_| None).collect(),
+            exchange: pubsub::Exchange::new(core, shards),
             random: Random::new(seed),
             now,
             next_cron_ms: now,
@@ -213,6 +217,7 @@ impl Engine {
 
     /// A client is gone, or the runtime is about to close its connection.
     pub fn disconnect(&mut self, key: SessionKey) {
+        self.forget_subscriber(key);
         let Some(mut session) = self.sessions.take(key) else { return };
         session.output.clear();
         self.discard(&mut session);
@@ -272,6 +277,10 @@ impl Engine {
             Message::Unwatch { client } => self.unwatch_here(client),
             Message::Execute { from, id, execution } => self.execute_or_park(from, id, execution),
             Message::Executed { id, execution } => self.executed(id, execution),
+            Message::Interest { from, announcement } => self.take_interest(from, &announcement),
+            Message::InterestHeard { from, number } => self.interest_heard(from, number),
+            Message::Publish { from, publications } => self.take_publications(from, publications),
+            Message::Published(counts) => self.published(&counts),
         }
         self.run_own_parts();
     }
@@ -289,6 +298,7 @@ impl Engine {
                 self.outgoing.push((ShardId(index as u16), Message::Late(batch)));
             }
         }
+        self.post_exchange();
         self.publish_databases();
     }
 
@@ -299,7 +309,7 @@ impl Engine {
 
     /// Whether replies from other cores are on their way.
     pub fn awaits_replies(&self) -> bool {
-        self.batches_away > 0
+        self.batches_away > 0 || self.exchange.awaits_others()
     }
 
     /// Whether no transaction is under way that this core coordinates or takes part in, and nothing waits for one.
@@ -365,6 +375,7 @@ impl Engine {
     }
 
     fn mark_dirty(&mut self, session: &mut Session, key: SessionKey) {
+        self.release_held(session, key);
         if session.output.is_empty() && session.output.bytes.capacity() > 0 {
             let buffer = std::mem::take(&mut session.output.bytes);
             self.recycle(buffer);
@@ -413,6 +424,7 @@ impl Engine {
             core: self.core,
             sessions: &mut self.sessions,
             shard: &mut self.shard,
+            pubsub: &self.exchange.registry,
             metrics: &self.node.metrics[self.core.index()],
             now: self.now,
             stall: Duration::ZERO,

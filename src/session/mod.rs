@@ -3,10 +3,12 @@
 
 pub mod pending;
 pub mod registry;
+pub mod subscriptions;
 pub mod transaction;
 
 pub use pending::Pending;
 pub use registry::{SessionKey, Sessions};
+pub use subscriptions::Subscriptions;
 pub use transaction::{Queue, Transaction};
 
 use crate::resp::parser::RequestParser;
@@ -48,6 +50,8 @@ bitflags! {
         const INPUT_ENDED = 1 << 13;
         /// Between MULTI and the end of its transaction.
         const MULTI = 1 << 14;
+        /// Has subscriptions.
+        const SUBSCRIBED = 1 << 15;
     }
 }
 
@@ -90,6 +94,10 @@ pub struct Session {
     pub output: Output,
     /// Requests whose replies are not there yet, and replies that wait for them.
     pub pending: Pending,
+    /// PUBLISH commands among those requests.
+    pub publishing: u32,
+    /// What it is subscribed to.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// When it connected.
     pub connected_ms: Millis,
     /// When it sent something last.
@@ -124,6 +132,8 @@ impl Session {
             parser: RequestParser::default(),
             output: Output::default(),
             pending: Pending::default(),
+            publishing: 0,
+            subscriptions: None,
             connected_ms: now,
             active_ms: now,
             over_soft_limit_ms: 0,

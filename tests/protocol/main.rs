@@ -12,6 +12,7 @@ mod framing;
 mod freeing;
 mod limits;
 mod order;
+mod pubsub;
 mod transactions;
 
 /// Shard counts that every test runs with.
