@@ -81,8 +81,8 @@ pub const MAIL_PER_TURN_MAX: usize = 256;
 /// Connections that a core accepts in one turn: a storm of them must not starve those who are connected.
 pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 
-/// Requests of one client that are read before the first of them is run: enough to hide the time that memory takes,
-/// few enough that what has been fetched is still there when its turn comes.
+/// Requests of one client, or of one batch from another core, that are read before the first of them is run: enough to
+/// hide the time that memory takes, few enough that what has been fetched is still there when its turn comes.
 pub const REQUESTS_AHEAD_MAX: usize = 16;
 
 /// Most that `client-query-buffer-limit` can be: places in a request are 32-bit numbers, between cores too. What a

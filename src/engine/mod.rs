@@ -80,7 +80,7 @@ pub struct Engine {
     cron_runs: u64,
     clock: quanta::Clock,
     ahead: intake::Ahead,
-    spare_spans: Vec<crate::resp::Span>,
+    batch_ahead: message::Ahead,
     /// Per shard, the batch that this turn's commands for it go into.
     filling: Vec<Option<Box<Batch>>>,
     #[allow(clippy::vec_box, reason = "batches travel in their boxes")]
@@ -142,7 +142,7 @@ impl Engine {
             cron_runs: 0,
             clock: quanta::Clock::new(),
             ahead: intake::Ahead::default(),
-            spare_spans: Vec::new(),
+            batch_ahead: message::Ahead::default(),
             filling: (0..shards).map(|_| None).collect(),
             spare_batches: Vec::new(),
             outgoing: Vec::new(),
