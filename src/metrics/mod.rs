@@ -107,6 +107,12 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: Counter,)*
             /// Connections that are open.
             pub clients: Counter,
+            /// Those of them that wait in a blocking command.
+            pub blocked_clients: Counter,
+            /// Those of these whose wait ends by itself.
+            pub timed_clients: Counter,
+            /// Keys of the core's shard that clients wait for.
+            pub blocking_keys: Counter,
             /// Changes since the start.
             pub dirty: Counter,
             /// Keys, by database.
@@ -134,6 +140,9 @@ macro_rules! counters {
                 Self {
                     $($name: Counter::default(),)*
                     clients: Counter::default(),
+                    blocked_clients: Counter::default(),
+                    timed_clients: Counter::default(),
+                    blocking_keys: Counter::default(),
                     dirty: Counter::default(),
                     keys: per_database(),
                     expires: per_database(),
