@@ -151,6 +151,7 @@ impl Engine {
         while let Some(id) = self.released.pop_front() {
             let Some(locks) = self.locks.release(id) else { continue };
             self.run_parked();
+            self.serve_held_up();
             for (id, waiter) in self.locks.grant(&locks) {
                 self.granted(id, waiter);
             }

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::message::{Call, Ticket};
 use crate::commands::context::OtherDatabases;
-use crate::commands::{Entry, Flow, Handler, SessionContext, ShardContext};
+use crate::commands::{Blocking, Entry, Flow, Handler, SessionContext, ShardContext};
 use crate::resp::error::printed;
 use crate::resp::parser::ParserLimits;
 use crate::resp::{Args, CommandError, Output, Protocol, Reply};
@@ -155,6 +155,7 @@ impl Engine {
             no_reply: session.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP),
             part: false,
             transaction: 0,
+            may_block: false,
         }
     }
 
@@ -180,6 +181,11 @@ impl Engine {
                 Err(error) => return self.refuse(session, Some(entry), &error),
             }
         };
+        if entry.row.spec.flags.contains(Flags::BLOCKING) {
+            let here = matches!(route, Route::One(shard) if shard == self.core);
+            let done = self.dispatch_blocking(session, key, entry, here, args);
+            return if done { Step::Done } else { Step::Wait };
+        }
         match route {
             Route::One(shard) if shard != self.core => {
                 self.forward(session, key, call, args, shard);
@@ -270,9 +276,13 @@ impl Engine {
             effects: &mut self.shard.effects,
             shard: self.core,
             shards: self.router.shards() as u16,
+            blocking: Blocking { allowed: call.may_block, ready: self.blocking.serving.as_deref(), wait: None },
         };
         let outcome = handler(&mut context, args);
         let dirty = context.dirty;
+        if context.blocking.wait.is_some() {
+            self.blocking.wait = context.blocking.wait.take();
+        }
         let metrics = &self.node.metrics[self.core.index()];
         if dirty > 0 {
             metrics.dirty.add(dirty);

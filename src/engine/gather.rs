@@ -12,15 +12,17 @@ use crate::commands::Entry;
 use crate::resp::{Args, Output};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::locks::{LockKey, LockSet, Mode};
-use crate::shard::{Act, Effect, EventClass, Expiry, Shard, ShardId};
+use crate::shard::{Act, Effect, EventClass, Expiry, Router, Shard, ShardId};
+use crate::spec::Flags;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Keys and how they are locked.
 pub type Keys = BTreeMap<Vec<u8>, Mode>;
 
 /// A command that gathers its keys.
 pub(super) struct Gather {
-    request: Request,
+    request: Arc<Request>,
     shards: Vec<Lender>,
     /// The reply, once the command has run; what is waited for then is that changed keys are stored.
     reply: Option<Output>,
@@ -35,6 +37,28 @@ struct Lender {
 }
 
 impl Gather {
+    /// The command with these arguments, and its keys by their owners.
+    pub fn new(router: Router, entry: &Entry, request: Arc<Request>) -> Self {
+        let args = request.args();
+        let mut shards: Vec<Lender> = Vec::new();
+        for spec in entry.row.spec.keys {
+            let mode = mode_of(spec.flags);
+            let found = spec.each(args, |index| {
+                let shard = router.shard_of(args.at(index));
+                let known = shards.iter().position(|lender| lender.shard == shard);
+                let lender = known.unwrap_or_else(|| {
+                    shards.push(Lender { shard, keys: Keys::new(), states: None });
+                    shards.len() - 1
+                });
+                // A key that is named twice is locked in the stricter mode.
+                let locked = shards[lender].keys.entry(args.at(index).to_vec()).or_insert(mode);
+                *locked = (*locked).max(mode);
+            });
+            found.expect("routing has found its keys");
+        }
+        Self { request, shards, reply: None }
+    }
+
     /// The locks on `shard`, if it has any of the keys.
     pub fn locks_on(&self, shard: ShardId) -> Option<LockSet> {
         self.shards.iter().find(|lender| lender.shard == shard).map(Lender::locks)
@@ -60,24 +84,9 @@ impl Engine {
         entry: &'static Entry,
         args: Args<'_>,
     ) {
-        let mut shards: Vec<Lender> = Vec::new();
-        for spec in entry.row.spec.keys {
-            let mode = mode_of(spec.flags);
-            let found = spec.each(args, |index| {
-                let shard = self.router.shard_of(args.at(index));
-                let known = shards.iter().position(|lender| lender.shard == shard);
-                let lender = known.unwrap_or_else(|| {
-                    shards.push(Lender { shard, keys: Keys::new(), states: None });
-                    shards.len() - 1
-                });
-                // A key that is named twice is locked in the stricter mode.
-                let locked = shards[lender].keys.entry(args.at(index).to_vec()).or_insert(mode);
-                *locked = (*locked).max(mode);
-            });
-            found.expect("routing has found its keys");
-        }
-        let gather = Gather { request: Request::of(args), shards, reply: None };
+        let gather = Gather::new(self.router, entry, Arc::new(Request::of(args)));
         let index = self.register(session, key, entry, 0, Work::Gather(Box::new(gather)));
+        self.operations.get_mut(index).call.may_block = entry.row.spec.flags.contains(Flags::BLOCKING);
         session.flags.insert(SessionFlags::STALLED);
         self.begin(index);
     }
@@ -101,6 +110,7 @@ impl Engine {
         let operation = self.operations.get_mut(index);
         let id = operation.id;
         operation.waiting = lenders.iter().filter(|(shard, ..)| *shard != own).count();
+        let alone = operation.waiting == 0;
         for (number, (shard, keys, locks)) in lenders.into_iter().enumerate() {
             if shard == own {
                 let states = self.lend(&keys);
@@ -109,6 +119,10 @@ impl Engine {
                 let ticket = Ticket::of_part(index, number);
                 self.post(shard, Message::Lend { from: own, ticket, id, locks, keys });
             }
+        }
+        if alone {
+            // A command that may block is gathered wherever it cannot run at once.
+            self.work_and_store(index);
         }
     }
 
@@ -160,7 +174,7 @@ impl Engine {
             if shard == self.core {
                 self.store_keys(states);
             } else {
-                self.post(shard, Message::Store { from: self.core, ticket: None, id, states, effects: Vec::new() });
+                self.post(shard, Message::Store { from: self.core, ticket: None, id, states, effects: Vec::new(), waiting: None });
             }
         }
     }
@@ -169,11 +183,52 @@ impl Engine {
     fn work_and_store(&mut self, index: u32) {
         let operation = self.operations.get_mut(index);
         let (id, entry, call) = (operation.id, operation.entry, operation.call);
+        let (key, number) = (operation.session, operation.number);
         let Work::Gather(gather) = &mut operation.work else { unreachable!("the caller has looked") };
-        let request = std::mem::replace(&mut gather.request, Request { arguments: Vec::new(), spans: Vec::new() });
+        let request = gather.request.clone();
         let mut lenders = std::mem::take(&mut gather.shards);
         let mut out = Output::default();
         let effects = self.work_on(&mut lenders, |engine| engine.run_here(entry, call, request.args(), &mut out));
+        let by_shard = self.effects_by_lender(&lenders, effects);
+        let wait = self.blocking.wait.take();
+        let (answers, tries) = (wait.is_none(), call.may_block && self.is_trying(key, number));
+        let mut waiting = match wait {
+            Some(wait) if !tries => self.wait_gathered(key, number, entry, call, request, wait),
+            _ => BTreeMap::new(),
+        };
+        let mut stores = 0;
+        for (number, (lender, effects)) in lenders.into_iter().zip(by_shard).enumerate() {
+            let states = lender.states.unwrap_or_default();
+            let waiting = waiting.remove(&lender.shard);
+            if lender.shard == self.core {
+                self.store(states, effects);
+                waiting.into_iter().for_each(|registration| self.add_registration(registration));
+                continue;
+            }
+            let awaited = answers && !(states.is_empty() && effects.is_empty());
+            stores += usize::from(awaited);
+            let ticket = awaited.then(|| Ticket::of_part(index, number));
+            let waiting = waiting.map(Box::new);
+            self.post(lender.shard, Message::Store { from: self.core, ticket, id, states, effects, waiting });
+        }
+        if answers {
+            self.gather_mut(index).reply = Some(out);
+            // One more than the stores: this step itself ends like a store.
+            self.operations.get_mut(index).waiting = stores + 1;
+            self.stored(index);
+        } else {
+            self.operations.remove(index);
+        }
+        self.unlock(id);
+        match (tries, answers) {
+            (true, true) => self.end_try(key),
+            (true, false) => self.end_failed_try(key),
+            (false, _) => {}
+        }
+    }
+
+    /// The effects on each lender's keys.
+    fn effects_by_lender(&self, lenders: &[Lender], effects: Vec<Effect>) -> Vec<Vec<Effect>> {
         let mut by_shard: Vec<Vec<Effect>> = lenders.iter().map(|_| Vec::new()).collect();
         for effect in effects {
             let Act::Key { key, .. } = &effect.act else { unreachable!("only keys are gathered, not databases") };
@@ -182,23 +237,7 @@ impl Engine {
                 by_shard[number].push(effect);
             }
         }
-        let mut waiting = 0;
-        for (number, (lender, effects)) in lenders.into_iter().zip(by_shard).enumerate() {
-            let states = lender.states.unwrap_or_default();
-            if lender.shard == self.core {
-                self.store(states, effects);
-                continue;
-            }
-            let wanted = !states.is_empty() || !effects.is_empty();
-            waiting += usize::from(wanted);
-            let ticket = wanted.then(|| Ticket::of_part(index, number));
-            self.post(lender.shard, Message::Store { from: self.core, ticket, id, states, effects });
-        }
-        self.gather_mut(index).reply = Some(out);
-        // One more than the stores: this step itself ends like a store.
-        self.operations.get_mut(index).waiting = waiting + 1;
-        self.stored(index);
-        self.unlock(id);
+        by_shard
     }
 
     /// Runs `work` with the lenders' values in place of this shard's. What each is to get back is left with it; what was

@@ -8,10 +8,12 @@
 //! length u32 of each argument | bytes of each argument
 //! ```
 
+use super::blocking::Resume;
 use super::gather::Keys;
 use crate::commands::EveryCore;
 use crate::resp::reply::Pin;
 use crate::resp::{Args, Output, Protocol, Span};
+use crate::shard::blocked::{Registration, WaitId};
 use crate::shard::locks::{LockSet, TransactionId};
 use crate::shard::{Effect, Millis, ShardId};
 use crate::types::Value;
@@ -49,6 +51,8 @@ pub struct Call {
     pub part: bool,
     /// The transaction that a part belongs to; 0: none.
     pub transaction: u64,
+    /// Whether it may wait. Never between cores: what may wait runs on its session's core or on gathered keys.
+    pub may_block: bool,
 }
 
 const HEAD_BYTES: usize = 28;
@@ -151,6 +155,7 @@ impl Batch {
             no_reply: head[12] & NO_REPLY != 0,
             part: head[12] & PART != 0,
             transaction: u64::from(u32_at(head, 20)) | u64::from(u32_at(head, 24)) << 32,
+            may_block: false,
         };
         (ticket, call, u32_at(head, 16) as usize)
     }
@@ -265,11 +270,34 @@ pub enum Message {
         states: Vec<KeyState>,
         /// What was done to the keys.
         effects: Vec<Effect>,
+        /// Who waits for them from now on.
+        waiting: Option<Box<Registration<Resume>>>,
     },
     /// The keys are stored.
     Stored {
         /// For what.
         ticket: Ticket,
+    },
+    /// A client that waits is served.
+    Served {
+        /// By which shard.
+        by: ShardId,
+        /// Which request.
+        ticket: Ticket,
+        /// The reply.
+        reply: Output,
+    },
+    /// What a client waits for is there, but its command concerns several shards: its core is to try it again.
+    Ready(Box<Registration<Resume>>),
+    /// It has tried in vain, and the client goes on waiting.
+    Tried {
+        /// Which wait.
+        id: WaitId,
+    },
+    /// A client waits no more.
+    Forget {
+        /// Which wait.
+        id: WaitId,
     },
     /// A request to every core.
     Every {

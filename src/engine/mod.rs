@@ -9,9 +9,11 @@
 //! - `hop`        commands for other cores and the replies to them
 //! - `operation`  requests that several shards answer: `split`, `gather`, `every`; `join` makes one reply of several
 //! - `coordinator` their locks, and the commands that these hold up
+//! - `blocking`   clients that wait in a blocking command: how they are served, and how waiting ends
 //! - `effects`    what follows from what commands have done to keys
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
+mod blocking;
 mod coordinator;
 mod cron;
 mod dispatch;
@@ -35,6 +37,7 @@ use crate::session::{Identity, Session, SessionFlags, SessionKey, Sessions};
 use crate::shard::locks::{Locks, TransactionId};
 use crate::shard::{Millis, Router, Shard, ShardId};
 use crate::stdx::random::Random;
+use blocking::Blocking;
 use coordinator::{Parked, Waiter};
 use message::{Batch, Message, Ticket};
 use operation::Operations;
@@ -60,6 +63,7 @@ pub struct Engine {
     /// Transactions that are giving up their locks, and whether that is going on.
     released: VecDeque<TransactionId>,
     unlocking: bool,
+    blocking: Blocking,
     /// Per core, replies to commands that had to wait for locks.
     late: Vec<Option<Box<Batch>>>,
     random: Random,
@@ -111,6 +115,7 @@ impl Engine {
             parked: VecDeque::new(),
             released: VecDeque::new(),
             unlocking: false,
+            blocking: Blocking::default(),
             late: (0..shards).map(|_| None).collect(),
             random: Random::new(seed),
             now,
@@ -167,6 +172,7 @@ impl Engine {
         if !self.paused.is_empty() {
             self.end_pause();
         }
+        self.end_overdue_waits();
     }
 
     /// Adds a client.
@@ -181,13 +187,17 @@ impl Engine {
 
     /// A client is gone, or the runtime is about to close its connection.
     pub fn disconnect(&mut self, key: SessionKey) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(mut session) = self.sessions.take(key) else { return };
+        self.leave(&mut session, key);
         session.output.clear();
-        if session.pending.is_empty() {
-            self.sessions.remove(key);
-        } else {
+        let over = session.pending.is_empty();
+        if !over {
             session.flags.insert(SessionFlags::ZOMBIE);
             (session.input, session.input_used) = (Vec::new(), 0);
+        }
+        self.sessions.put_back(key, session);
+        if over {
+            self.sessions.remove(key);
         }
         self.metrics().clients.set(self.sessions.len() as u64);
     }
@@ -196,6 +206,8 @@ impl Engine {
     pub fn end_of_input(&mut self, key: SessionKey) {
         let Some(mut session) = self.sessions.take(key) else { return };
         session.flags.insert(SessionFlags::INPUT_ENDED);
+        // As in Redis, a client that waits in a blocking command is gone when it closes its side.
+        self.leave(&mut session, key);
         self.close_at_end_of_input(&mut session);
         self.mark_dirty(&mut session, key);
         self.sessions.put_back(key, session);
@@ -212,14 +224,21 @@ impl Engine {
             Message::Unlock { id } => self.unlock(id),
             Message::Lend { from, ticket, id, locks, keys } => self.ask(id, locks, Waiter::Lend { from, ticket, keys }),
             Message::Lent { ticket, states } => self.lent(ticket, states),
-            Message::Store { from, ticket, id, states, effects } => {
+            Message::Store { from, ticket, id, states, effects, waiting } => {
                 self.store(states, effects);
+                if let Some(registration) = waiting {
+                    self.add_registration(*registration);
+                }
                 if let Some(ticket) = ticket {
                     self.post(from, Message::Stored { ticket });
                 }
                 self.unlock(id);
             }
             Message::Stored { ticket } => self.stored(ticket.operation().expect("only operations store")),
+            Message::Served { by, ticket, reply } => self.served(by, ticket, reply),
+            Message::Ready(registration) => self.try_again(*registration),
+            Message::Tried { id } => self.after_try(id),
+            Message::Forget { id } => self.forget(id),
             Message::Every { from, ticket, request } => {
                 let part = self.run_part(&*request);
                 self.post(from, Message::Part { ticket, part });
@@ -232,6 +251,7 @@ impl Engine {
     /// Ends a turn: closes the batches that were filled, publishes counters.
     pub fn end_turn(&mut self) {
         self.resume_sessions();
+        self.try_asked();
         for index in 0..self.filling.len() {
             if let Some(batch) = self.filling[index].take() {
                 self.batches_away += 1;
@@ -331,6 +351,7 @@ impl Engine {
 
     fn close(&mut self, session: &mut Session, key: SessionKey) {
         session.flags.insert(SessionFlags::CLOSE_NOW);
+        self.leave(session, key);
         if !session.flags.intersects(SessionFlags::CLOSING | SessionFlags::ZOMBIE) {
             session.flags.insert(SessionFlags::CLOSING);
             self.closing.push(key);
@@ -377,9 +398,13 @@ impl Engine {
         part
     }
 
-    /// Finds the sessions that a request to every core wants closed.
+    /// Finds the sessions that a request to every core wants closed or wait no more.
     fn sweep_closed(&mut self) {
+        let mut unblocked = Vec::new();
         for (key, session) in self.sessions.iter_mut() {
+            if session.blocked.is_some() {
+                unblocked.push(key);
+            }
             if session.flags.intersects(SessionFlags::ZOMBIE | SessionFlags::CLOSING) {
                 continue;
             }
@@ -393,5 +418,6 @@ impl Engine {
                 self.dirty.push(key);
             }
         }
+        unblocked.into_iter().for_each(|key| self.sweep_blocked(key));
     }
 }

@@ -1,9 +1,11 @@
 //! One client's state: what it has chosen (database, protocol, name), what it has sent and not yet been answered, and
 //! what waits to be sent to it. No sockets: the runtime moves the bytes.
 
+mod blocked;
 pub mod pending;
 pub mod registry;
 
+pub use blocked::{Blocked, Unblock};
 pub use pending::Pending;
 pub use registry::{SessionKey, Sessions};
 
@@ -86,6 +88,8 @@ pub struct Session {
     pub output: Output,
     /// Requests whose replies are not there yet, and replies that wait for them.
     pub pending: Pending,
+    /// What it waits for in a blocking command.
+    pub blocked: Option<Box<Blocked>>,
     /// When it connected.
     pub connected_ms: Millis,
     /// When it sent something last.
@@ -118,6 +122,7 @@ impl Session {
             parser: RequestParser::default(),
             output: Output::default(),
             pending: Pending::default(),
+            blocked: None,
             connected_ms: now,
             active_ms: now,
             over_soft_limit_ms: 0,
