@@ -176,6 +176,7 @@ fn quit(ctx: &mut SessionContext<'_>, _args: Args<'_>) -> Result<Flow, CommandEr
 /// The library's name stays: it is still the same library.
 fn reset(ctx: &mut SessionContext<'_>, _args: Args<'_>) -> Result<Flow, CommandError> {
     let session = &mut *ctx.session;
+    session.discard();
     session.database = 0;
     session.protocol = Protocol::Resp2;
     session.identity.name.clear();
@@ -184,7 +185,7 @@ fn reset(ctx: &mut SessionContext<'_>, _args: Args<'_>) -> Result<Flow, CommandE
     );
     ctx.reply.set_protocol(Protocol::Resp2);
     ctx.reply.simple("RESET");
-    Ok(Flow::Done)
+    Ok(Flow::Unwatch)
 }
 
 fn select(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandError> {

@@ -14,6 +14,7 @@ pub mod hash;
 pub mod info;
 pub mod list;
 pub mod node;
+pub mod reclaimer;
 pub mod row;
 pub mod scan_options;
 pub mod server;
@@ -22,6 +23,7 @@ pub mod string;
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod transactions;
 
 pub use context::{Blocking, CoreView, EveryCore, Flow, SessionContext, ShardContext, Wait};
 pub use node::Node;
@@ -35,6 +37,7 @@ pub const FAMILIES: &[&[Row]] = &[
     set::ROWS,
     hash::ROWS,
     generic::ROWS,
+    transactions::ROWS,
     connection::ROWS,
     client::ROWS,
     command::ROWS,

@@ -22,7 +22,6 @@ use crate::commands::{Entry, Handler};
 use crate::resp::{Args, CommandError, Output, Reply};
 use crate::session::{Blocked, Session, SessionFlags, SessionKey, Unblock};
 use crate::shard::blocked::{BlockedClients, Claim, Registration, WaitId};
-use crate::shard::locks::TransactionId;
 use crate::shard::{Act, Effect, Millis, ShardId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -79,7 +78,7 @@ impl Engine {
         }
         let call = Call { may_block: true, ..Self::call(session, entry) };
         let mark = session.output.mark();
-        self.run_here(entry, call, args, &mut session.output);
+        self.run_command(entry, call, args, &mut session.output);
         let wait = self.blocking.wait.take();
         self.after_effects();
         if call.no_reply {
@@ -298,18 +297,8 @@ impl Engine {
         let Some(blocked) = blocked.filter(|blocked| blocked.id == id && blocked.claim.take()) else { return };
         blocked.trying = true;
         let entry = self.table.get(call.command);
-        let work = Work::Gather(Box::new(Gather::new(self.router, entry, request)));
-        let operation = Operation {
-            session: key,
-            number: ticket.number,
-            entry,
-            call,
-            id: TransactionId(0),
-            refused: false,
-            waiting: 0,
-            work,
-        };
-        let index = self.operations.insert(operation);
+        let work = Work::Gather(Box::new(Gather::of_command(self.router, entry, request)));
+        let index = self.operations.insert(Operation::new(key, ticket.number, entry, call, work));
         self.begin(index);
     }
 
@@ -326,22 +315,16 @@ impl Engine {
         blocked.is_some_and(|blocked| blocked.number == number)
     }
 
-    /// A try has found something: the wait is over. Its operation answers.
-    pub(super) fn end_try(&mut self, key: SessionKey) {
+    /// A try is over. If it has found something, so is the wait, and its operation answers. Else the session goes on
+    /// waiting where it stood, unless its wait has ended meanwhile.
+    pub(super) fn end_try(&mut self, key: SessionKey, found: bool) {
         let Some(mut session) = self.sessions.take(key) else { return };
-        self.end_wait(&mut session, key, None);
-        self.sessions.put_back(key, session);
-    }
-
-    /// A try has found nothing: the session goes on waiting where it stood, unless its wait has ended meanwhile.
-    pub(super) fn end_failed_try(&mut self, key: SessionKey) {
-        let Some(mut session) = self.sessions.take(key) else { return };
-        let gone = session.flags.intersects(SessionFlags::CLOSE_NOW | SessionFlags::INPUT_ENDED);
         let zombie = session.flags.contains(SessionFlags::ZOMBIE);
+        let gone = session.flags.intersects(SessionFlags::CLOSE_NOW | SessionFlags::INPUT_ENDED);
         let Some(blocked) = session.blocked.as_deref_mut() else { return self.sessions.put_back(key, session) };
         blocked.trying = false;
-        let (unblocked, number) = (blocked.unblock.is_some(), blocked.number);
-        if zombie {
+        let (unblocked, number) = (!found && blocked.unblock.is_some(), blocked.number);
+        if found || zombie {
             self.end_wait(&mut session, key, None);
         } else if gone {
             self.abandon(&mut session, key);
@@ -350,7 +333,7 @@ impl Engine {
             self.tell_tried(blocked);
         }
         self.sessions.put_back(key, session);
-        if zombie {
+        if zombie && !found {
             self.deliver(key, number, &[], Vec::new());
         } else if unblocked {
             self.end_unblocked(key);
@@ -485,7 +468,7 @@ impl Engine {
         debug_assert!(matches!(entry.row.handler, Handler::Shard(_)));
         let mut out = Output::default();
         self.blocking.serving = Some(key.into());
-        self.run_here(entry, call, request.args(), &mut out);
+        self.run_command(entry, call, request.args(), &mut out);
         self.blocking.serving = None;
         if self.blocking.wait.take().is_some() {
             // There is a value of the right kind, but nothing in it for this client.

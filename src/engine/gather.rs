@@ -5,12 +5,14 @@
 //! keys are. Then the values go home, with what was done to them, and the locks are given up.
 
 use super::Engine;
-use super::coordinator::mode_of;
-use super::message::{KeyState, Message, Ticket};
+use super::blocking::Resume;
+use super::coordinator::each_key;
+use super::message::{Execution, KeyState, Loan, Message, Ticket};
 use super::operation::{Request, Work};
 use crate::commands::Entry;
 use crate::resp::{Args, Output};
 use crate::session::{Session, SessionFlags, SessionKey};
+use crate::shard::blocked::Registration;
 use crate::shard::locks::{LockKey, LockSet, Mode};
 use crate::shard::{Act, Effect, EventClass, Expiry, Router, Shard, ShardId};
 use crate::spec::Flags;
@@ -20,12 +22,20 @@ use std::sync::Arc;
 /// Keys and how they are locked.
 pub type Keys = BTreeMap<Vec<u8>, Mode>;
 
-/// A command that gathers its keys.
+/// A command or transaction that gathers its keys.
 pub(super) struct Gather {
-    request: Arc<Request>,
+    job: Job,
     shards: Vec<Lender>,
-    /// The reply, once the command has run; what is waited for then is that changed keys are stored.
-    reply: Option<Output>,
+    /// Whether all that the client watches is as it was.
+    intact: bool,
+}
+
+/// What runs on the gathered keys.
+enum Job {
+    Command(Arc<Request>),
+    Transaction(Box<Execution>),
+    /// The command has run: its reply, which waits for changed keys to be stored.
+    Done(Output),
 }
 
 /// A shard with some of the keys.
@@ -37,26 +47,36 @@ struct Lender {
 }
 
 impl Gather {
-    /// The command with these arguments, and its keys by their owners.
-    pub fn new(router: Router, entry: &Entry, request: Arc<Request>) -> Self {
-        let args = request.args();
-        let mut shards: Vec<Lender> = Vec::new();
-        for spec in entry.row.spec.keys {
-            let mode = mode_of(spec.flags);
-            let found = spec.each(args, |index| {
-                let shard = router.shard_of(args.at(index));
-                let known = shards.iter().position(|lender| lender.shard == shard);
-                let lender = known.unwrap_or_else(|| {
-                    shards.push(Lender { shard, keys: Keys::new(), states: None });
-                    shards.len() - 1
-                });
-                // A key that is named twice is locked in the stricter mode.
-                let locked = shards[lender].keys.entry(args.at(index).to_vec()).or_insert(mode);
-                *locked = (*locked).max(mode);
-            });
-            found.expect("routing has found its keys");
+    /// A command with these arguments, and its keys by their owners.
+    pub fn of_command(router: Router, entry: &Entry, request: Arc<Request>) -> Self {
+        let mut shards = Vec::new();
+        each_key(entry, request.args(), |key, mode| add_key(&mut shards, router.shard_of(key), key, mode));
+        Self { job: Job::Command(request), shards, intact: true }
+    }
+
+    /// The client whose watched keys the shards have to look at.
+    pub fn watcher(&self) -> Option<u64> {
+        match &self.job {
+            Job::Transaction(execution) if !execution.watched.is_empty() => Some(execution.client),
+            _ => None,
         }
-        Self { request, shards, reply: None }
+    }
+
+    /// Takes what a shard lends; `None`: it has refused.
+    fn accept(&mut self, number: usize, loan: Option<Loan>) {
+        self.intact &= loan.as_ref().is_none_or(|loan| loan.intact);
+        self.shards[number].states = loan.map(|loan| loan.states);
+    }
+
+    /// Where the keys are.
+    pub fn shards(&self) -> Vec<ShardId> {
+        self.shards.iter().map(|lender| lender.shard).collect()
+    }
+
+    /// The keys on `shard`.
+    pub fn keys_on(&self, shard: ShardId) -> Keys {
+        let lender = self.shards.iter().find(|lender| lender.shard == shard);
+        lender.map(|lender| lender.keys.clone()).unwrap_or_default()
     }
 
     /// The locks on `shard`, if it has any of the keys.
@@ -84,8 +104,26 @@ impl Engine {
         entry: &'static Entry,
         args: Args<'_>,
     ) {
-        let gather = Gather::new(self.router, entry, Arc::new(Request::of(args)));
-        let index = self.register(session, key, entry, 0, Work::Gather(Box::new(gather)));
+        let gather = Gather::of_command(self.router, entry, Arc::new(Request::of(args)));
+        self.gather(session, key, entry, gather);
+    }
+
+    /// The same for the keys of a whole transaction, queued and watched.
+    pub(super) fn start_gather_for_transaction(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        execution: Box<Execution>,
+    ) {
+        let mut shards = Vec::new();
+        execution.each_key(self.table, |key, mode| add_key(&mut shards, self.router.shard_of(key), key, mode));
+        let gather = Gather { job: Job::Transaction(execution), shards, intact: true };
+        self.gather(session, key, entry, gather);
+    }
+
+    fn gather(&mut self, session: &mut Session, key: SessionKey, entry: &'static Entry, gather: Gather) {
+        let index = self.register(session, key, entry, Work::Gather(Box::new(gather)));
         self.operations.get_mut(index).call.may_block = entry.row.spec.flags.contains(Flags::BLOCKING);
         session.flags.insert(SessionFlags::STALLED);
         self.begin(index);
@@ -98,36 +136,18 @@ impl Engine {
         gather
     }
 
-    /// The own locks are there: the other shards are asked to lend.
-    pub(super) fn gather_locked_here(&mut self, index: u32) {
+    /// The own locks are there: this shard lends as others do.
+    pub(super) fn lend_own(&mut self, index: u32) {
         let own = self.core;
-        let lenders: Vec<_> = self
-            .gather_mut(index)
-            .shards
-            .iter()
-            .map(|lender| (lender.shard, lender.keys.clone(), lender.locks()))
-            .collect();
-        let operation = self.operations.get_mut(index);
-        let id = operation.id;
-        operation.waiting = lenders.iter().filter(|(shard, ..)| *shard != own).count();
-        let alone = operation.waiting == 0;
-        for (number, (shard, keys, locks)) in lenders.into_iter().enumerate() {
-            if shard == own {
-                let states = self.lend(&keys);
-                self.gather_mut(index).shards[number].states = Some(states);
-            } else {
-                let ticket = Ticket::of_part(index, number);
-                self.post(shard, Message::Lend { from: own, ticket, id, locks, keys });
-            }
-        }
-        if alone {
-            // A command that may block is gathered wherever it cannot run at once.
-            self.work_and_store(index);
-        }
+        let Some(number) = self.gather_mut(index).shards.iter().position(|lender| lender.shard == own) else { return };
+        let (keys, watcher) = (self.gather_mut(index).keys_on(own), self.gather_mut(index).watcher());
+        let loan = self.lend(&keys, watcher);
+        self.gather_mut(index).accept(number, Some(loan));
     }
 
     /// Lends the values of keys of this shard, in every database: a command may name another one than the selected.
-    pub(super) fn lend(&mut self, keys: &Keys) -> Vec<KeyState> {
+    pub(super) fn lend(&mut self, keys: &Keys, watcher: Option<u64>) -> Loan {
+        let intact = watcher.is_none_or(|client| self.is_intact(client));
         let mut states = Vec::new();
         for (database, db) in self.shard.databases.iter_mut().enumerate() {
             db.set_now(self.now);
@@ -141,22 +161,15 @@ impl Engine {
                 }
             }
         }
-        states
+        Loan { states, intact }
     }
 
-    /// Takes what one shard lends, or its refusal; with the last answer the command runs.
-    pub(super) fn lent(&mut self, ticket: Ticket, states: Option<Vec<KeyState>>) {
+    /// Takes what one shard lends, or its refusal.
+    pub(super) fn lent(&mut self, ticket: Ticket, loan: Option<Loan>) {
         let index = ticket.operation().expect("only operations borrow");
-        let operation = self.operations.get_mut(index);
-        operation.refused |= states.is_none();
-        operation.waiting -= 1;
-        let (refused, waiting) = (operation.refused, operation.waiting);
-        self.gather_mut(index).shards[ticket.number as usize].states = states;
-        match (waiting, refused) {
-            (1.., _) => {}
-            (0, true) => self.retry(index),
-            (0, false) => self.work_and_store(index),
-        }
+        let granted = loan.is_some();
+        self.gather_mut(index).accept(ticket.number as usize, loan);
+        self.answered(index, granted);
     }
 
     /// Sends home what has been lent so far, unchanged.
@@ -180,39 +193,51 @@ impl Engine {
     }
 
     /// Runs the command on what has been lent, and sends it home.
-    fn work_and_store(&mut self, index: u32) {
+    pub(super) fn work_and_store(&mut self, index: u32) {
         let operation = self.operations.get_mut(index);
         let (id, entry, call) = (operation.id, operation.entry, operation.call);
         let (key, number) = (operation.session, operation.number);
         let Work::Gather(gather) = &mut operation.work else { unreachable!("the caller has looked") };
-        let request = gather.request.clone();
+        let mut job = std::mem::replace(&mut gather.job, Job::Done(Output::default()));
         let mut lenders = std::mem::take(&mut gather.shards);
-        let mut out = Output::default();
-        let effects = self.work_on(&mut lenders, |engine| engine.run_here(entry, call, request.args(), &mut out));
+        let intact = gather.intact;
+        let effects = self.work_on(&mut lenders, |engine| match &mut job {
+            Job::Command(request) => {
+                let mut out = Output::default();
+                engine.run_command(entry, call, request.args(), &mut out);
+                if engine.blocking.wait.is_none() {
+                    job = Job::Done(out);
+                }
+            }
+            Job::Transaction(execution) if intact => engine.run_commands(execution),
+            Job::Transaction(execution) => execution.intact = false,
+            Job::Done(_) => unreachable!("it works once"),
+        });
         let by_shard = self.effects_by_lender(&lenders, effects);
+        // A command that has found nothing, and may wait, leaves its job undone: nobody is answered.
         let wait = self.blocking.wait.take();
         let (answers, tries) = (wait.is_none(), call.may_block && self.is_trying(key, number));
-        let mut waiting = match wait {
-            Some(wait) if !tries => self.wait_gathered(key, number, entry, call, request, wait),
+        let mut waiting = match (wait, &job) {
+            (Some(wait), Job::Command(request)) if !tries => {
+                self.wait_gathered(key, number, entry, call, request.clone(), wait)
+            }
             _ => BTreeMap::new(),
         };
         let mut stores = 0;
         for (number, (lender, effects)) in lenders.into_iter().zip(by_shard).enumerate() {
             let states = lender.states.unwrap_or_default();
-            let waiting = waiting.remove(&lender.shard);
+            let waiting = waiting.remove(&lender.shard).map(Box::new);
             if lender.shard == self.core {
-                self.store(states, effects);
-                waiting.into_iter().for_each(|registration| self.add_registration(registration));
+                self.store(states, effects, waiting);
                 continue;
             }
             let awaited = answers && !(states.is_empty() && effects.is_empty());
             stores += usize::from(awaited);
             let ticket = awaited.then(|| Ticket::of_part(index, number));
-            let waiting = waiting.map(Box::new);
             self.post(lender.shard, Message::Store { from: self.core, ticket, id, states, effects, waiting });
         }
         if answers {
-            self.gather_mut(index).reply = Some(out);
+            self.gather_mut(index).job = job;
             // One more than the stores: this step itself ends like a store.
             self.operations.get_mut(index).waiting = stores + 1;
             self.stored(index);
@@ -220,10 +245,8 @@ impl Engine {
             self.operations.remove(index);
         }
         self.unlock(id);
-        match (tries, answers) {
-            (true, true) => self.end_try(key),
-            (true, false) => self.end_failed_try(key),
-            (false, _) => {}
+        if tries {
+            self.end_try(key, answers);
         }
     }
 
@@ -269,22 +292,31 @@ impl Engine {
             let metrics = &self.node.metrics[self.core.index()];
             metrics.keyspace_hits.add(std::mem::take(&mut db.hits));
             metrics.keyspace_misses.add(std::mem::take(&mut db.misses));
-            metrics.expired_keys.add(std::mem::take(&mut db.expired));
+            metrics.expired_keys.add(std::mem::take(&mut db.departed.expired));
         }
         for lender in lenders {
             lender.take_home(&mut bench, &effects);
         }
-        bench.databases.iter_mut().for_each(crate::shard::Database::clear);
+        bench.databases.iter_mut().for_each(|db| db.clear(false));
         self.operations.workbench = Some(bench);
         effects
     }
 
     /// Puts keys of this shard into the given states, and tells what was done to them.
-    pub(super) fn store(&mut self, states: Vec<KeyState>, effects: Vec<Effect>) {
+    /// From then on a client may wait for them.
+    pub(super) fn store(
+        &mut self,
+        states: Vec<KeyState>,
+        effects: Vec<Effect>,
+        waiting: Option<Box<Registration<Resume>>>,
+    ) {
         self.store_keys(states);
         if self.shard.effects.wanted {
             self.shard.effects.list.extend(effects);
             self.after_effects();
+        }
+        if let Some(registration) = waiting {
+            self.add_registration(*registration);
         }
     }
 
@@ -314,8 +346,14 @@ impl Engine {
         }
         let mut operation = self.operations.remove(index);
         let Work::Gather(gather) = &mut operation.work else { unreachable!("only gathering operations store") };
-        let out = gather.reply.take().expect("the command ran before its keys were stored");
-        self.finish(&operation, out);
+        match std::mem::replace(&mut gather.job, Job::Done(Output::default())) {
+            Job::Done(out) => self.finish(&operation, out),
+            Job::Transaction(execution) => {
+                self.forget_watched(execution.client, &execution.watched);
+                self.conclude(operation.session, operation.number, execution);
+            }
+            Job::Command(_) => unreachable!("the command ran before its keys were stored"),
+        }
     }
 }
 
@@ -334,4 +372,15 @@ impl Lender {
         };
         self.states = Some(places.into_iter().map(state).collect());
     }
+}
+
+/// Adds a key to what is borrowed from its shard. One that is named twice is locked in the stricter mode.
+fn add_key(shards: &mut Vec<Lender>, shard: ShardId, key: &[u8], mode: Mode) {
+    let known = shards.iter().position(|lender| lender.shard == shard);
+    let lender = known.unwrap_or_else(|| {
+        shards.push(Lender { shard, keys: Keys::new(), states: None });
+        shards.len() - 1
+    });
+    let locked = shards[lender].keys.entry(key.to_vec()).or_insert(mode);
+    *locked = (*locked).max(mode);
 }

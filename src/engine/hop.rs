@@ -60,7 +60,6 @@ impl Engine {
                 return false;
             }
             self.run_here(entry, call, args, out);
-            self.after_effects();
             self.count_run(entry, &mut started);
             true
         });

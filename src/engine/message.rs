@@ -9,13 +9,15 @@
 //! ```
 
 use super::blocking::Resume;
+use super::coordinator::each_key;
 use super::gather::Keys;
-use crate::commands::EveryCore;
-use crate::resp::reply::Pin;
-use crate::resp::{Args, Output, Protocol, Span};
+use crate::commands::{CommandTable, EveryCore};
+use crate::resp::reply::{Mark, Pin};
+use crate::resp::{Args, Output, Protocol, Reply, Span};
+use crate::session::Queue;
 use crate::shard::blocked::{Registration, WaitId};
-use crate::shard::locks::{LockSet, TransactionId};
-use crate::shard::{Effect, Millis, ShardId};
+use crate::shard::locks::{LockSet, Mode, TransactionId};
+use crate::shard::{Effect, Millis, ShardId, WatchedKey};
 use crate::types::Value;
 use std::any::Any;
 use std::sync::Arc;
@@ -207,6 +209,49 @@ pub struct KeyState {
     pub state: Option<(Value, Option<Millis>)>,
 }
 
+/// A transaction that runs on another shard than its session's.
+pub struct Execution {
+    /// The client's id.
+    pub client: u64,
+    /// The commands.
+    pub queue: Queue,
+    /// How each is to be run; `None` for those that run on the session's core.
+    pub calls: Vec<Option<Call>>,
+    /// The keys that must be as they were.
+    pub watched: Vec<WatchedKey>,
+    /// Whether they are; if not, nothing has been run.
+    pub intact: bool,
+    /// The replies, one after another.
+    pub replies: Output,
+    /// Where each command's reply ends.
+    pub ends: Vec<Mark>,
+}
+
+impl Execution {
+    /// Calls `found` with each key, queued or watched, and how it is locked.
+    pub fn each_key(&self, table: &CommandTable, mut found: impl FnMut(&[u8], Mode)) {
+        let on_keys = self.queue.iter().zip(&self.calls).filter(|(_, call)| call.is_some());
+        for ((command, args), _) in on_keys {
+            each_key(table.get(command), args, &mut found);
+        }
+        self.watched.iter().for_each(|watched| found(&watched.key, Mode::Shared));
+    }
+
+    /// Appends the reply of command `index` to `reply`.
+    pub fn copy_reply(&self, index: usize, reply: &mut Reply<'_>) {
+        let start = index.checked_sub(1).map_or_else(|| Output::default().mark(), |before| self.ends[before]);
+        reply.append_between(&self.replies, start, self.ends[index]);
+    }
+}
+
+/// What a shard lends to a transaction.
+pub struct Loan {
+    /// What there is; keys that do not exist are left out.
+    pub states: Vec<KeyState>,
+    /// Whether all that its client watches here is as it was.
+    pub intact: bool,
+}
+
 /// What one core tells another.
 pub enum Message {
     /// Commands to run.
@@ -250,13 +295,15 @@ pub enum Message {
         locks: LockSet,
         /// The keys.
         keys: Keys,
+        /// The client whose watched keys must be as they were.
+        watcher: Option<u64>,
     },
     /// The values, or that the locks are refused.
     Lent {
         /// For what.
         ticket: Ticket,
-        /// What there is; keys that do not exist are left out.
-        states: Option<Vec<KeyState>>,
+        /// The values; `None`: the locks are refused.
+        loan: Option<Loan>,
     },
     /// Puts keys into the given states and gives up the transaction's locks.
     Store {
@@ -314,5 +361,42 @@ pub enum Message {
         ticket: Ticket,
         /// The part.
         part: Box<dyn Any + Send>,
+    },
+    /// Lets a client watch keys of the receiver.
+    Watch {
+        /// Who asks.
+        from: ShardId,
+        /// For what.
+        id: u64,
+        /// The client's id.
+        client: u64,
+        /// The keys.
+        keys: Vec<WatchedKey>,
+    },
+    /// The keys are watched.
+    Watching {
+        /// For what.
+        id: u64,
+    },
+    /// Forgets what a client watches.
+    Unwatch {
+        /// The client's id.
+        client: u64,
+    },
+    /// Runs a transaction.
+    Execute {
+        /// Who asks.
+        from: ShardId,
+        /// For what.
+        id: u64,
+        /// The transaction.
+        execution: Box<Execution>,
+    },
+    /// The transaction has run.
+    Executed {
+        /// For what.
+        id: u64,
+        /// The same transaction with its replies.
+        execution: Box<Execution>,
     },
 }

@@ -10,7 +10,9 @@
 //! - `operation`  requests that several shards answer: `split`, `gather`, `every`; `join` makes one reply of several
 //! - `coordinator` their locks, and the commands that these hold up
 //! - `blocking`   clients that wait in a blocking command: how they are served, and how waiting ends
-//! - `effects`    what follows from what commands have done to keys
+//! - `transaction` MULTI and EXEC: the queue, where it runs, its reply
+//! - `watch`      WATCH: who watches which keys of which shard
+//! - `effects`    what follows from changed keys
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
 mod blocking;
@@ -26,6 +28,8 @@ mod join;
 pub mod message;
 mod operation;
 mod split;
+mod transaction;
+mod watch;
 
 pub use cron::cron_interval_ms;
 
@@ -33,10 +37,11 @@ use crate::commands::{CommandTable, CoreView, EveryCore, Node, table};
 use crate::config::Config;
 use crate::limits;
 use crate::metrics::CoreMetrics;
-use crate::session::{Identity, Session, SessionFlags, SessionKey, Sessions};
+use crate::session::{Identity, Queue, Session, SessionFlags, SessionKey, Sessions};
 use crate::shard::locks::{Locks, TransactionId};
-use crate::shard::{Millis, Router, Shard, ShardId};
+use crate::shard::{Millis, Router, Shard, ShardId, WatchedKey};
 use crate::stdx::random::Random;
+use ahash::AHashMap;
 use blocking::Blocking;
 use coordinator::{Parked, Waiter};
 use message::{Batch, Message, Ticket};
@@ -45,6 +50,8 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use transaction::{Assembly, Executing};
+use watch::Watching;
 
 /// One core's state machine.
 pub struct Engine {
@@ -86,7 +93,7 @@ pub struct Engine {
     /// Sessions whose next command waits for the end of a pause.
     paused: Vec<SessionKey>,
     /// Requests to every core whose own part is still to be run here.
-    own_parts: Vec<(Ticket, Arc<dyn EveryCore>)>,
+    own_parts: VecDeque<(Ticket, Arc<dyn EveryCore>)>,
     /// Sessions that may go on with what they have sent.
     resumable: Vec<SessionKey>,
     /// Output buffers to use again.
@@ -94,6 +101,15 @@ pub struct Engine {
     /// The databases used since their counters were published.
     touched: Vec<u16>,
     stall: Option<Duration>,
+    /// The last number given to something that is under way to other shards.
+    flights: u64,
+    watching: AHashMap<u64, Watching>,
+    /// This shard's parts of WATCH requests: their numbers, clients and keys.
+    own_watches: Vec<(u64, u64, Vec<WatchedKey>)>,
+    executing: AHashMap<u64, Executing>,
+    assemblies: AHashMap<u64, Assembly>,
+    /// Queues of transactions to use again.
+    spare_queues: Vec<Queue>,
 }
 
 impl Engine {
@@ -101,11 +117,13 @@ impl Engine {
     pub fn new(core: ShardId, node: Arc<Node>, seed: u64, now: Millis) -> Self {
         let config = node.config();
         let shards = node.metrics.len();
+        let mut shard = Shard::new(core, config.databases);
+        shard.set_lazy_free(config.lazy_free);
         Self {
             core,
             router: Router::new(u16::try_from(shards).expect("at most SHARDS_MAX shards")),
             config_version: node.config_version(),
-            shard: Shard::new(core, config.databases),
+            shard,
             node,
             config,
             table: table(),
@@ -131,11 +149,17 @@ impl Engine {
             dirty: Vec::new(),
             closing: Vec::new(),
             paused: Vec::new(),
-            own_parts: Vec::new(),
+            own_parts: VecDeque::new(),
             resumable: Vec::new(),
             spare_buffers: Vec::new(),
             touched: Vec::new(),
             stall: None,
+            flights: 0,
+            watching: AHashMap::new(),
+            own_watches: Vec::new(),
+            executing: AHashMap::new(),
+            assemblies: AHashMap::new(),
+            spare_queues: Vec::new(),
         }
     }
 
@@ -165,6 +189,7 @@ impl Engine {
         if self.node.config_version() != self.config_version {
             self.config_version = self.node.config_version();
             self.config = self.node.config();
+            self.shard.set_lazy_free(self.config.lazy_free);
         }
         if now >= self.next_cron_ms {
             self.cron();
@@ -190,13 +215,12 @@ impl Engine {
         let Some(mut session) = self.sessions.take(key) else { return };
         self.leave(&mut session, key);
         session.output.clear();
-        let over = session.pending.is_empty();
-        if !over {
-            session.flags.insert(SessionFlags::ZOMBIE);
-            (session.input, session.input_used) = (Vec::new(), 0);
-        }
+        self.discard(&mut session);
+        let done = session.pending.is_empty();
+        session.flags.insert(SessionFlags::ZOMBIE);
+        (session.input, session.input_used) = (Vec::new(), 0);
         self.sessions.put_back(key, session);
-        if over {
+        if done {
             self.sessions.remove(key);
         }
         self.metrics().clients.set(self.sessions.len() as u64);
@@ -222,13 +246,12 @@ impl Engine {
             Message::Lock { from, ticket, id, locks } => self.ask(id, locks, Waiter::Lock { from, ticket }),
             Message::Locked { ticket, granted } => self.locked(ticket, granted),
             Message::Unlock { id } => self.unlock(id),
-            Message::Lend { from, ticket, id, locks, keys } => self.ask(id, locks, Waiter::Lend { from, ticket, keys }),
-            Message::Lent { ticket, states } => self.lent(ticket, states),
+            Message::Lend { from, ticket, id, locks, keys, watcher } => {
+                self.ask(id, locks, Waiter::Lend { from, ticket, keys, watcher });
+            }
+            Message::Lent { ticket, loan } => self.lent(ticket, loan),
             Message::Store { from, ticket, id, states, effects, waiting } => {
-                self.store(states, effects);
-                if let Some(registration) = waiting {
-                    self.add_registration(*registration);
-                }
+                self.store(states, effects, waiting);
                 if let Some(ticket) = ticket {
                     self.post(from, Message::Stored { ticket });
                 }
@@ -244,6 +267,11 @@ impl Engine {
                 self.post(from, Message::Part { ticket, part });
             }
             Message::Part { ticket, part } => self.take_part(ticket, part),
+            Message::Watch { from, id, client, keys } => self.watch_or_park(from, id, client, keys),
+            Message::Watching { id } => self.watching(id),
+            Message::Unwatch { client } => self.unwatch_here(client),
+            Message::Execute { from, id, execution } => self.execute_or_park(from, id, execution),
+            Message::Executed { id, execution } => self.executed(id, execution),
         }
         self.run_own_parts();
     }
@@ -375,7 +403,8 @@ impl Engine {
 
     /// Runs this core's part of requests to every core. Their sessions are in the registry again.
     fn run_own_parts(&mut self) {
-        while let Some((ticket, request)) = self.own_parts.pop() {
+        self.run_own_watches();
+        while let Some((ticket, request)) = self.own_parts.pop_front() {
             let part = self.run_part(&*request);
             self.take_part(ticket, part);
         }

@@ -181,6 +181,8 @@ pub struct Spec {
     pub tips: &'static [&'static str],
     /// Since when it is deprecated, and what replaces it.
     pub deprecated: Option<(&'static str, &'static str)>,
+    /// Whether it is only for clients that `enable-debug-command` permits it.
+    pub protected: bool,
 }
 
 impl Spec {
@@ -201,6 +203,7 @@ impl Spec {
             response: ResponsePolicy::Default,
             tips: &[],
             deprecated: None,
+            protected: false,
         }
     }
 

@@ -9,6 +9,7 @@ mod support;
 mod connections;
 mod errors;
 mod framing;
+mod freeing;
 mod limits;
 mod order;
 

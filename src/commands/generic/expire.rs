@@ -82,7 +82,7 @@ fn expire_at(ctx: &mut ShardContext<'_>, args: Args<'_>, scale: i64, base: Milli
     let at = at.ok_or(CommandError::InvalidExpire(command))?;
     let allowed = ctx.db.expires_at(key).is_some_and(|before| conditions.allow(before, at));
     if allowed && at <= ctx.now() {
-        ctx.db.remove(key);
+        ctx.db.delete(key, ctx.config.lazy_free.expire);
         ctx.changed(EventClass::Generic, "del", key);
     } else if allowed {
         ctx.db.set_expires_at(key, Some(at));

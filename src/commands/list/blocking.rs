@@ -115,7 +115,7 @@ mod tests {
         (error) ERR timeout is not a float or out of range
         > BLPOP no s m 0
         (error) WRONGTYPE Operation against a key holding the wrong kind of value
-        > BRPOP m s -0.001
+        > BRPOP m s -0.002
         (error) ERR timeout is negative
         > BLPOP m -inf
         (error) ERR timeout is negative

@@ -1,10 +1,11 @@
 //! The database against a plain model, and the rules that other rooms rely on.
 
-use super::{Database, Expiry};
-use crate::config::EncodingLimits;
+use super::{Database, Expiry, Garbage};
+use crate::config::{EncodingLimits, LazyFree};
+use crate::limits::GARBAGE_MAX;
 use crate::resp::CommandError;
 use crate::stdx::random::Random;
-use crate::types::{Hash, Kind, List, Set, StringRef, StringValue, Value};
+use crate::types::{Hash, Kind, List, Object, Set, StringRef, StringValue, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 fn text(db: &mut Database, key: &[u8]) -> Option<Vec<u8>> {
@@ -102,7 +103,7 @@ fn expired_keys_are_gone_and_named() {
     assert!(db.take(b"e").is_none());
     assert_eq!(db.expire_some(100), 1);
     assert_eq!(db.take_expired(), [b"a", b"b", b"c", b"d", b"e", b"f"]);
-    assert_eq!((db.len(), db.expired, db.expires_len()), (1, 6, 0));
+    assert_eq!((db.len(), db.departed.expired, db.expires_len()), (1, 6, 0));
     assert!(db.take_expired().is_empty());
 }
 
@@ -145,10 +146,63 @@ fn scan_and_random_keys_skip_what_has_expired() {
             break;
         }
     }
-    assert_eq!((seen.len(), db.len(), db.expired), (500, 500, 500));
-    let taken = db.take_all();
-    assert_eq!((taken.len(), db.len(), db.memory_bytes()), (500, 0, 0));
-    std::thread::spawn(move || drop(taken)).join().expect("keys may be dropped on another thread");
+    assert_eq!((seen.len(), db.len(), db.departed.expired), (500, 500, 500));
+    db.clear(true);
+    assert_eq!((db.len(), db.memory_bytes()), (0, 0));
+    let garbage = db.departed.take_garbage();
+    assert_eq!(garbage.iter().map(Garbage::objects).collect::<Vec<_>>(), [500]);
+    std::thread::spawn(move || drop(garbage)).join().expect("keys may be dropped on another thread");
+    db.clear(true);
+    assert!(db.departed.take_garbage().is_empty(), "there was no key");
+}
+
+#[test]
+fn large_values_become_garbage_where_that_is_wanted() {
+    let mut db = Database::new();
+    let lazy = |server_del, expire| LazyFree { server_del, expire, ..Default::default() };
+    let set = |db: &mut Database, members: u64, expiry| {
+        let mut set = Set::with_strings();
+        let limits = EncodingLimits::default();
+        (0..members).for_each(|member| _ = set.add(format!("m{member}").as_bytes(), &limits));
+        db.replace(b"s", set.into_value(), expiry);
+    };
+    let garbage = |db: &mut Database| db.departed.take_garbage().len();
+    // 100 members lie in one piece; 200 are a table.
+    for (members, is_large) in [(100, 0), (200, 1)] {
+        db.set_lazy_free(lazy(true, true));
+        set(&mut db, members, Expiry::Never);
+        assert!(db.delete(b"s", true));
+        assert_eq!(garbage(&mut db), is_large);
+        set(&mut db, members, Expiry::Never);
+        set(&mut db, members, Expiry::Never);
+        assert_eq!(garbage(&mut db), is_large, "overwritten");
+        db.set_string(b"s", b"short", Expiry::Never);
+        assert_eq!(garbage(&mut db), is_large, "overwritten by another type");
+        set(&mut db, members, Expiry::At(10));
+        db.set_now(20);
+        assert!(!db.contains(b"s"));
+        set(&mut db, members, Expiry::At(30));
+        db.set_now(40);
+        assert_eq!(db.expire_some(usize::MAX), 1);
+        assert_eq!(garbage(&mut db), 2 * is_large, "expired");
+        db.set_lazy_free(lazy(false, false));
+        set(&mut db, members, Expiry::At(50));
+        db.set_now(60);
+        assert!(!db.contains(b"s"));
+        set(&mut db, members, Expiry::Never);
+        assert!(db.remove(b"s"));
+        assert_eq!(garbage(&mut db), 0);
+    }
+}
+
+#[test]
+fn garbage_is_bounded() {
+    let mut db = Database::new();
+    for _ in 0..GARBAGE_MAX + 10 {
+        db.set_string(b"k", b"v", Expiry::Never);
+        db.clear(true);
+    }
+    assert_eq!(db.departed.take_garbage().len(), GARBAGE_MAX);
 }
 
 #[test]
@@ -157,7 +211,7 @@ fn an_empty_database_holds_no_memory() {
     assert_eq!(db.memory_bytes(), 0);
     db.set_string(b"k", b"v", Expiry::Never);
     assert!(db.memory_bytes() < 256, "{}", db.memory_bytes());
-    db.clear();
+    db.clear(false);
     assert_eq!(db.memory_bytes(), 0);
 }
 

@@ -1,11 +1,11 @@
 //! Changes of keys and values.
 
-use super::{Database, Expiry, Keys, note_expired, view};
+use super::{Database, Expiry, Garbage, Keys, view};
 use crate::resp::CommandError;
 use crate::shard::Millis;
 use crate::stdx::number;
 use crate::structures::record::{Body, OwnedBody};
-use crate::structures::records::{Absent, NewBody, Written};
+use crate::structures::records::{NewBody, Written};
 use crate::types::{LargeString, Object, Stored, StringValue, Value};
 
 /// Longest string that lies inside the record of its key. A longer one has an allocation of its own, so that it can
@@ -52,8 +52,10 @@ fn value_of(body: OwnedBody<Stored>) -> Value {
 impl Database {
     #[inline]
     fn put(&mut self, key: &[u8], body: NewBody<'_, Stored>, expiry: Expiry) {
-        if self.keys.put(key, body, expiry, self.clock) == Written::Expired {
-            note_expired(&mut self.expired, &mut self.expired_names, key);
+        match self.keys.put(key, body, expiry, self.clock) {
+            Written::New | Written::Replaced(None) => {}
+            Written::Replaced(Some(value)) => self.departed.free(value, self.departed.lazy.server_del),
+            Written::Expired(value) => self.departed.expire(key, value),
         }
     }
 
@@ -114,8 +116,8 @@ impl Database {
     pub fn get_or_insert<T: Object>(&mut self, key: &[u8], make: impl FnOnce() -> T) -> Result<&mut T, CommandError> {
         let make = || NewBody::Object(make().into_stored());
         let (mut record, absent) = self.keys.live_or_insert(key, self.clock, make);
-        if absent == Some(Absent::Expired) {
-            note_expired(&mut self.expired, &mut self.expired_names, key);
+        if let Some(absent) = absent {
+            self.departed.absent(key, absent);
         }
         if self.touch {
             record.set_accessed(self.clock.access);
@@ -139,13 +141,24 @@ impl Database {
         self.put(key, NewBody::Object(stored), expiry);
     }
 
-    /// Removes `key`; whether it was there.
+    /// Removes `key` as a step of a command that does something else; whether it was there.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        let removed = self.keys.remove_live(key, self.clock.now);
-        if removed == Err(Absent::Expired) {
-            note_expired(&mut self.expired, &mut self.expired_names, key);
+        self.delete(key, self.departed.lazy.server_del)
+    }
+
+    /// Removes `key`; whether it was there. If `lazily`, a large value becomes garbage instead of being freed at once.
+    pub fn delete(&mut self, key: &[u8], lazily: bool) -> bool {
+        match self.keys.remove_live(key, self.clock.now) {
+            Ok(None) => true,
+            Ok(Some(value)) => {
+                self.departed.free(value, lazily);
+                true
+            }
+            Err(absent) => {
+                self.departed.absent(key, absent);
+                false
+            }
         }
-        removed.is_ok()
     }
 
     /// Removes `key` and hands out its value and the time it would have expired at.
@@ -153,9 +166,7 @@ impl Database {
         match self.keys.take_live(key, self.clock.now) {
             Ok((body, expires)) => Some((value_of(body), expires)),
             Err(absent) => {
-                if absent == Absent::Expired {
-                    note_expired(&mut self.expired, &mut self.expired_names, key);
-                }
+                self.departed.absent(key, absent);
                 None
             }
         }
@@ -184,20 +195,19 @@ impl Database {
     /// Sets or removes the time `key` expires at; whether there is such a key.
     pub fn set_expires_at(&mut self, key: &[u8], at: Option<Millis>) -> bool {
         let set = self.keys.set_expires(key, at, self.clock.now);
-        if set == Err(Absent::Expired) {
-            note_expired(&mut self.expired, &mut self.expired_names, key);
+        set.map_err(|absent| self.departed.absent(key, absent)).is_ok()
+    }
+
+    /// Removes every key. Freeing many takes long: if `lazily`, they become garbage instead.
+    pub fn clear(&mut self, lazily: bool) {
+        let keys = self.take_all();
+        if lazily && !keys.is_empty() {
+            self.departed.keep(Garbage::Keys(Box::new(keys)));
         }
-        set.is_ok()
     }
 
-    /// Removes every key. With many keys, and lists, sets and hashes among them, this takes long: see
-    /// [`Database::take_all`].
-    pub fn clear(&mut self) {
-        drop(self.take_all());
-    }
-
-    /// Takes all keys out at once, whatever their number, so that they can be dropped on another thread.
-    pub fn take_all(&mut self) -> TakenKeys {
+    /// Takes all keys out at once, whatever their number.
+    fn take_all(&mut self) -> TakenKeys {
         self.scratch = Vec::new();
         TakenKeys(std::mem::take(&mut self.keys))
     }
