@@ -208,13 +208,14 @@ impl<W> BlockedClients<W> {
         }
     }
 
-    /// The place of the first behind `after` who waits for `key` to hold a value of `kind` and has not been claimed.
+    /// The place of the first behind `after` who waits for `key` to hold a value of `kind`. Claimed ones are passed over,
+    /// but not one whose core has been asked to try: until it has, nobody behind it has a turn.
     pub fn next_for(&self, database: u16, key: &[u8], kind: Kind, after: Option<u64>) -> Option<u64> {
         let queue = self.queues.get(&database)?.get(key)?;
         let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         queue.places.range(behind).copied().find(|place| {
-            let registration = &self.by_place[place].registration;
-            registration.kind == kind && !registration.claim.is_taken()
+            let Waiting { registration, asked } = &self.by_place[place];
+            registration.kind == kind && (*asked || !registration.claim.is_taken())
         })
     }
 
