@@ -395,7 +395,8 @@ fn the_first_to_come_is_the_first_to_be_served(seed: u64) {
     }
     world.settle();
     for (client, element) in waiting.into_iter().zip(&elements) {
-        let (asked, reply) = world.take_reply(client).unwrap_or_else(|| panic!("SIMULATION_SEED={seed}: nobody sleeps"));
+        let (asked, reply) =
+            world.take_reply(client).unwrap_or_else(|| panic!("SIMULATION_SEED={seed}: nobody sleeps"));
         assert_eq!(bulks(&reply).last(), Some(element), "SIMULATION_SEED={seed}: {asked:?}");
     }
     assert_eq!(world.engines.iter().map(Engine::waiting_registrations).sum::<usize>(), 0, "SIMULATION_SEED={seed}");

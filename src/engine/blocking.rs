@@ -139,11 +139,8 @@ impl Engine {
     ) -> BTreeMap<ShardId, Registration<Resume>> {
         let Some(mut session) = self.sessions.take(key) else { return BTreeMap::new() };
         let gone = session.flags.contains(SessionFlags::ZOMBIE);
-        let registrations = if gone {
-            Vec::new()
-        } else {
-            self.start_wait(&mut session, key, number, entry, call, request, wait)
-        };
+        let registrations =
+            if gone { Vec::new() } else { self.start_wait(&mut session, key, number, entry, call, request, wait) };
         self.sessions.put_back(key, session);
         if gone {
             self.deliver(key, number, &[], Vec::new());

@@ -187,7 +187,10 @@ impl Engine {
             if shard == self.core {
                 self.store_keys(states);
             } else {
-                self.post(shard, Message::Store { from: self.core, ticket: None, id, states, effects: Vec::new(), waiting: None });
+                self.post(
+                    shard,
+                    Message::Store { from: self.core, ticket: None, id, states, effects: Vec::new(), waiting: None },
+                );
             }
         }
     }

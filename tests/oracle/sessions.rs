@@ -79,7 +79,9 @@ impl Session {
             let mut marks = head.chars();
             let (digit, kind) = match (marks.next(), marks.next(), marks.next()) {
                 (Some(kind @ ('>' | '~' | '?' | '*' | '!' | '<')), None, None) => (0, kind),
-                (Some(digit @ '0'..='9'), Some(kind @ ('>' | '~' | '?' | '*' | '!' | '<')), None) => (digit as u8 - b'0', kind),
+                (Some(digit @ '0'..='9'), Some(kind @ ('>' | '~' | '?' | '*' | '!' | '<')), None) => {
+                    (digit as u8 - b'0', kind)
+                }
                 (Some('@'), None, None) => {
                     session.setting(rest);
                     continue;

@@ -6,7 +6,8 @@ use crate::metrics::{CoreMetrics, CoreTotals, Counter};
 use std::fmt::Write;
 
 pub(super) fn clients(text: &mut Text, facts: &Facts<'_>) {
-    let sum = |counter: fn(&CoreMetrics) -> &Counter| facts.node.metrics.iter().map(|core| counter(core).get()).sum::<u64>();
+    let sum =
+        |counter: fn(&CoreMetrics) -> &Counter| facts.node.metrics.iter().map(|core| counter(core).get()).sum::<u64>();
     text.field("connected_clients", sum(|core| &core.clients));
     text.field("cluster_connections", 0);
     text.field("maxclients", facts.config.maxclients);
