@@ -7,7 +7,7 @@ use crate::shard::{Act, Effect};
 impl Engine {
     /// Decides anew whether effects are noted: when somebody begins or stops to wait for them.
     pub(super) fn update_wanted(&mut self) {
-        self.shard.effects.wanted = !self.shard.watch.is_empty();
+        self.shard.effects.wanted = !(self.shard.watch.is_empty() && self.blocking.clients.is_empty());
         if !self.shard.effects.wanted {
             self.shard.effects.list.clear();
         }
@@ -26,9 +26,11 @@ impl Engine {
         let mut list = std::mem::take(&mut self.shard.effects.list);
         for effect in list.drain(..) {
             self.mark_watchers(&effect);
+            self.note_ready(&effect);
         }
         self.shard.effects.list = list;
         self.update_wanted();
+        self.serve_ready();
     }
 
     /// Marks the clients whose watched keys an effect concerns.

@@ -8,6 +8,7 @@
 //! length u32 of each argument | bytes of each argument
 //! ```
 
+use super::blocking::Resume;
 use super::coordinator::each_key;
 use super::gather::Keys;
 use crate::commands::{CommandTable, EveryCore};
@@ -16,6 +17,7 @@ use crate::pubsub::Announcement;
 use crate::resp::reply::{Mark, Pin};
 use crate::resp::{Args, Output, Protocol, Reply, Span};
 use crate::session::Queue;
+use crate::shard::blocked::{Registration, WaitId};
 use crate::shard::locks::{LockSet, Mode, TransactionId};
 use crate::shard::{Effect, Millis, ShardId, WatchedKey};
 use crate::spec::ChannelKind;
@@ -58,6 +60,8 @@ pub struct Call {
     pub transaction: u64,
     /// Whether that transaction keeps its locks when the part has run.
     pub keep_locks: bool,
+    /// Whether it may wait. Never between cores: what may wait runs on its session's core or on gathered keys.
+    pub may_block: bool,
 }
 
 const HEAD_BYTES: usize = 28;
@@ -202,6 +206,7 @@ impl Batch {
             part: head[12] & PART != 0,
             keep_locks: head[12] & KEEP_LOCKS != 0,
             transaction: u64::from(u32_at(head, 20)) | u64::from(u32_at(head, 24)) << 32,
+            may_block: false,
         };
         (ticket, call, u32_at(head, 16) as usize)
     }
@@ -384,11 +389,34 @@ pub enum Message {
         states: Vec<KeyState>,
         /// What was done to the keys.
         effects: Vec<Effect>,
+        /// Who waits for them from now on.
+        waiting: Option<Box<Registration<Resume>>>,
     },
     /// The keys are stored.
     Stored {
         /// For what.
         ticket: Ticket,
+    },
+    /// A client that waits is served.
+    Served {
+        /// By which shard.
+        by: ShardId,
+        /// Which request.
+        ticket: Ticket,
+        /// The reply.
+        reply: Output,
+    },
+    /// What a client waits for is there, but its command concerns several shards: its core is to try it again.
+    Ready(Box<Registration<Resume>>),
+    /// It has tried in vain, and the client goes on waiting.
+    Tried {
+        /// Which wait.
+        id: WaitId,
+    },
+    /// A client waits no more.
+    Forget {
+        /// Which wait.
+        id: WaitId,
     },
     /// A request to every core.
     Every {

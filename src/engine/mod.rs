@@ -9,6 +9,7 @@
 //! - `hop`        commands for other cores and the replies to them
 //! - `operation`  requests that several shards answer: `split`, `gather`, `every`; `join` makes one reply of several
 //! - `coordinator` their locks, and the commands that these hold up
+//! - `blocking`   clients that wait in a blocking command: how they are served, and how waiting ends
 //! - `transaction` MULTI and EXEC: the queue, where it runs, its reply
 //! - `stepwise`   transactions over all shards, command by command
 //! - `watch`      WATCH: who watches which keys of which shard
@@ -16,6 +17,7 @@
 //! - `pubsub`     subscriptions and publications: between cores, and to the sessions
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
+mod blocking;
 mod coordinator;
 mod cron;
 mod dispatch;
@@ -44,6 +46,7 @@ use crate::shard::locks::{Locks, TransactionId};
 use crate::shard::{Millis, Router, Shard, ShardId, WatchedKey};
 use crate::stdx::random::Random;
 use ahash::AHashMap;
+use blocking::Blocking;
 use coordinator::{Parked, Waiter};
 use message::{Batch, Message, Ticket};
 use operation::Operations;
@@ -71,6 +74,7 @@ pub struct Engine {
     /// Transactions that are giving up their locks, and whether that is going on.
     released: VecDeque<TransactionId>,
     unlocking: bool,
+    blocking: Blocking,
     /// Per core, replies to commands that had to wait for locks.
     late: Vec<Option<Box<Batch>>>,
     exchange: pubsub::Exchange,
@@ -134,6 +138,7 @@ impl Engine {
             parked: VecDeque::new(),
             released: VecDeque::new(),
             unlocking: false,
+            blocking: Blocking::default(),
             late: (0..shards).map(|_| None).collect(),
             exchange: pubsub::Exchange::new(core, shards),
             random: Random::new(seed),
@@ -203,6 +208,7 @@ impl Engine {
         if !self.paused.is_empty() {
             self.end_pause();
         }
+        self.end_overdue_waits();
     }
 
     /// Adds a client.
@@ -219,6 +225,7 @@ impl Engine {
     pub fn disconnect(&mut self, key: SessionKey) {
         self.forget_subscriber(key);
         let Some(mut session) = self.sessions.take(key) else { return };
+        self.leave(&mut session, key);
         session.output.clear();
         self.discard(&mut session);
         let done = session.pending.is_empty();
@@ -235,6 +242,8 @@ impl Engine {
     pub fn end_of_input(&mut self, key: SessionKey) {
         let Some(mut session) = self.sessions.take(key) else { return };
         session.flags.insert(SessionFlags::INPUT_ENDED);
+        // As in Redis, a client that waits in a blocking command is gone when it closes its side.
+        self.leave(&mut session, key);
         self.close_at_end_of_input(&mut session);
         self.mark_dirty(&mut session, key);
         self.sessions.put_back(key, session);
@@ -257,8 +266,8 @@ impl Engine {
                 let loan = self.lend(&keys, None);
                 self.post(from, Message::Lent { ticket, loan: Some(loan) });
             }
-            Message::Store { from, ticket, id, keep, states, effects } => {
-                self.store(states, effects);
+            Message::Store { from, ticket, id, keep, states, effects, waiting } => {
+                self.store(states, effects, waiting);
                 if let Some(ticket) = ticket {
                     self.post(from, Message::Stored { ticket });
                 }
@@ -267,6 +276,10 @@ impl Engine {
                 }
             }
             Message::Stored { ticket } => self.stored(ticket.operation().expect("only operations store")),
+            Message::Served { by, ticket, reply } => self.served(by, ticket, reply),
+            Message::Ready(registration) => self.try_again(*registration),
+            Message::Tried { id } => self.after_try(id),
+            Message::Forget { id } => self.forget(id),
             Message::Every { from, ticket, request } => {
                 let part = self.run_part(&*request);
                 self.post(from, Message::Part { ticket, part });
@@ -288,6 +301,7 @@ impl Engine {
     /// Ends a turn: closes the batches that were filled, publishes counters.
     pub fn end_turn(&mut self) {
         self.resume_sessions();
+        self.try_asked();
         for index in 0..self.filling.len() {
             if let Some(batch) = self.filling[index].take() {
                 self.batches_away += 1;
@@ -389,6 +403,7 @@ impl Engine {
 
     fn close(&mut self, session: &mut Session, key: SessionKey) {
         session.flags.insert(SessionFlags::CLOSE_NOW);
+        self.leave(session, key);
         if !session.flags.intersects(SessionFlags::CLOSING | SessionFlags::ZOMBIE) {
             session.flags.insert(SessionFlags::CLOSING);
             self.closing.push(key);
@@ -437,9 +452,13 @@ impl Engine {
         part
     }
 
-    /// Finds the sessions that a request to every core wants closed.
+    /// Finds the sessions that a request to every core wants closed or wait no more.
     fn sweep_closed(&mut self) {
+        let mut unblocked = Vec::new();
         for (key, session) in self.sessions.iter_mut() {
+            if session.blocked.is_some() {
+                unblocked.push(key);
+            }
             if session.flags.intersects(SessionFlags::ZOMBIE | SessionFlags::CLOSING) {
                 continue;
             }
@@ -453,5 +472,6 @@ impl Engine {
                 self.dirty.push(key);
             }
         }
+        unblocked.into_iter().for_each(|key| self.sweep_blocked(key));
     }
 }

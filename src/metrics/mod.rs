@@ -113,6 +113,12 @@ macro_rules! counters {
             pub pubsub_patterns: Counter,
             /// Shard channels with subscribers on any core.
             pub pubsub_shard_channels: Counter,
+            /// Those of them that wait in a blocking command.
+            pub blocked_clients: Counter,
+            /// Those of these whose wait ends by itself.
+            pub timed_clients: Counter,
+            /// Keys of the core's shard that clients wait for.
+            pub blocking_keys: Counter,
             /// Changes since the start.
             pub dirty: Counter,
             /// Keys, by database.
@@ -143,6 +149,9 @@ macro_rules! counters {
                     pubsub_channels: Counter::default(),
                     pubsub_patterns: Counter::default(),
                     pubsub_shard_channels: Counter::default(),
+                    blocked_clients: Counter::default(),
+                    timed_clients: Counter::default(),
+                    blocking_keys: Counter::default(),
                     dirty: Counter::default(),
                     keys: per_database(),
                     expires: per_database(),

@@ -1,11 +1,13 @@
 //! One client's state: what it has chosen (database, protocol, name), what it has sent and not yet been answered, and
 //! what waits to be sent to it. No sockets: the runtime moves the bytes.
 
+mod blocked;
 pub mod pending;
 pub mod registry;
 pub mod subscriptions;
 pub mod transaction;
 
+pub use blocked::{Blocked, Unblock};
 pub use pending::Pending;
 pub use registry::{SessionKey, Sessions};
 pub use subscriptions::Subscriptions;
@@ -98,6 +100,8 @@ pub struct Session {
     pub publishing: u32,
     /// What it is subscribed to.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// What it waits for in a blocking command.
+    pub blocked: Option<Box<Blocked>>,
     /// When it connected.
     pub connected_ms: Millis,
     /// When it sent something last.
@@ -134,6 +138,7 @@ impl Session {
             pending: Pending::default(),
             publishing: 0,
             subscriptions: None,
+            blocked: None,
             connected_ms: now,
             active_ms: now,
             over_soft_limit_ms: 0,

@@ -1,6 +1,6 @@
 //! The rows of CLIENT, and the lines of its help.
 
-use super::{kill, list};
+use super::{kill, list, unblock};
 use crate::commands::Row;
 use crate::spec::{Categories, Flags, Group};
 
@@ -103,7 +103,7 @@ const SUBCOMMANDS: &[Row] = &[
         .flags(OWN)
         .categories(Categories::CONNECTION)
         .tips(TO_ALL_NODES),
-    Row::session("client|unblock", -3, Group::Connection, super::unblock)
+    Row::session("client|unblock", -3, Group::Connection, unblock::unblock)
         .summary("Ends another connection's wait in a blocking command.")
         .syntax("CLIENT UNBLOCK client-id [TIMEOUT | ERROR]")
         .since("5.0.0")
