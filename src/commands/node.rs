@@ -1,5 +1,6 @@
 //! What all cores share: directives, counters, identity. Read often, written rarely; nothing here is on the data path.
 
+use super::reclaimer::Reclaimer;
 use crate::config::Config;
 use crate::limits::CONTROL_MESSAGES_MAX;
 use crate::metrics::memory::AllocatorBytes;
@@ -46,6 +47,7 @@ pub struct Node {
     /// Each core's counters.
     pub metrics: Box<[CoreMetrics]>,
     next_client_id: AtomicU64,
+    next_transaction: AtomicU64,
     /// Open connections on all cores.
     pub connected: AtomicU64,
     /// Until when commands wait (CLIENT PAUSE), in milliseconds since the epoch.
@@ -58,6 +60,8 @@ pub struct Node {
     pub active_expire: AtomicBool,
     /// Microseconds for TIME and INFO; the system's clock unless a test gives another.
     pub wall_clock: WallClock,
+    /// Frees what takes long; at once unless a thread has been started for it.
+    pub reclaimer: Reclaimer,
     statistics: Mutex<Statistics>,
     /// Most bytes the allocator had handed out at any sample.
     peak_memory_bytes: AtomicU64,
@@ -87,12 +91,14 @@ impl Node {
             control: crossbeam_channel::bounded(CONTROL_MESSAGES_MAX),
             metrics,
             next_client_id: AtomicU64::new(1),
+            next_transaction: AtomicU64::new(1),
             connected: AtomicU64::new(0),
             pause_until_ms: AtomicI64::new(0),
             pause_writes_only: AtomicBool::new(false),
             shutdown: AtomicBool::new(false),
             active_expire: AtomicBool::new(true),
             wall_clock: Box::new(|| SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()),
+            reclaimer: Reclaimer::inline(),
             statistics: Mutex::default(),
             peak_memory_bytes: AtomicU64::new(0),
             startup_memory_bytes: AtomicU64::new(0),
@@ -133,6 +139,11 @@ impl Node {
     /// An id for a new client.
     pub fn next_client_id(&self) -> u64 {
         self.next_client_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The id of a new transaction, greater than all before.
+    pub fn next_transaction(&self) -> u64 {
+        self.next_transaction.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Holds commands back until `until_ms`, or only those that write. A pause that is under way is neither shortened nor
@@ -198,6 +209,7 @@ impl Node {
         let mut statistics = self.statistics();
         statistics.baseline = baseline;
         statistics.sampler.reset();
+        self.reclaimer.reset_freed();
     }
 
     /// What each core has counted since the last reset.

@@ -7,6 +7,7 @@ pub mod directive;
 pub mod file;
 pub mod flags;
 pub mod loglevel;
+pub mod permission;
 pub mod rewrite;
 pub mod sample;
 pub mod table;
@@ -15,6 +16,7 @@ pub mod value;
 pub use directive::{Change, Directive, Kind, Section};
 pub use flags::{Invocation, Startup};
 pub use loglevel::LogLevel;
+pub use permission::Permission;
 pub use table::{DIRECTIVES, find};
 
 /// The values of all directives.
@@ -36,12 +38,28 @@ pub struct Config {
     pub loglevel: LogLevel,
     pub logfile: String,
     pub protected_mode: bool,
+    pub enable_debug_command: Permission,
+    pub enable_protected_configs: Permission,
     pub proto_max_bulk_len: u64,
     pub client_query_buffer_limit: u64,
     pub client_output_buffer_limits: [OutputLimit; 3],
     pub encoding: EncodingLimits,
     pub hz: u32,
     pub active_expire_effort: u32,
+    pub lazy_free: LazyFree,
+}
+
+/// What is freed in the background rather than by the command that removes it; each is a directive of the same name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LazyFree {
+    /// `lazyfree-lazy-user-del`: what DEL removes.
+    pub user_del: bool,
+    /// `lazyfree-lazy-user-flush`: what FLUSHALL and FLUSHDB remove.
+    pub user_flush: bool,
+    /// `lazyfree-lazy-server-del`: what is overwritten, or removed on the way by other commands.
+    pub server_del: bool,
+    /// `lazyfree-lazy-expire`: what has expired.
+    pub expire: bool,
 }
 
 /// Up to where a collection keeps its compact encoding; each is a directive of the same name.
@@ -112,12 +130,15 @@ impl Default for Config {
             loglevel: LogLevel::Notice,
             logfile: String::new(),
             protected_mode: true,
+            enable_debug_command: Permission::No,
+            enable_protected_configs: Permission::No,
             proto_max_bulk_len: 512 * MIB,
             client_query_buffer_limit: 1024 * MIB,
             client_output_buffer_limits: [limit(0, 0, 0), limit(256 * MIB, 64 * MIB, 60), limit(32 * MIB, 8 * MIB, 60)],
             encoding: Default::default(),
             hz: 10,
             active_expire_effort: 1,
+            lazy_free: LazyFree::default(),
         }
     }
 }

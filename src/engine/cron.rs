@@ -153,7 +153,7 @@ impl Engine {
         }
     }
 
-    /// Makes the counts of the databases used in this turn visible to all cores.
+    /// Makes the counts of the databases used in this turn visible to all cores, and has their garbage freed.
     pub(super) fn publish_databases(&mut self) {
         if self.touched.is_empty() {
             return;
@@ -165,7 +165,8 @@ impl Engine {
             metrics.expires[index].set(db.expires_len() as u64);
             metrics.keyspace_hits.add(std::mem::take(&mut db.hits));
             metrics.keyspace_misses.add(std::mem::take(&mut db.misses));
-            metrics.expired_keys.add(std::mem::take(&mut db.expired));
+            db.departed.take_garbage().into_iter().for_each(|garbage| self.node.reclaimer.free(garbage));
+            metrics.expired_keys.add(std::mem::take(&mut db.departed.expired));
         }
     }
 }

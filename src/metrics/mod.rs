@@ -181,6 +181,10 @@ counters! {
     commands,
     /// Commands that ran for another core's client.
     commands_remote,
+    /// Commands that had to wait for the locks of a transaction.
+    commands_parked,
+    /// Transactions over several shards that had to ask for their locks once more.
+    transactions_retried,
     /// Batches sent to other cores.
     batches_sent,
     /// Bytes received from clients.

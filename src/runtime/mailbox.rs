@@ -194,7 +194,7 @@ mod tests {
         let core = |mut mailbox: Mailbox| {
             let other = ShardId(1 - mailbox.owner().0);
             let stored = |number| Mail::Engine(Message::Stored { ticket: Ticket { owner: 0, number } });
-            let fetched = |number| Message::Fetched { ticket: Ticket { owner: 0, number }, states: Vec::new() };
+            let fetched = |number| Message::Locked { ticket: Ticket { owner: 0, number }, granted: true };
             let (mut sent, mut answered, mut answers) = (0, 0, 0);
             while answered < MESSAGES || answers < MESSAGES || mailbox.is_congested() {
                 mailbox.post_backlog(|_| {});

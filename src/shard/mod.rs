@@ -2,11 +2,16 @@
 
 pub mod database;
 pub mod effects;
+pub mod locks;
 pub mod routing;
+pub mod watch;
 
-pub use database::{Database, Expiry};
+pub use database::{Database, Expiry, Garbage};
 pub use effects::{Act, Effect, Effects, EventClass};
 pub use routing::{Router, ShardId, Slot};
+pub use watch::{Watch, WatchedKey};
+
+use crate::config::LazyFree;
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = i64;
@@ -19,11 +24,23 @@ pub struct Shard {
     pub databases: Vec<Database>,
     /// What commands have done and nobody has looked at yet.
     pub effects: Effects,
+    /// Who watches its keys.
+    pub watch: Watch,
 }
 
 impl Shard {
     /// An empty shard with `databases` databases.
     pub fn new(id: ShardId, databases: usize) -> Self {
-        Self { id, databases: (0..databases).map(|_| Database::new()).collect(), effects: Effects::default() }
+        Self {
+            id,
+            databases: (0..databases).map(|_| Database::new()).collect(),
+            effects: Effects::default(),
+            watch: Watch::default(),
+        }
+    }
+
+    /// Sets what is kept as garbage from now on.
+    pub fn set_lazy_free(&mut self, lazy: LazyFree) {
+        self.databases.iter_mut().for_each(|db| db.set_lazy_free(lazy));
     }
 }

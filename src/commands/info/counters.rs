@@ -48,6 +48,8 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.field("client_output_buffer_limit_disconnections", totals.output_limit_disconnections);
     text.field("total_commands_remote", totals.commands_remote);
     text.field("total_batches_sent", totals.batches_sent);
+    text.field("total_commands_parked", totals.commands_parked);
+    text.field("total_transactions_retried", totals.transactions_retried);
 }
 
 pub(super) fn cores(text: &mut Text, facts: &Facts<'_>) {

@@ -3,6 +3,7 @@
 //!
 //! Short strings and integers lie inside the key's record; everything else is a [`Stored`] object that the record holds.
 
+mod departed;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -10,12 +11,14 @@ mod walk;
 mod write;
 
 use super::Millis;
+use crate::config::LazyFree;
 use crate::structures::record::{ACCESS_MASK, Body, RecordMut, RecordRef};
-use crate::structures::records::{Absent, Clock, RecordTable};
+use crate::structures::records::{Clock, RecordTable};
 use crate::structures::slab::Slab;
 use crate::types::{Stored, StringRef, ValueRef};
 
 pub use crate::structures::Expiry;
+pub use departed::{Departed, Garbage};
 
 type Keys = RecordTable<Stored, Slab>;
 
@@ -25,12 +28,10 @@ pub struct Database {
     clock: Clock,
     /// Whether reads set access times.
     touch: bool,
-    /// Names of keys removed because their time was over, while somebody wants them.
-    expired_names: Option<Vec<Vec<u8>>>,
     /// Room for a string while it is changed.
     scratch: Vec<u8>,
-    /// Keys removed because their time was over.
-    pub expired: u64,
+    /// What has left it.
+    pub departed: Departed,
     /// Reads that found their key.
     pub hits: u64,
     /// Reads that did not.
@@ -50,9 +51,8 @@ impl Database {
             keys: Keys::new(),
             clock: Clock { now: 0, access: 0 },
             touch: true,
-            expired_names: None,
             scratch: Vec::new(),
-            expired: 0,
+            departed: Departed::default(),
             hits: 0,
             misses: 0,
         }
@@ -72,12 +72,17 @@ impl Database {
 
     /// Whether the names of keys that expire are kept for [`Database::take_expired`].
     pub fn keep_expired(&mut self, keep: bool) {
-        self.expired_names = keep.then(Vec::new);
+        self.departed.expired_names = keep.then(Vec::new);
     }
 
     /// The names of the keys that have expired since the last call, in the order in which they were removed.
     pub fn take_expired(&mut self) -> Vec<Vec<u8>> {
-        self.expired_names.as_mut().map(std::mem::take).unwrap_or_default()
+        self.departed.expired_names.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// What is kept as garbage from now on instead of being freed at once.
+    pub fn set_lazy_free(&mut self, lazy: LazyFree) {
+        self.departed.lazy = lazy;
     }
 
     /// The clock reading commands work with.
@@ -126,9 +131,7 @@ impl Database {
         match self.keys.live(key, self.clock.now) {
             Ok(record) => Some(record),
             Err(absent) => {
-                if absent == Absent::Expired {
-                    note_expired(&mut self.expired, &mut self.expired_names, key);
-                }
+                self.departed.absent(key, absent);
                 None
             }
         }
@@ -158,21 +161,10 @@ impl Database {
             }
             Err(absent) => {
                 self.misses += 1;
-                if absent == Absent::Expired {
-                    note_expired(&mut self.expired, &mut self.expired_names, key);
-                }
+                self.departed.absent(key, absent);
                 None
             }
         }
-    }
-}
-
-/// Counts a key whose time is over and keeps its name if somebody wants it.
-#[cold]
-fn note_expired(expired: &mut u64, names: &mut Option<Vec<Vec<u8>>>, key: &[u8]) {
-    *expired += 1;
-    if let Some(names) = names {
-        names.push(key.to_vec());
     }
 }
 

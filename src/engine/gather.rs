@@ -1,0 +1,375 @@
+//! Commands whose keys lie on several shards and cannot be split: RENAME, SINTERSTORE, LMOVE, transactions.
+//!
+//! With the locks, the shards lend the keys' values to the coordinator: what may be changed is moved, what is only read
+//! is copied. There the command runs on a workbench, a shard that is empty otherwise, as it would run where all its
+//! keys are. Then the values go home, with what was done to them, and the locks are given up.
+
+use super::Engine;
+use super::coordinator::each_key;
+use super::message::{Execution, KeyState, Loan, Message, Ticket};
+use super::operation::{Request, Work};
+use super::stepwise::Steps;
+use crate::commands::Entry;
+use crate::resp::{Args, Output};
+use crate::session::{Session, SessionFlags, SessionKey};
+use crate::shard::locks::{LockKey, LockSet, Mode};
+use crate::shard::{Act, Effect, EventClass, Expiry, Shard, ShardId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Keys and how they are locked.
+pub type Keys = BTreeMap<Vec<u8>, Mode>;
+
+/// A command or transaction that gathers its keys.
+pub(super) struct Gather {
+    pub job: Job,
+    pub shards: Vec<Lender>,
+    /// Whether all that the client watches is as it was.
+    pub intact: bool,
+    /// How far a transaction is that runs command by command.
+    pub steps: Option<Steps>,
+}
+
+/// What runs on the gathered keys.
+pub(super) enum Job {
+    Command(Request),
+    Transaction(Box<Execution>),
+    /// The command has run: its reply, which waits for changed keys to be stored.
+    Done(Output),
+}
+
+/// A shard with some of the keys.
+pub(super) struct Lender {
+    pub shard: ShardId,
+    pub keys: Keys,
+    /// How all its keys are locked, whatever is lent.
+    pub whole: Option<Mode>,
+    /// What it has lent; `None`: nothing yet, or it has refused.
+    pub states: Option<Vec<KeyState>>,
+}
+
+impl Gather {
+    /// The client whose watched keys the shards have to look at.
+    pub fn watcher(&self) -> Option<u64> {
+        match &self.job {
+            Job::Transaction(execution) if !execution.watched.is_empty() => Some(execution.client),
+            _ => None,
+        }
+    }
+
+    /// Takes what a shard lends; `None`: it has refused.
+    fn accept(&mut self, number: usize, loan: Option<Loan>) {
+        self.intact &= loan.as_ref().is_none_or(|loan| loan.intact);
+        self.shards[number].states = loan.map(|loan| loan.states);
+    }
+
+    /// Where the keys are.
+    pub fn shards(&self) -> Vec<ShardId> {
+        self.shards.iter().map(|lender| lender.shard).collect()
+    }
+
+    /// The keys on `shard`.
+    pub fn keys_on(&self, shard: ShardId) -> Keys {
+        let lender = self.shards.iter().find(|lender| lender.shard == shard);
+        lender.map(|lender| lender.keys.clone()).unwrap_or_default()
+    }
+
+    /// The locks on `shard`, if it has any of the keys.
+    pub fn locks_on(&self, shard: ShardId) -> Option<LockSet> {
+        self.shards.iter().find(|lender| lender.shard == shard).map(Lender::locks)
+    }
+}
+
+impl Lender {
+    fn locks(&self) -> LockSet {
+        if let Some(mode) = self.whole {
+            return LockSet::whole(mode);
+        }
+        LockSet::of_keys(self.keys.iter().map(|(key, mode)| (LockKey::of(key), *mode)).collect())
+    }
+
+    fn may_change(&self, key: &[u8]) -> bool {
+        self.keys.get(key) == Some(&Mode::Exclusive)
+    }
+}
+
+impl Engine {
+    /// Asks the owners of a command's keys for them.
+    pub(super) fn start_gather(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        args: Args<'_>,
+    ) {
+        let mut shards = Vec::new();
+        each_key(entry, args, |key, mode| add_key(&mut shards, self.router.shard_of(key), key, mode));
+        self.gather(session, key, entry, Job::Command(Request::of(args)), shards);
+    }
+
+    /// The same for the keys of a whole transaction, queued and watched.
+    pub(super) fn start_gather_for_transaction(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        execution: Box<Execution>,
+    ) {
+        if let Some(mode) = self.needs_steps(&execution) {
+            return self.start_stepwise(session, key, entry, execution, mode);
+        }
+        let mut shards = Vec::new();
+        execution.each_key(self.table, |key, mode| add_key(&mut shards, self.router.shard_of(key), key, mode));
+        self.gather(session, key, entry, Job::Transaction(execution), shards);
+    }
+
+    pub(super) fn gather(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        job: Job,
+        shards: Vec<Lender>,
+    ) {
+        let steps = shards.first().is_some_and(|lender| lender.whole.is_some()).then(Steps::default);
+        let gather = Gather { job, shards, intact: true, steps };
+        let index = self.register(session, key, entry, Work::Gather(Box::new(gather)));
+        session.flags.insert(SessionFlags::STALLED);
+        self.begin(index);
+    }
+
+    pub(super) fn gather_mut(&mut self, index: u32) -> &mut Gather {
+        let Work::Gather(gather) = &mut self.operations.get_mut(index).work else {
+            unreachable!("only what gathers has lenders")
+        };
+        gather
+    }
+
+    /// The own locks are there: this shard lends as others do.
+    pub(super) fn lend_own(&mut self, index: u32) {
+        let own = self.core;
+        let Some(number) = self.gather_mut(index).shards.iter().position(|lender| lender.shard == own) else { return };
+        let (keys, watcher) = (self.gather_mut(index).keys_on(own), self.gather_mut(index).watcher());
+        let loan = self.lend(&keys, watcher);
+        self.gather_mut(index).accept(number, Some(loan));
+    }
+
+    /// Lends the values of keys of this shard, in every database: a command may name another one than the selected.
+    pub(super) fn lend(&mut self, keys: &Keys, watcher: Option<u64>) -> Loan {
+        let intact = watcher.is_none_or(|client| self.is_intact(client));
+        let mut states = Vec::new();
+        let databases = self.shard.databases.iter_mut().enumerate().filter(|(_, db)| !db.is_empty());
+        for (database, db) in databases {
+            db.set_now(self.now);
+            for (key, mode) in keys {
+                let state = match mode {
+                    Mode::Exclusive => db.lend(key),
+                    Mode::Shared => db.copy(key),
+                };
+                if state.is_some() {
+                    states.push(KeyState { database: database as u16, key: key.clone(), state });
+                }
+            }
+        }
+        Loan { states, intact }
+    }
+
+    /// Takes what one shard lends, or its refusal.
+    pub(super) fn lent(&mut self, ticket: Ticket, loan: Option<Loan>) {
+        let index = ticket.operation().expect("only operations borrow");
+        let granted = loan.is_some();
+        self.gather_mut(index).accept(ticket.number as usize, loan);
+        self.answered(index, granted);
+    }
+
+    /// Sends home what has been lent so far, unchanged.
+    pub(super) fn give_all_back(&mut self, index: u32) {
+        let id = self.operations.get_mut(index).id;
+        let lenders = self.gather_mut(index).shards.iter_mut();
+        let lent: Vec<_> = lenders
+            .filter_map(|lender| {
+                let states = lender.states.take()?;
+                let moved = states.into_iter().filter(|state| lender.may_change(&state.key));
+                Some((lender.shard, moved.collect::<Vec<_>>()))
+            })
+            .collect();
+        for (shard, states) in lent {
+            if shard == self.core {
+                self.store_keys(states);
+            } else {
+                let message =
+                    Message::Store { from: self.core, ticket: None, id, keep: false, states, effects: Vec::new() };
+                self.post(shard, message);
+            }
+        }
+    }
+
+    /// Runs the command on what has been lent, and sends it home.
+    pub(super) fn work_and_store(&mut self, index: u32) {
+        let operation = self.operations.get_mut(index);
+        let (id, entry, call) = (operation.id, operation.entry, operation.call);
+        let Work::Gather(gather) = &mut operation.work else { unreachable!("the caller has looked") };
+        let mut job = std::mem::replace(&mut gather.job, Job::Done(Output::default()));
+        let mut lenders = std::mem::take(&mut gather.shards);
+        let intact = gather.intact;
+        let effects = self.work_on(&mut lenders, |engine| match &mut job {
+            Job::Command(request) => {
+                let mut out = Output::default();
+                engine.run_command(entry, call, request.args(), &mut out);
+                job = Job::Done(out);
+            }
+            Job::Transaction(execution) if intact => engine.run_commands(execution),
+            Job::Transaction(execution) => execution.intact = false,
+            Job::Done(_) => unreachable!("it works once"),
+        });
+        let gather = self.gather_mut(index);
+        (gather.job, gather.shards) = (job, lenders);
+        self.send_home(index, effects, false);
+        self.unlock(id);
+    }
+
+    /// Sends all that was lent home, with what was done to it; the locks are kept or given up.
+    pub(super) fn send_home(&mut self, index: u32, effects: Vec<Effect>, keep: bool) {
+        let id = self.operations.get_mut(index).id;
+        let lenders = self.gather_mut(index).shards.iter_mut();
+        let loans: Vec<_> = lenders.map(|lender| (lender.shard, lender.states.take().unwrap_or_default())).collect();
+        let mut by_shard: Vec<Vec<Effect>> = loans.iter().map(|_| Vec::new()).collect();
+        for effect in effects {
+            let Act::Key { key, .. } = &effect.act else { unreachable!("only keys are gathered, not databases") };
+            let shard = self.router.shard_of(key);
+            if let Some(number) = loans.iter().position(|(lender, _)| *lender == shard) {
+                by_shard[number].push(effect);
+            }
+        }
+        let mut waiting = 0;
+        for (number, ((shard, states), effects)) in loans.into_iter().zip(by_shard).enumerate() {
+            if shard == self.core {
+                self.store(states, effects);
+                continue;
+            }
+            let wanted = !states.is_empty() || !effects.is_empty();
+            waiting += usize::from(wanted);
+            let ticket = wanted.then(|| Ticket::of_part(index, number));
+            if wanted || !keep {
+                self.post(shard, Message::Store { from: self.core, ticket, id, keep, states, effects });
+            }
+        }
+        // One more than the stores: this step itself ends like a store.
+        self.operations.get_mut(index).waiting = waiting + 1;
+        self.stored(index);
+    }
+
+    /// Runs `work` with the lenders' values in place of this shard's. What each is to get back is left with it; what was
+    /// done to the keys is returned.
+    pub(super) fn work_on(&mut self, lenders: &mut [Lender], work: impl FnOnce(&mut Self)) -> Vec<Effect> {
+        let databases = self.shard.databases.len();
+        let mut bench = self.operations.workbench.take().unwrap_or_else(|| Box::new(Shard::new(self.core, databases)));
+        bench.effects.wanted = true;
+        for lender in &mut *lenders {
+            for KeyState { database, key, state } in lender.states.iter_mut().flatten() {
+                let db = &mut bench.databases[usize::from(*database)];
+                db.set_now(self.now);
+                if let Some((value, expires)) = state.take() {
+                    db.replace(key, value, expires.map_or(Expiry::Never, Expiry::At));
+                }
+            }
+        }
+        bench.databases.iter_mut().for_each(|db| db.keep_expired(true));
+        std::mem::swap(&mut self.shard, &mut *bench);
+        work(self);
+        std::mem::swap(&mut self.shard, &mut *bench);
+        let mut effects = std::mem::take(&mut bench.effects.list);
+        for (index, db) in bench.databases.iter_mut().enumerate() {
+            let expired = db.take_expired().into_iter().map(|key| {
+                let act = Act::Key { key: key.into(), class: EventClass::Expired, event: "expired", changed: true };
+                Effect { database: index as u16, act }
+            });
+            effects.extend(expired);
+            let metrics = &self.node.metrics[self.core.index()];
+            metrics.keyspace_hits.add(std::mem::take(&mut db.hits));
+            metrics.keyspace_misses.add(std::mem::take(&mut db.misses));
+            metrics.expired_keys.add(std::mem::take(&mut db.departed.expired));
+        }
+        for lender in lenders {
+            lender.take_home(&mut bench, &effects);
+        }
+        bench.databases.iter_mut().for_each(|db| db.clear(false));
+        self.operations.workbench = Some(bench);
+        effects
+    }
+
+    /// Puts keys of this shard into the given states, and tells what was done to them.
+    pub(super) fn store(&mut self, states: Vec<KeyState>, effects: Vec<Effect>) {
+        self.store_keys(states);
+        if self.shard.effects.wanted {
+            self.shard.effects.list.extend(effects);
+            self.after_effects();
+        }
+    }
+
+    /// Puts keys of this shard into the given states.
+    fn store_keys(&mut self, states: Vec<KeyState>) {
+        for KeyState { database, key, state } in states {
+            let db = &mut self.shard.databases[usize::from(database)];
+            db.set_now(self.now);
+            match state {
+                None => {
+                    db.remove(&key);
+                }
+                Some((value, expires)) => db.replace(&key, value, expires.map_or(Expiry::Never, Expiry::At)),
+            }
+            if self.touched.last() != Some(&database) {
+                self.touched.push(database);
+            }
+        }
+    }
+
+    /// One shard has stored what it was sent; with the last of them the reply leaves.
+    pub(super) fn stored(&mut self, index: u32) {
+        let operation = self.operations.get_mut(index);
+        operation.waiting -= 1;
+        if operation.waiting > 0 {
+            return;
+        }
+        if self.gather_mut(index).steps.is_some() {
+            return self.next_step(index);
+        }
+        let mut operation = self.operations.remove(index);
+        let Work::Gather(gather) = &mut operation.work else { unreachable!("only gathering operations store") };
+        match std::mem::replace(&mut gather.job, Job::Done(Output::default())) {
+            Job::Done(out) => self.finish(&operation, out),
+            Job::Transaction(execution) => {
+                self.forget_watched(execution.client, &execution.watched);
+                self.conclude(operation.session, operation.number, execution);
+            }
+            Job::Command(_) => unreachable!("the command ran before its keys were stored"),
+        }
+    }
+}
+
+impl Lender {
+    /// Takes from the workbench what is to go back: all that may have been changed, and was there or is there now.
+    fn take_home(&mut self, bench: &mut Shard, effects: &[Effect]) {
+        let lent = self.states.take().unwrap_or_default().into_iter().map(|state| (state.database, state.key));
+        let changed = effects.iter().filter_map(|effect| match &effect.act {
+            Act::Key { key, .. } => Some((effect.database, key.to_vec())),
+            _ => None,
+        });
+        let places: BTreeSet<(u16, Vec<u8>)> = lent.chain(changed).filter(|(_, key)| self.may_change(key)).collect();
+        let state = |(database, key): (u16, Vec<u8>)| {
+            let state = bench.databases[usize::from(database)].take(&key);
+            KeyState { database, key, state }
+        };
+        self.states = Some(places.into_iter().map(state).collect());
+    }
+}
+
+/// Adds a key to what is borrowed from its shard. One that is named twice is locked in the stricter mode.
+fn add_key(shards: &mut Vec<Lender>, shard: ShardId, key: &[u8], mode: Mode) {
+    let known = shards.iter().position(|lender| lender.shard == shard);
+    let lender = known.unwrap_or_else(|| {
+        shards.push(Lender { shard, keys: Keys::new(), whole: None, states: None });
+        shards.len() - 1
+    });
+    let locked = shards[lender].keys.entry(key.to_vec()).or_insert(mode);
+    *locked = (*locked).max(mode);
+}

@@ -1,0 +1,226 @@
+//! Commands that shards run in parts: those split by key (MGET, MSET, DEL ...) and those that every shard runs whole
+//! (DBSIZE, KEYS, FLUSHALL ...).
+//!
+//! The own part is locked first. With a single remote shard its part is locked, run and released by one message; with
+//! more, all are locked before any of them runs. The own part runs last.
+
+use super::Engine;
+use super::coordinator::lock_set;
+use super::join;
+use super::message::{Call, Message, Ticket};
+use super::operation::{Request, Work};
+use crate::commands::Entry;
+use crate::resp::{Args, Output, Reply, Span};
+use crate::session::{Session, SessionFlags, SessionKey};
+use crate::shard::ShardId;
+use crate::spec::{FindKeys, ResponsePolicy};
+
+/// A command in parts.
+pub(super) struct Split {
+    request: Request,
+    pub parts: Vec<Part>,
+}
+
+/// One shard's part.
+pub(super) struct Part {
+    pub shard: ShardId,
+    /// Which of the command's keys it has, in order.
+    pub keys: Vec<usize>,
+    /// Its arguments, in those of the whole.
+    spans: Vec<Span>,
+    /// Whether the shard has granted the locks and waits for the word to go on.
+    locked: bool,
+    /// Its reply, once it is there.
+    pub reply: Output,
+}
+
+impl Part {
+    pub fn new(shard: ShardId, keys: Vec<usize>) -> Self {
+        Self { shard, keys, spans: Vec::new(), locked: false, reply: Output::default() }
+    }
+}
+
+impl Engine {
+    /// Sends each shard the part of a command that concerns its keys.
+    pub(super) fn start_split(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        call: Call,
+        args: Args<'_>,
+    ) {
+        let [keys] = entry.row.spec.keys else { unreachable!("a command split by key has one key spec") };
+        let step = if let FindKeys::Range { step, .. } = keys.find { step as usize } else { 1 };
+        let mut positions = Vec::new();
+        keys.each(args, |index| positions.push(index)).expect("routing has found its keys");
+        if !(args.len() - positions[0]).is_multiple_of(step) {
+            // MSET with a key that lacks its value: any shard refuses the whole.
+            let mut out = Output::default();
+            self.run_here(entry, call, args, &mut out);
+            if !call.no_reply {
+                session.append_reply(out);
+            }
+            return;
+        }
+        let request = Request::of(args);
+        let mut parts: Vec<Part> = Vec::new();
+        for (order, &index) in positions.iter().enumerate() {
+            let shard = self.router.shard_of(args.at(index));
+            let found = parts.iter().position(|part| part.shard == shard);
+            let part = found.unwrap_or_else(|| {
+                parts.push(Part { spans: vec![request.spans[0]], ..Part::new(shard, Vec::new()) });
+                parts.len() - 1
+            });
+            parts[part].keys.push(order);
+            parts[part].spans.extend_from_slice(&request.spans[index..index + step]);
+        }
+        let index = self.register(session, key, entry, Work::Split(Split { request, parts }));
+        // What the client sends behind it must not overtake it where it has to wait for its locks.
+        session.flags.insert(SessionFlags::STALLED);
+        self.begin(index);
+    }
+
+    /// Sends a command to every shard.
+    pub(super) fn start_all_shards(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        args: Args<'_>,
+    ) {
+        let request = Request::of(args);
+        let part = |shard| Part { spans: request.spans.clone(), ..Part::new(ShardId(shard), Vec::new()) };
+        let parts = (0..self.router.shards() as u16).map(part).collect();
+        let index = self.register(session, key, entry, Work::Split(Split { request, parts }));
+        session.flags.insert(SessionFlags::STALLED);
+        self.begin(index);
+    }
+
+    /// One shard has granted its locks or refused them.
+    pub(super) fn locked(&mut self, ticket: Ticket, granted: bool) {
+        let index = ticket.operation().expect("locks belong to operations");
+        let Work::Split(split) = &mut self.operations.get_mut(index).work else {
+            unreachable!("only parts are locked ahead")
+        };
+        split.parts[ticket.number as usize].locked = granted;
+        self.answered(index, granted);
+    }
+
+    /// Gives up the locks that other shards have granted ahead.
+    pub(super) fn unlock_parts(&mut self, index: u32) {
+        let operation = self.operations.get_mut(index);
+        let id = operation.id;
+        let Work::Split(split) = &mut operation.work else { unreachable!("the caller has looked") };
+        let locked = |part: &mut Part| std::mem::take(&mut part.locked).then_some(part.shard);
+        let shards: Vec<_> = split.parts.iter_mut().filter_map(locked).collect();
+        shards.into_iter().for_each(|shard| self.post(shard, Message::Unlock { id }));
+    }
+
+    /// Sends the remote parts; they end with the release of the transaction's locks there.
+    pub(super) fn send_parts(&mut self, index: u32) {
+        let own = self.core;
+        let operation = self.operations.get_mut(index);
+        operation.waiting = operation.shards().iter().filter(|shard| **shard != own).count();
+        let call = Call { part: true, no_reply: false, transaction: operation.id.0, ..operation.call };
+        let Work::Split(split) = &mut operation.work else { unreachable!("the caller has looked") };
+        let split = std::mem::replace(split, Split::done());
+        for (number, part) in split.parts.iter().enumerate().filter(|(_, part)| part.shard != own) {
+            self.post_command(
+                part.shard,
+                Ticket::of_part(index, number),
+                call,
+                split.request.args().with_spans(&part.spans),
+            );
+        }
+        self.operations.get_mut(index).work = Work::Split(split);
+    }
+
+    /// Takes one shard's reply to its part; an empty one says that it was refused its locks.
+    pub(super) fn take_reply_part(&mut self, ticket: Ticket, reply: Output) {
+        let index = ticket.operation().expect("parts belong to operations");
+        let operation = self.operations.get_mut(index);
+        let Work::Split(split) = &mut operation.work else { return self.step_answered(index, ticket.number, reply) };
+        operation.refused |= reply.is_empty();
+        let part = &mut split.parts[ticket.number as usize];
+        part.locked = false;
+        part.reply = reply;
+        operation.waiting -= 1;
+        if operation.waiting > 0 {
+            return;
+        }
+        if operation.refused {
+            return self.retry(index);
+        }
+        let mut operation = self.operations.remove(index);
+        let Work::Split(split) = &mut operation.work else { unreachable!("just seen") };
+        let call = Call { part: true, no_reply: false, ..operation.call };
+        if let Some(own) = split.parts.iter_mut().find(|part| part.shard == self.core) {
+            self.run_here(operation.entry, call, split.request.args().with_spans(&own.spans), &mut own.reply);
+        }
+        let parts = std::mem::take(&mut split.parts);
+        let mut out = Output::default();
+        let mut reply = Reply::new(&mut out, operation.call.protocol);
+        self.join_parts(operation.entry, operation.call, parts, &mut reply);
+        self.finish(&operation, out);
+        self.unlock(operation.id);
+    }
+
+    pub(super) fn join_parts(&mut self, entry: &Entry, call: Call, parts: Vec<Part>, reply: &mut Reply<'_>) {
+        let failed = parts.iter().position(|part| part.reply.bytes.first() == Some(&b'-'));
+        match (failed, entry.row.spec.response) {
+            (Some(index), _) => reply.append(parts.into_iter().nth(index).expect("found above").reply),
+            (None, ResponsePolicy::AllSucceeded) => reply.ok(),
+            (None, ResponsePolicy::AggSum) => {
+                reply.integer(parts.iter().map(|part| join::integer_of(&part.reply)).sum());
+            }
+            (None, ResponsePolicy::Special) => self.choose_one(call.database, parts, reply),
+            // SWAPDB has no policy of its own: every shard answers OK.
+            (None, ResponsePolicy::Default) if parts[0].reply.bytes.first() != Some(&b'*') => reply.ok(),
+            (None, ResponsePolicy::Default) if entry.row.spec.keys.is_empty() => join::arrays(parts, reply),
+            (None, ResponsePolicy::Default) => join::by_key(parts, reply),
+        }
+    }
+
+    /// RANDOMKEY: one of the shards' replies, each as likely as its share of the keys.
+    fn choose_one(&mut self, database: u16, parts: Vec<Part>, reply: &mut Reply<'_>) {
+        let weight = |part: &Part| {
+            let keys = self.node.metrics[part.shard.index()].keys[usize::from(database)].get();
+            if part.reply.bytes.first() == Some(&b'$') && part.reply.bytes.get(1) != Some(&b'-') {
+                keys.max(1)
+            } else {
+                0
+            }
+        };
+        let weights: Vec<u64> = parts.iter().map(weight).collect();
+        let total: u64 = weights.iter().sum();
+        if total == 0 {
+            return reply.null();
+        }
+        let mut left = self.random.below(total as usize) as u64;
+        for (part, weight) in parts.into_iter().zip(weights) {
+            if left < weight {
+                return reply.append(part.reply);
+            }
+            left -= weight;
+        }
+    }
+}
+
+impl Split {
+    fn done() -> Self {
+        Self { request: Request { arguments: Vec::new(), spans: Vec::new() }, parts: Vec::new() }
+    }
+
+    /// The locks of the part on `shard`, if it has one.
+    pub fn locks_on(&self, shard: ShardId, entry: &Entry) -> Option<crate::shard::locks::LockSet> {
+        let part = self.parts.iter().find(|part| part.shard == shard)?;
+        Some(part.locks(entry, &self.request))
+    }
+}
+
+impl Part {
+    fn locks(&self, entry: &Entry, request: &Request) -> crate::shard::locks::LockSet {
+        lock_set(entry, request.args().with_spans(&self.spans))
+    }
+}
