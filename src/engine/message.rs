@@ -518,6 +518,7 @@ mod tests {
                 part: number % 7 == 0,
                 transaction: u64::from(number) << 30,
                 keep_locks: number % 11 == 0,
+                may_block: false,
             };
             batch.push(Ticket { owner: 9, number }, call, words.iter().map(Vec::as_slice));
         }
