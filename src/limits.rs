@@ -75,3 +75,7 @@ pub const REQUESTS_AHEAD_MAX: usize = 16;
 
 /// Most that `client-query-buffer-limit` can be: places in a request are 32-bit numbers, between cores too.
 pub const QUERY_BUFFER_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+
+/// Publications in one message to another core. A core that takes a message hands all of it to its subscribers before it
+/// looks at anything else.
+pub const PUBLICATIONS_PER_MESSAGE_MAX: usize = 1024;

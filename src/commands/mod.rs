@@ -14,6 +14,7 @@ pub mod hash;
 pub mod info;
 pub mod list;
 pub mod node;
+pub mod pubsub;
 pub mod row;
 pub mod scan_options;
 pub mod server;
@@ -35,6 +36,7 @@ pub const FAMILIES: &[&[Row]] = &[
     set::ROWS,
     hash::ROWS,
     generic::ROWS,
+    pubsub::ROWS,
     connection::ROWS,
     client::ROWS,
     command::ROWS,

@@ -82,7 +82,8 @@ impl Engine {
             return;
         }
         for (key, session) in self.sessions.iter_mut() {
-            let busy = SessionFlags::ZOMBIE | SessionFlags::CLOSING | SessionFlags::STALLED;
+            // Subscribers may be silent as long as they like.
+            let busy = SessionFlags::ZOMBIE | SessionFlags::CLOSING | SessionFlags::STALLED | SessionFlags::SUBSCRIBED;
             if self.now - session.active_ms > limit_ms && !session.flags.intersects(busy) {
                 session.flags.insert(SessionFlags::CLOSE_NOW | SessionFlags::CLOSING);
                 self.closing.push(key);
@@ -117,7 +118,9 @@ impl Engine {
     }
 
     fn exceeds_output_limit(&self, session: &mut Session) -> bool {
-        let OutputLimit { hard_bytes, soft_bytes, soft_seconds } = self.config.client_output_buffer_limits[0];
+        let subscribed = session.flags.contains(SessionFlags::SUBSCRIBED);
+        let class = if subscribed { OutputLimit::PUBSUB } else { OutputLimit::NORMAL };
+        let OutputLimit { hard_bytes, soft_bytes, soft_seconds } = self.config.client_output_buffer_limits[class];
         if hard_bytes == 0 && soft_bytes == 0 {
             return false;
         }

@@ -1,7 +1,7 @@
 //! One request: its row, its checks, and the shard that runs it.
 
-use super::Engine;
 use super::message::{Call, Ticket};
+use super::{Engine, pubsub};
 use crate::commands::context::OtherDatabases;
 use crate::commands::{Entry, Flow, Handler, SessionContext, ShardContext};
 use crate::resp::error::printed;
@@ -56,6 +56,11 @@ impl Engine {
         if !entry.row.spec.accepts(args.len()) {
             return self.refuse(session, Some(entry), &CommandError::Arity(entry.row.spec.name.into()));
         }
+        if session.flags.contains(SessionFlags::SUBSCRIBED)
+            && let Err(error) = pubsub::check_allowed(session, entry)
+        {
+            return self.refuse(session, Some(entry), &error);
+        }
         if self.node.pause_until_ms.load(Relaxed) > self.now && self.pause_holds(entry) {
             self.paused.push(key);
             return Step::Wait;
@@ -65,6 +70,7 @@ impl Engine {
         let step = match entry.row.handler {
             Handler::Shard(_) => self.dispatch_keyed(session, key, entry, shard, args),
             Handler::Session(handler) => self.run_session_command(session, key, entry, handler, args),
+            Handler::Channels(channels) => self.run_on_channels(session, key, channels, args),
             Handler::Container => return self.refuse(session, Some(entry), &unknown_subcommand(args)),
         };
         if matches!(step, Step::Wait) {
@@ -142,7 +148,7 @@ impl Engine {
 
     fn pause_holds(&self, entry: &Entry) -> bool {
         let writes = entry.row.spec.flags.intersects(Flags::WRITE);
-        writes || !self.node.pause_writes_only.load(Relaxed)
+        writes || pubsub::publishes(entry) || !self.node.pause_writes_only.load(Relaxed)
     }
 
     /// How a command of this session is to be run.
@@ -341,12 +347,16 @@ impl Engine {
         }
         if direct {
             session.output = out;
-        } else {
+        } else if !out.is_empty() {
             session.append_reply(out);
         }
         match flow {
             Flow::Done => Step::Done,
             Flow::Close => Step::Close,
+            Flow::Reset => {
+                self.end_subscriptions(session, key);
+                Step::Done
+            }
             Flow::EveryCore(_) if !session.pending.is_empty() => Step::Wait,
             Flow::EveryCore(request) => {
                 self.start_every_core(session, key, entry, request);

@@ -10,11 +10,14 @@
 
 use super::gather::Keys;
 use crate::commands::EveryCore;
+use crate::pubsub::Announcement;
 use crate::resp::reply::Pin;
 use crate::resp::{Args, Output, Protocol, Span};
 use crate::shard::locks::{LockSet, TransactionId};
 use crate::shard::{Effect, Millis, ShardId};
+use crate::spec::ChannelKind;
 use crate::types::Value;
+use bytes::Bytes;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -202,6 +205,18 @@ pub struct KeyState {
     pub state: Option<(Value, Option<Millis>)>,
 }
 
+/// A message to the subscribers of a channel.
+pub struct Publication {
+    /// A channel or a shard channel.
+    pub kind: ChannelKind,
+    /// The channel.
+    pub channel: Bytes,
+    /// What it says; all cores share it.
+    pub payload: Bytes,
+    /// The number under which the publishing core waits for the count of receivers, if it does.
+    pub awaited: Option<u32>,
+}
+
 /// What one core tells another.
 pub enum Message {
     /// Commands to run.
@@ -287,4 +302,27 @@ pub enum Message {
         /// The part.
         part: Box<dyn Any + Send>,
     },
+    /// What a core's subscribers want, as far as it has changed.
+    Interest {
+        /// Who announces.
+        from: ShardId,
+        /// The changes.
+        announcement: Announcement,
+    },
+    /// The sender has heard an announcement.
+    InterestHeard {
+        /// The sender.
+        from: ShardId,
+        /// The announcement's number.
+        number: u64,
+    },
+    /// Publications for the receiver's subscribers, in order.
+    Publish {
+        /// Who publishes.
+        from: ShardId,
+        /// The publications.
+        publications: Vec<Publication>,
+    },
+    /// How many received publications that somebody waits for: their numbers and the counts.
+    Published(Vec<(u32, u32)>),
 }

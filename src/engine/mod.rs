@@ -10,6 +10,7 @@
 //! - `operation`  requests that several shards answer: `split`, `gather`, `every`; `join` makes one reply of several
 //! - `coordinator` their locks, and the commands that these hold up
 //! - `effects`    what follows from what commands have done to keys
+//! - `pubsub`     subscriptions and publications: between cores, and to the sessions
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
 mod coordinator;
@@ -23,6 +24,7 @@ mod intake;
 mod join;
 pub mod message;
 mod operation;
+mod pubsub;
 mod split;
 
 pub use cron::cron_interval_ms;
@@ -62,6 +64,7 @@ pub struct Engine {
     unlocking: bool,
     /// Per core, replies to commands that had to wait for locks.
     late: Vec<Option<Box<Batch>>>,
+    exchange: pubsub::Exchange,
     random: Random,
     now: Millis,
     next_cron_ms: Millis,
@@ -112,6 +115,7 @@ impl Engine {
             released: VecDeque::new(),
             unlocking: false,
             late: (0..shards).map(|_| None).collect(),
+            exchange: pubsub::Exchange::new(core, shards),
             random: Random::new(seed),
             now,
             next_cron_ms: now,
@@ -181,6 +185,7 @@ impl Engine {
 
     /// A client is gone, or the runtime is about to close its connection.
     pub fn disconnect(&mut self, key: SessionKey) {
+        self.forget_subscriber(key);
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.output.clear();
         if session.pending.is_empty() {
@@ -225,6 +230,10 @@ impl Engine {
                 self.post(from, Message::Part { ticket, part });
             }
             Message::Part { ticket, part } => self.take_part(ticket, part),
+            Message::Interest { from, announcement } => self.take_interest(from, &announcement),
+            Message::InterestHeard { from, number } => self.interest_heard(from, number),
+            Message::Publish { from, publications } => self.take_publications(from, publications),
+            Message::Published(counts) => self.published(&counts),
         }
         self.run_own_parts();
     }
@@ -242,6 +251,7 @@ impl Engine {
                 self.outgoing.push((ShardId(index as u16), Message::Late(batch)));
             }
         }
+        self.post_exchange();
         self.publish_databases();
     }
 
@@ -252,7 +262,7 @@ impl Engine {
 
     /// Whether replies from other cores are on their way.
     pub fn awaits_replies(&self) -> bool {
-        self.batches_away > 0
+        self.batches_away > 0 || self.exchange.awaits_others()
     }
 
     /// Whether no transaction is under way that this core coordinates or takes part in, and nothing waits for one.
@@ -318,6 +328,7 @@ impl Engine {
     }
 
     fn mark_dirty(&mut self, session: &mut Session, key: SessionKey) {
+        self.release_held(session, key);
         if session.output.is_empty() && session.output.bytes.capacity() > 0 {
             let buffer = std::mem::take(&mut session.output.bytes);
             self.recycle(buffer);
@@ -365,6 +376,7 @@ impl Engine {
             core: self.core,
             sessions: &mut self.sessions,
             shard: &mut self.shard,
+            pubsub: &self.exchange.registry,
             metrics: &self.node.metrics[self.core.index()],
             now: self.now,
             stall: Duration::ZERO,

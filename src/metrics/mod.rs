@@ -107,6 +107,12 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: Counter,)*
             /// Connections that are open.
             pub clients: Counter,
+            /// Channels with subscribers on any core, as this one has heard.
+            pub pubsub_channels: Counter,
+            /// Patterns with subscribers on any core.
+            pub pubsub_patterns: Counter,
+            /// Shard channels with subscribers on any core.
+            pub pubsub_shard_channels: Counter,
             /// Changes since the start.
             pub dirty: Counter,
             /// Keys, by database.
@@ -134,6 +140,9 @@ macro_rules! counters {
                 Self {
                     $($name: Counter::default(),)*
                     clients: Counter::default(),
+                    pubsub_channels: Counter::default(),
+                    pubsub_patterns: Counter::default(),
+                    pubsub_shard_channels: Counter::default(),
                     dirty: Counter::default(),
                     keys: per_database(),
                     expires: per_database(),

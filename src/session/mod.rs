@@ -3,9 +3,11 @@
 
 pub mod pending;
 pub mod registry;
+pub mod subscriptions;
 
 pub use pending::Pending;
 pub use registry::{SessionKey, Sessions};
+pub use subscriptions::Subscriptions;
 
 use crate::resp::parser::RequestParser;
 use crate::resp::{Output, Protocol};
@@ -44,6 +46,8 @@ bitflags! {
         const RESET = 1 << 12;
         /// The client will send nothing more; what it has sent is still run.
         const INPUT_ENDED = 1 << 13;
+        /// Has subscriptions.
+        const SUBSCRIBED = 1 << 14;
     }
 }
 
@@ -86,6 +90,10 @@ pub struct Session {
     pub output: Output,
     /// Requests whose replies are not there yet, and replies that wait for them.
     pub pending: Pending,
+    /// PUBLISH commands among those requests.
+    pub publishing: u32,
+    /// What it is subscribed to.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// When it connected.
     pub connected_ms: Millis,
     /// When it sent something last.
@@ -118,6 +126,8 @@ impl Session {
             parser: RequestParser::default(),
             output: Output::default(),
             pending: Pending::default(),
+            publishing: 0,
+            subscriptions: None,
             connected_ms: now,
             active_ms: now,
             over_soft_limit_ms: 0,

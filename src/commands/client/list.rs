@@ -6,6 +6,7 @@ use crate::resp::args::is_token;
 use crate::resp::{Args, CommandError, Protocol};
 use crate::session::{Identity, Session, SessionFlags};
 use crate::shard::Millis;
+use crate::spec::ChannelKind;
 use std::any::Any;
 use std::io::Write;
 use std::sync::Arc;
@@ -77,7 +78,10 @@ pub(super) fn line(session: &Session, now: Millis) -> Vec<u8> {
     line.extend_from_slice(&identity.name);
     let (age, idle) = (seconds(session.connected_ms), seconds(session.active_ms));
     let (flags, database) = (flags(session), session.database);
-    put(&mut line, format_args!(" age={age} idle={idle} flags={flags} db={database} sub=0 psub=0 ssub=0 multi=-1"));
+    put(&mut line, format_args!(" age={age} idle={idle} flags={flags} db={database}"));
+    let count = |kind| session.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.of(kind).len());
+    let [channels, patterns, shard_channels] = ChannelKind::ALL.map(count);
+    put(&mut line, format_args!(" sub={channels} psub={patterns} ssub={shard_channels} multi=-1"));
     let (used, free) = (input.len() - session.input_used, input.capacity() - input.len());
     put(&mut line, format_args!(" qbuf={used} qbuf-free={free} argv-mem=0 multi-mem=0 rbs={}", output.capacity()));
     // The reply buffer grows as needed and is not shrunk by time: its peak is its size.
@@ -104,6 +108,7 @@ fn last_command(session: &Session) -> &'static str {
 /// Redis's letters; `N` when there is none.
 fn flags(session: &Session) -> String {
     const LETTERS: &[(SessionFlags, char)] = &[
+        (SessionFlags::SUBSCRIBED, 'P'),
         (SessionFlags::CLOSE_AFTER_REPLY, 'c'),
         (SessionFlags::CLOSE_NOW, 'A'),
         (SessionFlags::UNIX_SOCKET, 'U'),
