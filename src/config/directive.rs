@@ -26,6 +26,7 @@ pub enum Section {
     General,
     Encodings,
     Expiry,
+    Events,
     Absent,
 }
 
@@ -39,6 +40,7 @@ impl Section {
             Self::General => "General",
             Self::Encodings => "Encodings of small collections",
             Self::Expiry => "Expiry",
+            Self::Events => "Events of keys",
             Self::Absent => "Not there yet: only the value that is true is accepted",
         }
     }

@@ -7,6 +7,7 @@ pub mod directive;
 pub mod file;
 pub mod flags;
 pub mod loglevel;
+pub mod notifications;
 pub mod rewrite;
 pub mod sample;
 pub mod table;
@@ -15,6 +16,7 @@ pub mod value;
 pub use directive::{Change, Directive, Kind, Section};
 pub use flags::{Invocation, Startup};
 pub use loglevel::LogLevel;
+pub use notifications::Notifications;
 pub use table::{DIRECTIVES, find};
 
 /// The values of all directives.
@@ -42,6 +44,7 @@ pub struct Config {
     pub encoding: EncodingLimits,
     pub hz: u32,
     pub active_expire_effort: u32,
+    pub notify_keyspace_events: Notifications,
 }
 
 /// Up to where a collection keeps its compact encoding; each is a directive of the same name.
@@ -118,6 +121,7 @@ impl Default for Config {
             encoding: Default::default(),
             hz: 10,
             active_expire_effort: 1,
+            notify_keyspace_events: Notifications::empty(),
         }
     }
 }

@@ -72,6 +72,7 @@ impl Engine {
             }
             if removed > 0 {
                 self.touched.push(index as u16);
+                self.after_incidents();
             }
         }
     }

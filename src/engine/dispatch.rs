@@ -278,6 +278,9 @@ impl Engine {
             shards: self.router.shards() as u16,
         };
         let outcome = handler(&mut context, args);
+        if context.effects.wanted {
+            context.tell_incidents();
+        }
         let dirty = context.dirty;
         let metrics = &self.node.metrics[self.core.index()];
         if dirty > 0 {

@@ -12,7 +12,7 @@ use crate::commands::Entry;
 use crate::resp::{Args, Output};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::locks::{LockKey, LockSet, Mode};
-use crate::shard::{Act, Effect, EventClass, Expiry, Shard, ShardId};
+use crate::shard::{Act, Effect, Expiry, Incidents, Shard, ShardId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys and how they are locked.
@@ -127,6 +127,7 @@ impl Engine {
                 }
             }
         }
+        self.after_incidents();
         states
     }
 
@@ -216,17 +217,14 @@ impl Engine {
                 }
             }
         }
-        bench.databases.iter_mut().for_each(|db| db.keep_expired(true));
+        let incidents = self.incidents_wanted() | Incidents::EXPIRED;
+        bench.databases.iter_mut().for_each(|db| db.keep_incidents(incidents));
         std::mem::swap(&mut self.shard, &mut *bench);
         work(self);
         std::mem::swap(&mut self.shard, &mut *bench);
-        let mut effects = std::mem::take(&mut bench.effects.list);
-        for (index, db) in bench.databases.iter_mut().enumerate() {
-            let expired = db.take_expired().into_iter().map(|key| {
-                let act = Act::Key { key: key.into(), class: EventClass::Expired, event: "expired", changed: true };
-                Effect { database: index as u16, act }
-            });
-            effects.extend(expired);
+        let effects = std::mem::take(&mut bench.effects.list);
+        for db in &mut bench.databases {
+            db.keep_incidents(Incidents::empty());
             let metrics = &self.node.metrics[self.core.index()];
             metrics.keyspace_hits.add(std::mem::take(&mut db.hits));
             metrics.keyspace_misses.add(std::mem::take(&mut db.misses));
@@ -251,15 +249,19 @@ impl Engine {
 
     /// Puts keys of this shard into the given states.
     fn store_keys(&mut self, states: Vec<KeyState>) {
+        let incidents = self.incidents_wanted();
         for KeyState { database, key, state } in states {
             let db = &mut self.shard.databases[usize::from(database)];
             db.set_now(self.now);
+            // What is to be told of it has been told where the command ran.
+            db.keep_incidents(Incidents::empty());
             match state {
                 None => {
                     db.remove(&key);
                 }
                 Some((value, expires)) => db.replace(&key, value, expires.map_or(Expiry::Never, Expiry::At)),
             }
+            db.keep_incidents(incidents);
             if self.touched.last() != Some(&database) {
                 self.touched.push(database);
             }

@@ -10,6 +10,7 @@
 //! - `operation`  requests that several shards answer: `split`, `gather`, `every`; `join` makes one reply of several
 //! - `coordinator` their locks, and the commands that these hold up
 //! - `effects`    what follows from what commands have done to keys
+//! - `notifications` events of keys, published
 //! - `pubsub`     subscriptions and publications: between cores, and to the sessions
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
@@ -23,6 +24,7 @@ mod hop;
 mod intake;
 mod join;
 pub mod message;
+mod notifications;
 mod operation;
 mod pubsub;
 mod split;
@@ -100,7 +102,7 @@ impl Engine {
     pub fn new(core: ShardId, node: Arc<Node>, seed: u64, now: Millis) -> Self {
         let config = node.config();
         let shards = node.metrics.len();
-        Self {
+        let mut engine = Self {
             core,
             router: Router::new(u16::try_from(shards).expect("at most SHARDS_MAX shards")),
             config_version: node.config_version(),
@@ -135,7 +137,9 @@ impl Engine {
             spare_buffers: Vec::new(),
             touched: Vec::new(),
             stall: None,
-        }
+        };
+        engine.update_wanted();
+        engine
     }
 
     /// This core's counters.
@@ -164,6 +168,7 @@ impl Engine {
         if self.node.config_version() != self.config_version {
             self.config_version = self.node.config_version();
             self.config = self.node.config();
+            self.update_wanted();
         }
         if now >= self.next_cron_ms {
             self.cron();

@@ -1,6 +1,8 @@
 //! What commands have done to keys, for those who wait for it: WATCH, blocked clients, client tracking, keyspace
 //! notifications, and cores that work on keys of other shards. While nobody does, nothing is kept.
 
+use super::database::{Database, Incidents};
+
 /// The class of a keyspace event, by which notifications are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the classes")]
@@ -11,6 +13,8 @@ pub enum EventClass {
     Set,
     Hash,
     Expired,
+    New,
+    KeyMiss,
 }
 
 /// One thing done to a database.
@@ -62,6 +66,21 @@ impl Effects {
     pub fn key(&mut self, database: u16, key: &[u8], class: EventClass, event: &'static str, changed: bool) {
         if self.wanted {
             self.list.push(Effect { database, act: Act::Key { key: key.into(), class, event, changed } });
+        }
+    }
+
+    /// Takes what has happened to keys of a database beside what commands tell, if that is wanted.
+    pub fn incidents(&mut self, database: u16, db: &mut Database) {
+        if !db.has_incidents() {
+            return;
+        }
+        for (kind, key) in db.take_incidents() {
+            let (class, event, changed) = match kind {
+                Incidents::CREATED => (EventClass::New, "new", false),
+                Incidents::MISSED => (EventClass::KeyMiss, "keymiss", false),
+                _ => (EventClass::Expired, "expired", true),
+            };
+            self.key(database, &key, class, event, changed);
         }
     }
 

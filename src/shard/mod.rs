@@ -5,7 +5,7 @@ pub mod effects;
 pub mod locks;
 pub mod routing;
 
-pub use database::{Database, Expiry};
+pub use database::{Database, Expiry, Incidents};
 pub use effects::{Act, Effect, Effects, EventClass};
 pub use routing::{Router, ShardId, Slot};
 

@@ -3,6 +3,7 @@
 //!
 //! Short strings and integers lie inside the key's record; everything else is a [`Stored`] object that the record holds.
 
+mod incidents;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -14,8 +15,10 @@ use crate::structures::record::{ACCESS_MASK, Body, RecordMut, RecordRef};
 use crate::structures::records::{Absent, Clock, RecordTable};
 use crate::structures::slab::Slab;
 use crate::types::{Stored, StringRef, ValueRef};
+use incidents::Journal;
 
 pub use crate::structures::Expiry;
+pub use incidents::Incidents;
 
 type Keys = RecordTable<Stored, Slab>;
 
@@ -25,8 +28,7 @@ pub struct Database {
     clock: Clock,
     /// Whether reads set access times.
     touch: bool,
-    /// Names of keys removed because their time was over, while somebody wants them.
-    expired_names: Option<Vec<Vec<u8>>>,
+    journal: Journal,
     /// Room for a string while it is changed.
     scratch: Vec<u8>,
     /// Keys removed because their time was over.
@@ -50,7 +52,7 @@ impl Database {
             keys: Keys::new(),
             clock: Clock { now: 0, access: 0 },
             touch: true,
-            expired_names: None,
+            journal: Journal::default(),
             scratch: Vec::new(),
             expired: 0,
             hits: 0,
@@ -70,14 +72,26 @@ impl Database {
         self.touch = touch;
     }
 
-    /// Whether the names of keys that expire are kept for [`Database::take_expired`].
-    pub fn keep_expired(&mut self, keep: bool) {
-        self.expired_names = keep.then(Vec::new);
+    /// Which incidents are kept for [`Database::take_incidents`].
+    pub fn keep_incidents(&mut self, wanted: Incidents) {
+        self.journal.keep(wanted);
     }
 
-    /// The names of the keys that have expired since the last call, in the order in which they were removed.
-    pub fn take_expired(&mut self) -> Vec<Vec<u8>> {
-        self.expired_names.as_mut().map(std::mem::take).unwrap_or_default()
+    /// Whether there have been incidents that are kept.
+    #[inline]
+    pub fn has_incidents(&self) -> bool {
+        !self.journal.is_empty()
+    }
+
+    /// The incidents since the last call and their keys, in order.
+    pub fn take_incidents(&mut self) -> Vec<(Incidents, Box<[u8]>)> {
+        self.journal.take()
+    }
+
+    /// Tells that a reading command did not find `key`, where a lookup has not told it.
+    #[inline]
+    pub fn tell_miss(&mut self, key: &[u8]) {
+        self.journal.note(Incidents::MISSED, key);
     }
 
     /// The clock reading commands work with.
@@ -127,7 +141,7 @@ impl Database {
             Ok(record) => Some(record),
             Err(absent) => {
                 if absent == Absent::Expired {
-                    note_expired(&mut self.expired, &mut self.expired_names, key);
+                    note_expired(&mut self.expired, &mut self.journal, key);
                 }
                 None
             }
@@ -159,21 +173,20 @@ impl Database {
             Err(absent) => {
                 self.misses += 1;
                 if absent == Absent::Expired {
-                    note_expired(&mut self.expired, &mut self.expired_names, key);
+                    note_expired(&mut self.expired, &mut self.journal, key);
                 }
+                self.journal.note(Incidents::MISSED, key);
                 None
             }
         }
     }
 }
 
-/// Counts a key whose time is over and keeps its name if somebody wants it.
+/// Counts a key whose time is over.
 #[cold]
-fn note_expired(expired: &mut u64, names: &mut Option<Vec<Vec<u8>>>, key: &[u8]) {
+fn note_expired(expired: &mut u64, journal: &mut Journal, key: &[u8]) {
     *expired += 1;
-    if let Some(names) = names {
-        names.push(key.to_vec());
-    }
+    journal.note(Incidents::EXPIRED, key);
 }
 
 /// The string in a record; `None` when it holds another type.

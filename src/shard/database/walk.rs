@@ -43,8 +43,8 @@ impl Database {
     /// Removes keys whose time is over, looking at about `budget` keys with a time to live; how many it removed. Goes
     /// on where the last call stopped, and skips parts of the table in which nothing can be due.
     pub fn expire_some(&mut self, budget: usize) -> usize {
-        let (expired, names) = (&mut self.expired, &mut self.expired_names);
-        self.keys.expire_some(self.clock.now, budget, |record| note_expired(expired, names, record.key()))
+        let (expired, journal) = (&mut self.expired, &mut self.journal);
+        self.keys.expire_some(self.clock.now, budget, |record| note_expired(expired, journal, record.key()))
     }
 
     /// About how many milliseconds the keys with a time to live still have on average; 0 when there are none.

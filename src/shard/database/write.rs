@@ -1,6 +1,6 @@
 //! Changes of keys and values.
 
-use super::{Database, Expiry, Keys, note_expired, view};
+use super::{Database, Expiry, Incidents, Keys, note_expired, view};
 use crate::resp::CommandError;
 use crate::shard::Millis;
 use crate::stdx::number;
@@ -52,8 +52,13 @@ fn value_of(body: OwnedBody<Stored>) -> Value {
 impl Database {
     #[inline]
     fn put(&mut self, key: &[u8], body: NewBody<'_, Stored>, expiry: Expiry) {
-        if self.keys.put(key, body, expiry, self.clock) == Written::Expired {
-            note_expired(&mut self.expired, &mut self.expired_names, key);
+        match self.keys.put(key, body, expiry, self.clock) {
+            Written::Replaced => {}
+            Written::New => self.journal.note(Incidents::CREATED, key),
+            Written::Expired => {
+                note_expired(&mut self.expired, &mut self.journal, key);
+                self.journal.note(Incidents::CREATED, key);
+            }
         }
     }
 
@@ -114,8 +119,11 @@ impl Database {
     pub fn get_or_insert<T: Object>(&mut self, key: &[u8], make: impl FnOnce() -> T) -> Result<&mut T, CommandError> {
         let make = || NewBody::Object(make().into_stored());
         let (mut record, absent) = self.keys.live_or_insert(key, self.clock, make);
-        if absent == Some(Absent::Expired) {
-            note_expired(&mut self.expired, &mut self.expired_names, key);
+        if let Some(absent) = absent {
+            if absent == Absent::Expired {
+                note_expired(&mut self.expired, &mut self.journal, key);
+            }
+            self.journal.note(Incidents::CREATED, key);
         }
         if self.touch {
             record.set_accessed(self.clock.access);
@@ -143,7 +151,7 @@ impl Database {
     pub fn remove(&mut self, key: &[u8]) -> bool {
         let removed = self.keys.remove_live(key, self.clock.now);
         if removed == Err(Absent::Expired) {
-            note_expired(&mut self.expired, &mut self.expired_names, key);
+            note_expired(&mut self.expired, &mut self.journal, key);
         }
         removed.is_ok()
     }
@@ -154,7 +162,7 @@ impl Database {
             Ok((body, expires)) => Some((value_of(body), expires)),
             Err(absent) => {
                 if absent == Absent::Expired {
-                    note_expired(&mut self.expired, &mut self.expired_names, key);
+                    note_expired(&mut self.expired, &mut self.journal, key);
                 }
                 None
             }
@@ -185,7 +193,7 @@ impl Database {
     pub fn set_expires_at(&mut self, key: &[u8], at: Option<Millis>) -> bool {
         let set = self.keys.set_expires(key, at, self.clock.now);
         if set == Err(Absent::Expired) {
-            note_expired(&mut self.expired, &mut self.expired_names, key);
+            note_expired(&mut self.expired, &mut self.journal, key);
         }
         set.is_ok()
     }
