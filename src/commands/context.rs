@@ -192,6 +192,8 @@ pub enum Flow {
     Close,
     /// With its next command, as if it had just connected: what the engine has noted of it elsewhere is forgotten.
     Reset,
+    /// With its next command; what it tracks has changed.
+    Tracking,
     /// It waits until every core has run this; the last step writes the reply.
     EveryCore(Arc<dyn EveryCore>),
 }

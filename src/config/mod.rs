@@ -45,6 +45,7 @@ pub struct Config {
     pub hz: u32,
     pub active_expire_effort: u32,
     pub notify_keyspace_events: Notifications,
+    pub tracking_table_max_keys: u64,
 }
 
 /// Up to where a collection keeps its compact encoding; each is a directive of the same name.
@@ -122,6 +123,7 @@ impl Default for Config {
             hz: 10,
             active_expire_effort: 1,
             notify_keyspace_events: Notifications::empty(),
+            tracking_table_max_keys: 1_000_000,
         }
     }
 }

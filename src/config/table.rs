@@ -258,6 +258,13 @@ pub static DIRECTIVES: &[Directive] = &[
          were looked for in vain.",
     ),
     Directive::new(
+        "tracking-table-max-keys",
+        Section::Events,
+        integer!(tracking_table_max_keys, 0, i64::MAX),
+        "So many keys are remembered for clients that track what they read (CLIENT TRACKING), over all cores; beyond that \
+         their clients drop random ones. 0: as many as there are.",
+    ),
+    Directive::new(
         "save",
         Section::Absent,
         Kind::Only { value: "", reason: "snapshots are not supported yet, only \"\" is accepted" },

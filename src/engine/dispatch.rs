@@ -9,6 +9,7 @@ use crate::resp::parser::ParserLimits;
 use crate::resp::{Args, CommandError, Output, Protocol, Reply};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::ShardId;
+use crate::shard::tracking::Tracker;
 use crate::spec::{Flags, RequestPolicy};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -76,6 +77,10 @@ impl Engine {
         if matches!(step, Step::Wait) {
             return step;
         }
+        if session.flags.contains(SessionFlags::TRACKING) {
+            end_caching(session, Some(entry));
+        }
+        self.take_own_notes(Some((session, key)));
         session.commands += 1;
         if session.flags.intersects(SessionFlags::REPLY_SKIP | SessionFlags::REPLY_SKIP_NEXT) {
             advance_skip(session);
@@ -127,6 +132,7 @@ impl Engine {
         if let Some(entry) = entry {
             self.metrics().by_command[usize::from(entry.id)].rejected.add(1);
         }
+        end_caching(session, entry);
         self.reply_error(session, error);
         Step::Away
     }
@@ -161,6 +167,8 @@ impl Engine {
             no_reply: session.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP),
             part: false,
             transaction: 0,
+            tracker: session.tracking.as_ref().map_or(Tracker::NONE, |tracking| tracking.tracker),
+            remember: session.tracking.as_ref().is_some_and(|tracking| tracking.remembers()),
         }
     }
 
@@ -294,6 +302,10 @@ impl Engine {
         if let Err(error) = outcome {
             self.fail(entry, &error, call.protocol, out, mark);
         }
+        self.shard.effects.caller = call.tracker;
+        if call.remember {
+            self.list_reads(entry, call.database, call.tracker, args);
+        }
     }
 
     /// Replaces what a command has written by its error.
@@ -358,6 +370,11 @@ impl Engine {
             Flow::Close => Step::Close,
             Flow::Reset => {
                 self.end_subscriptions(session, key);
+                self.end_tracking(session, key);
+                Step::Done
+            }
+            Flow::Tracking => {
+                self.update_tracker(session, key);
                 Step::Done
             }
             Flow::EveryCore(_) if !session.pending.is_empty() => Step::Wait,
@@ -374,6 +391,14 @@ fn advance_skip(session: &mut Session) {
     let next = session.flags.contains(SessionFlags::REPLY_SKIP_NEXT);
     session.flags.set(SessionFlags::REPLY_SKIP, next);
     session.flags.remove(SessionFlags::REPLY_SKIP_NEXT);
+}
+
+/// CLIENT CACHING counts for the next command only, other CLIENT commands aside.
+fn end_caching(session: &mut Session, entry: Option<&Entry>) {
+    let is_client = entry.is_some_and(|entry| entry.row.spec.name.starts_with("client"));
+    if let Some(tracking) = session.tracking.as_deref_mut().filter(|_| !is_client) {
+        tracking.caching = false;
+    }
 }
 
 /// Whether a command's name is the beginning of a line of HTTP.

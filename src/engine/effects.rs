@@ -2,7 +2,8 @@
 
 use super::Engine;
 use crate::config::Notifications;
-use crate::shard::{Act, Incidents};
+use crate::shard::tracking::Tracker;
+use crate::shard::{Act, Incidents, Shard};
 
 impl Engine {
     /// Tells those who wait for it what has been done. Called after each command, transaction or store.
@@ -15,10 +16,23 @@ impl Engine {
 
     fn tell_effects(&mut self) {
         let mut list = std::mem::take(&mut self.shard.effects.list);
+        let caller = self.shard.effects.caller;
+        let mut flushed = false;
         for effect in &list {
-            if let Act::Key { key, class, event, .. } = &effect.act {
-                self.notify(effect.database, key, *class, event);
+            match &effect.act {
+                Act::Key { key, class, event, changed } => {
+                    if *changed {
+                        self.invalidate(key, caller);
+                    }
+                    self.notify(effect.database, key, *class, event);
+                }
+                Act::Read { key, tracker } => self.remember(key, *tracker),
+                Act::Flushed => flushed = true,
+                Act::Swapped(_) => {}
             }
+        }
+        if flushed {
+            self.invalidate_all();
         }
         list.clear();
         self.shard.effects.list = list;
@@ -26,7 +40,8 @@ impl Engine {
 
     /// Looks who is there that wants to know what is done to keys of this shard. Called when that has changed.
     pub(super) fn update_wanted(&mut self) {
-        self.shard.effects.wanted = self.config.notify_keyspace_events.tell();
+        let tracked = !self.shard.tracking.is_idle() || self.trackers.any();
+        self.shard.effects.wanted = tracked || self.config.notify_keyspace_events.tell();
         let incidents = self.incidents_wanted();
         self.shard.databases.iter_mut().for_each(|db| db.keep_incidents(incidents));
     }
@@ -46,7 +61,8 @@ impl Engine {
         if !self.shard.effects.wanted {
             return;
         }
-        let crate::shard::Shard { databases, effects, .. } = &mut self.shard;
+        let Shard { databases, effects, .. } = &mut self.shard;
+        effects.caller = Tracker::NONE;
         databases.iter_mut().enumerate().for_each(|(index, db)| effects.incidents(index as u16, db));
         self.after_effects();
     }

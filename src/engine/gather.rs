@@ -12,6 +12,7 @@ use crate::commands::Entry;
 use crate::resp::{Args, Output};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::locks::{LockKey, LockSet, Mode};
+use crate::shard::tracking::Tracker;
 use crate::shard::{Act, Effect, Expiry, Incidents, Shard, ShardId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -161,7 +162,8 @@ impl Engine {
             if shard == self.core {
                 self.store_keys(states);
             } else {
-                self.post(shard, Message::Store { from: self.core, ticket: None, id, states, effects: Vec::new() });
+                let (effects, caller) = (Vec::new(), Tracker::NONE);
+                self.post(shard, Message::Store { from: self.core, ticket: None, id, states, effects, caller });
             }
         }
     }
@@ -177,7 +179,7 @@ impl Engine {
         let effects = self.work_on(&mut lenders, |engine| engine.run_here(entry, call, request.args(), &mut out));
         let mut by_shard: Vec<Vec<Effect>> = lenders.iter().map(|_| Vec::new()).collect();
         for effect in effects {
-            let Act::Key { key, .. } = &effect.act else { unreachable!("only keys are gathered, not databases") };
+            let key = effect.act.key().expect("only keys are gathered, not databases");
             let shard = self.router.shard_of(key);
             if let Some(number) = lenders.iter().position(|lender| lender.shard == shard) {
                 by_shard[number].push(effect);
@@ -187,13 +189,14 @@ impl Engine {
         for (number, (lender, effects)) in lenders.into_iter().zip(by_shard).enumerate() {
             let states = lender.states.unwrap_or_default();
             if lender.shard == self.core {
-                self.store(states, effects);
+                self.store(states, effects, call.tracker);
                 continue;
             }
             let wanted = !states.is_empty() || !effects.is_empty();
             waiting += usize::from(wanted);
             let ticket = wanted.then(|| Ticket::of_part(index, number));
-            self.post(lender.shard, Message::Store { from: self.core, ticket, id, states, effects });
+            let store = Message::Store { from: self.core, ticket, id, states, effects, caller: call.tracker };
+            self.post(lender.shard, store);
         }
         self.gather_mut(index).reply = Some(out);
         // One more than the stores: this step itself ends like a store.
@@ -239,12 +242,13 @@ impl Engine {
     }
 
     /// Puts keys of this shard into the given states, and tells what was done to them.
-    pub(super) fn store(&mut self, states: Vec<KeyState>, effects: Vec<Effect>) {
+    pub(super) fn store(&mut self, states: Vec<KeyState>, effects: Vec<Effect>, caller: Tracker) {
         self.store_keys(states);
-        if self.shard.effects.wanted {
-            self.shard.effects.list.extend(effects);
-            self.after_effects();
-        }
+        let wanted = self.shard.effects.wanted;
+        let told = effects.into_iter().filter(|effect| wanted || matches!(effect.act, Act::Read { .. }));
+        self.shard.effects.list.extend(told);
+        self.shard.effects.caller = caller;
+        self.after_effects();
     }
 
     /// Puts keys of this shard into the given states.

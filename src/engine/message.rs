@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! owner u32 | number u32 | command u16 | database u16 | flags u8 | 3 unused | argument count u32 | transaction u64
+//! tracking client u64, if there is one
 //! length u32 of each argument | bytes of each argument
 //! ```
 
@@ -13,7 +14,9 @@ use crate::commands::EveryCore;
 use crate::pubsub::Announcement;
 use crate::resp::reply::Pin;
 use crate::resp::{Args, Output, Protocol, Span};
+use crate::session::tracking::Target;
 use crate::shard::locks::{LockSet, TransactionId};
+use crate::shard::tracking::{ChangedKeys, SharedKey, Tracker};
 use crate::shard::{Effect, Millis, ShardId};
 use crate::spec::ChannelKind;
 use crate::types::Value;
@@ -52,13 +55,20 @@ pub struct Call {
     pub part: bool,
     /// The transaction that a part belongs to; 0: none.
     pub transaction: u64,
+    /// The client, if it tracks keys.
+    pub tracker: Tracker,
+    /// Whether it tracks the keys that this command reads.
+    pub remember: bool,
 }
 
 const HEAD_BYTES: usize = 28;
+const TRACKER_BYTES: usize = 8;
 const RESP3: u8 = 1;
 const NO_TOUCH: u8 = 2;
 const NO_REPLY: u8 = 4;
 const PART: u8 = 8;
+const TRACKED: u8 = 16;
+const REMEMBER: u8 = 32;
 
 /// Commands of one core's clients for another core, and the replies to them.
 #[derive(Debug)]
@@ -99,7 +109,9 @@ impl Batch {
         let flags = if call.protocol == Protocol::Resp3 { RESP3 } else { 0 }
             | if call.no_touch { NO_TOUCH } else { 0 }
             | if call.no_reply { NO_REPLY } else { 0 }
-            | if call.part { PART } else { 0 };
+            | if call.part { PART } else { 0 }
+            | if call.tracker.is_some() { TRACKED } else { 0 }
+            | if call.remember { REMEMBER } else { 0 };
         let mut head = [0; HEAD_BYTES];
         head[0..4].copy_from_slice(&ticket.owner.to_le_bytes());
         head[4..8].copy_from_slice(&ticket.number.to_le_bytes());
@@ -109,6 +121,9 @@ impl Batch {
         head[16..20].copy_from_slice(&(args.len() as u32).to_le_bytes());
         head[20..28].copy_from_slice(&call.transaction.to_le_bytes());
         self.requests.extend_from_slice(&head);
+        if call.tracker.is_some() {
+            self.requests.extend_from_slice(&call.tracker.to_bits().to_le_bytes());
+        }
         for argument in args.clone() {
             self.requests.extend_from_slice(&(argument.len() as u32).to_le_bytes());
         }
@@ -123,7 +138,7 @@ impl Batch {
         let mut at = 0;
         while at < self.requests.len() {
             let (ticket, call, count) = self.head(at);
-            at += HEAD_BYTES;
+            at += HEAD_BYTES + if call.tracker.is_some() { TRACKER_BYTES } else { 0 };
             let mut start = at + 4 * count;
             spans.clear();
             for index in 0..count {
@@ -153,7 +168,12 @@ impl Batch {
             no_touch: head[12] & NO_TOUCH != 0,
             no_reply: head[12] & NO_REPLY != 0,
             part: head[12] & PART != 0,
-            transaction: u64::from(u32_at(head, 20)) | u64::from(u32_at(head, 24)) << 32,
+            transaction: u64_at(head, 20),
+            tracker: match head[12] & TRACKED {
+                0 => Tracker::NONE,
+                _ => Tracker::from_bits(u64_at(&self.requests, at + HEAD_BYTES)),
+            },
+            remember: head[12] & REMEMBER != 0,
         };
         (ticket, call, u32_at(head, 16) as usize)
     }
@@ -191,6 +211,10 @@ impl Batch {
     }
 }
 
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
@@ -215,6 +239,63 @@ pub struct Publication {
     pub payload: Bytes,
     /// The number under which the publishing core waits for the count of receivers, if it does.
     pub awaited: Option<u32>,
+}
+
+/// What clients that track keys must forget.
+#[derive(Clone, Debug)]
+pub enum Stale {
+    /// These keys.
+    Keys(Arc<[SharedKey]>),
+    /// All keys.
+    All,
+}
+
+/// What one core tells another for clients that track keys.
+#[derive(Clone, Debug)]
+pub enum Note {
+    /// A key has changed that a client of the receiver has read.
+    Stale {
+        /// The client.
+        client: u64,
+        /// The key.
+        key: SharedKey,
+        /// Who changed it, if that client tracks keys.
+        by: Tracker,
+    },
+    /// All keys of a database have gone. A core tells it only itself.
+    AllStale,
+    /// Keys have changed that begin with a prefix that clients of the receiver track.
+    Changed {
+        /// The prefix.
+        prefix: SharedKey,
+        /// The keys.
+        keys: Arc<ChangedKeys>,
+    },
+    /// A client of the receiver is to be told what another one tracks.
+    Redirected {
+        /// That other one.
+        tracker: Tracker,
+        /// Whether that other one speaks RESP3.
+        resp3: bool,
+        /// Who is to be told.
+        target: Target,
+        /// What.
+        stale: Stale,
+    },
+    /// The client has gone that should hear what a client of the receiver tracks.
+    Broken {
+        /// The client of the receiver.
+        client: u64,
+    },
+    /// One client less of a core tracks these prefixes.
+    Dropped {
+        /// The core.
+        core: ShardId,
+        /// The prefixes.
+        prefixes: Arc<[Box<[u8]>]>,
+    },
+    /// Clients that track keys have gone for good.
+    Departed(Arc<[Tracker]>),
 }
 
 /// What one core tells another.
@@ -280,6 +361,8 @@ pub enum Message {
         states: Vec<KeyState>,
         /// What was done to the keys.
         effects: Vec<Effect>,
+        /// By whom, if that client tracks keys.
+        caller: Tracker,
     },
     /// The keys are stored.
     Stored {
@@ -302,6 +385,8 @@ pub enum Message {
         /// The part.
         part: Box<dyn Any + Send>,
     },
+    /// Notes for clients that track keys, in order.
+    Notes(Vec<Note>),
     /// What a core's subscribers want, as far as it has changed.
     Interest {
         /// Who announces.

@@ -12,6 +12,7 @@
 //! - `effects`    what follows from what commands have done to keys
 //! - `notifications` events of keys, published
 //! - `pubsub`     subscriptions and publications: between cores, and to the sessions
+//! - `tracking`   client tracking: who is told that a key has changed
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
 mod coordinator;
@@ -28,6 +29,7 @@ mod notifications;
 mod operation;
 mod pubsub;
 mod split;
+mod tracking;
 
 pub use cron::cron_interval_ms;
 
@@ -67,6 +69,7 @@ pub struct Engine {
     /// Per core, replies to commands that had to wait for locks.
     late: Vec<Option<Box<Batch>>>,
     exchange: pubsub::Exchange,
+    trackers: tracking::Trackers,
     random: Random,
     now: Millis,
     next_cron_ms: Millis,
@@ -118,6 +121,7 @@ impl Engine {
             unlocking: false,
             late: (0..shards).map(|_| None).collect(),
             exchange: pubsub::Exchange::new(core, shards),
+            trackers: tracking::Trackers::new(shards),
             random: Random::new(seed),
             now,
             next_cron_ms: now,
@@ -191,6 +195,7 @@ impl Engine {
     /// A client is gone, or the runtime is about to close its connection.
     pub fn disconnect(&mut self, key: SessionKey) {
         self.forget_subscriber(key);
+        self.forget_tracker(key);
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.output.clear();
         if session.pending.is_empty() {
@@ -222,8 +227,8 @@ impl Engine {
             Message::Unlock { id } => self.unlock(id),
             Message::Lend { from, ticket, id, locks, keys } => self.ask(id, locks, Waiter::Lend { from, ticket, keys }),
             Message::Lent { ticket, states } => self.lent(ticket, states),
-            Message::Store { from, ticket, id, states, effects } => {
-                self.store(states, effects);
+            Message::Store { from, ticket, id, states, effects, caller } => {
+                self.store(states, effects, caller);
                 if let Some(ticket) = ticket {
                     self.post(from, Message::Stored { ticket });
                 }
@@ -235,6 +240,7 @@ impl Engine {
                 self.post(from, Message::Part { ticket, part });
             }
             Message::Part { ticket, part } => self.take_part(ticket, part),
+            Message::Notes(notes) => self.take_notes(notes),
             Message::Interest { from, announcement } => self.take_interest(from, &announcement),
             Message::InterestHeard { from, number } => self.interest_heard(from, number),
             Message::Publish { from, publications } => self.take_publications(from, publications),
@@ -257,6 +263,7 @@ impl Engine {
             }
         }
         self.post_exchange();
+        self.post_notes();
         self.publish_databases();
     }
 
@@ -391,6 +398,7 @@ impl Engine {
             self.stall = Some(view.stall);
         }
         self.sweep_closed();
+        self.update_wanted();
         part
     }
 

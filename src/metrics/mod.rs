@@ -113,6 +113,14 @@ macro_rules! counters {
             pub pubsub_patterns: Counter,
             /// Shard channels with subscribers on any core.
             pub pubsub_shard_channels: Counter,
+            /// Clients that track keys.
+            pub tracking_clients: Counter,
+            /// Keys of the shard that are tracked.
+            pub tracking_keys: Counter,
+            /// Clients that track each of them, together.
+            pub tracking_items: Counter,
+            /// Prefixes tracked on any core, as this one has heard.
+            pub tracking_prefixes: Counter,
             /// Changes since the start.
             pub dirty: Counter,
             /// Keys, by database.
@@ -143,6 +151,10 @@ macro_rules! counters {
                     pubsub_channels: Counter::default(),
                     pubsub_patterns: Counter::default(),
                     pubsub_shard_channels: Counter::default(),
+                    tracking_clients: Counter::default(),
+                    tracking_keys: Counter::default(),
+                    tracking_items: Counter::default(),
+                    tracking_prefixes: Counter::default(),
                     dirty: Counter::default(),
                     keys: per_database(),
                     expires: per_database(),

@@ -4,10 +4,12 @@
 pub mod pending;
 pub mod registry;
 pub mod subscriptions;
+pub mod tracking;
 
 pub use pending::Pending;
 pub use registry::{SessionKey, Sessions};
 pub use subscriptions::Subscriptions;
+pub use tracking::Tracking;
 
 use crate::resp::parser::RequestParser;
 use crate::resp::{Output, Protocol};
@@ -48,6 +50,12 @@ bitflags! {
         const INPUT_ENDED = 1 << 13;
         /// Has subscriptions.
         const SUBSCRIBED = 1 << 14;
+        /// Tracks keys.
+        const TRACKING = 1 << 20;
+        /// The client that should hear what it tracks has gone.
+        const TRACKING_BROKEN = 1 << 21;
+        /// It tracks keys with certain prefixes.
+        const TRACKING_PREFIXES = 1 << 22;
     }
 }
 
@@ -94,6 +102,10 @@ pub struct Session {
     pub publishing: u32,
     /// What it is subscribed to.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// What it tracks.
+    pub tracking: Option<Box<Tracking>>,
+    /// Prefixes that it tracks no more; the engine tells the other cores.
+    pub dropped_prefixes: Vec<Box<[u8]>>,
     /// When it connected.
     pub connected_ms: Millis,
     /// When it sent something last.
@@ -128,6 +140,8 @@ impl Session {
             pending: Pending::default(),
             publishing: 0,
             subscriptions: None,
+            tracking: None,
+            dropped_prefixes: Vec::new(),
             connected_ms: now,
             active_ms: now,
             over_soft_limit_ms: 0,
@@ -137,6 +151,14 @@ impl Session {
             commands: 0,
             identity: Box::new(identity),
         }
+    }
+
+    /// Ends its tracking of keys.
+    pub fn end_tracking(&mut self) {
+        if let Some(tracking) = self.tracking.take() {
+            self.dropped_prefixes.extend(tracking.prefixes);
+        }
+        self.flags.remove(SessionFlags::TRACKING | SessionFlags::TRACKING_BROKEN | SessionFlags::TRACKING_PREFIXES);
     }
 
     /// Adds a reply behind all those that are still awaited.

@@ -2,6 +2,7 @@
 //! notifications, and cores that work on keys of other shards. While nobody does, nothing is kept.
 
 use super::database::{Database, Incidents};
+use super::tracking::Tracker;
 
 /// The class of a keyspace event, by which notifications are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +41,27 @@ pub enum Act {
         /// Whether it tells of a change; a further event of a change told before does not.
         changed: bool,
     },
+    /// A client that tracks keys has read one.
+    Read {
+        /// The key.
+        key: Box<[u8]>,
+        /// The client.
+        tracker: Tracker,
+    },
     /// All keys of the database were removed.
     Flushed,
     /// It was exchanged with this other database.
     Swapped(u16),
+}
+
+impl Act {
+    /// The key that it concerns, if it is just one.
+    pub fn key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Key { key, .. } | Self::Read { key, .. } => Some(key),
+            Self::Flushed | Self::Swapped(_) => None,
+        }
+    }
 }
 
 /// What has been done since somebody looked.
@@ -51,6 +69,8 @@ pub enum Act {
 pub struct Effects {
     /// Whether anybody wants to know.
     pub wanted: bool,
+    /// The client whose command it was, if it tracks keys.
+    pub caller: Tracker,
     /// What was done, in order.
     pub list: Vec<Effect>,
 }
@@ -58,7 +78,7 @@ pub struct Effects {
 impl Effects {
     /// Effects that somebody wants to know.
     pub fn wanted() -> Self {
-        Self { wanted: true, list: Vec::new() }
+        Self { wanted: true, ..Self::default() }
     }
 
     /// Keeps an event of a key, if that is wanted.

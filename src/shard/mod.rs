@@ -4,10 +4,12 @@ pub mod database;
 pub mod effects;
 pub mod locks;
 pub mod routing;
+pub mod tracking;
 
 pub use database::{Database, Expiry, Incidents};
 pub use effects::{Act, Effect, Effects, EventClass};
 pub use routing::{Router, ShardId, Slot};
+use tracking::TrackingTable;
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = i64;
@@ -20,11 +22,18 @@ pub struct Shard {
     pub databases: Vec<Database>,
     /// What commands have done and nobody has looked at yet.
     pub effects: Effects,
+    /// Who wants to hear of changes to keys.
+    pub tracking: TrackingTable,
 }
 
 impl Shard {
     /// An empty shard with `databases` databases.
     pub fn new(id: ShardId, databases: usize) -> Self {
-        Self { id, databases: (0..databases).map(|_| Database::new()).collect(), effects: Effects::default() }
+        Self {
+            id,
+            databases: (0..databases).map(|_| Database::new()).collect(),
+            effects: Effects::default(),
+            tracking: TrackingTable::default(),
+        }
     }
 }

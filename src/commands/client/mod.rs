@@ -4,6 +4,7 @@
 mod kill;
 mod list;
 mod rows;
+mod tracking;
 
 pub use rows::ROWS;
 
