@@ -60,8 +60,20 @@ pub const BATCH_BYTES_MAX: usize = 64 * 1024;
 /// Empty batches that a core keeps for its next messages.
 pub const SPARE_BATCHES_MAX: usize = 64;
 
+/// Queues of transactions that a core keeps for the next ones.
+pub const SPARE_QUEUES_MAX: usize = 64;
+
+/// A queue larger than this is given back to the allocator instead of being kept.
+pub const SPARE_QUEUE_BYTES_MAX: usize = 16 * 1024;
+
 /// Low bits of SCAN's cursor that hold the position within a shard; the shard stands above them.
 pub const SCAN_POSITION_BITS: u32 = 48;
+
+/// Large values that a database has given up and that wait for the end of the turn; what is more is freed at once.
+pub const GARBAGE_MAX: usize = 1024;
+
+/// Large values and emptied databases that wait for the thread that frees them; what is more is freed by the core.
+pub const FREE_QUEUE_MAX: usize = 4096;
 
 /// Messages that a core takes from its mailbox in one turn, before it looks at its sockets again.
 pub const MAIL_PER_TURN_MAX: usize = 256;
@@ -69,11 +81,12 @@ pub const MAIL_PER_TURN_MAX: usize = 256;
 /// Connections that a core accepts in one turn: a storm of them must not starve those who are connected.
 pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 
-/// Requests of one client that are read before the first of them is run: enough to hide the time that memory takes,
-/// few enough that what has been fetched is still there when its turn comes.
+/// Requests of one client, or of one batch from another core, that are read before the first of them is run: enough to
+/// hide the time that memory takes, few enough that what has been fetched is still there when its turn comes.
 pub const REQUESTS_AHEAD_MAX: usize = 16;
 
-/// Most that `client-query-buffer-limit` can be: places in a request are 32-bit numbers, between cores too.
+/// Most that `client-query-buffer-limit` can be: places in a request are 32-bit numbers, between cores too. What a
+/// client has queued in MULTI and watches counts as its input.
 pub const QUERY_BUFFER_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Tracked keys that one run of the cron looks at for clients that have gone.

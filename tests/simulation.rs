@@ -6,6 +6,8 @@ mod pubsub;
 #[allow(dead_code, reason = "each test binary uses its own part")]
 #[path = "support/reply.rs"]
 mod reply;
+#[path = "simulation/transactions.rs"]
+mod transactions;
 
 use crimson::commands::{Node, table};
 use crimson::config::Config;

@@ -7,7 +7,8 @@ use crate::limits::descriptors_reserved;
 use crate::resp::{Args, CommandError};
 use crate::spec::{Flags, Group};
 use crate::stdx::glob;
-use crate::stdx::os::Resource;
+use crate::stdx::os::{Resource, error_text};
+use std::io;
 
 /// The flags of everything that reads or changes directives.
 const FLAGS: Flags = Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::LOADING).union(Flags::STALE);
@@ -91,7 +92,7 @@ fn set(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandErro
     if !args.len().is_multiple_of(2) {
         return Err(CommandError::Syntax);
     }
-    let changes = changes(args)?;
+    let changes = changes(args, ctx.config.enable_protected_configs.includes(ctx.session.is_local()))?;
     let cores = ctx.node.metrics.len();
     ctx.node.change_config(|config| {
         let clients_before = config.maxclients;
@@ -102,6 +103,10 @@ fn set(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandErro
             // The last one named is the one in force.
             let name = changes.iter().rev().find(|change| change.row.name == "maxclients").map_or(&b""[..], |c| c.name);
             make_room(config, cores).map_err(|reason| failed(name, &reason))?;
+        }
+        // The last step that can fail, since it cannot be taken back.
+        if let Some(change) = changes.iter().find(|change| change.row.name == "dir") {
+            config.dir = enter_directory(&config.dir).map_err(|error| failed(change.name, &error_text(&error)))?;
         }
         // Still under the lock, so that two changes at once leave the level and the directive the same.
         config.loglevel.apply();
@@ -118,8 +123,9 @@ struct Pair<'a> {
     value: &'a [u8],
 }
 
-/// What CONFIG SET is to change. Names are looked at before any value.
-fn changes<'a>(args: Args<'a>) -> Result<Vec<Pair<'a>>, CommandError> {
+/// What CONFIG SET is to change; `protected` says whether this client may change protected directives. Names are looked
+/// at before any value.
+fn changes<'a>(args: Args<'a>, protected: bool) -> Result<Vec<Pair<'a>>, CommandError> {
     let mut pairs: Vec<Pair<'a>> = Vec::new();
     for index in (2..args.len()).step_by(2) {
         let (name, value) = (args.at(index), args.at(index + 1));
@@ -128,11 +134,11 @@ fn changes<'a>(args: Args<'a>) -> Result<Vec<Pair<'a>>, CommandError> {
         })?;
         match row.change {
             Change::Start => return Err(failed(name, "can't set immutable config")),
-            Change::Protected => return Err(failed(name, "can't set protected config")),
-            Change::Runtime if pairs.iter().any(|pair| pair.name.eq_ignore_ascii_case(name)) => {
+            Change::Protected if !protected => return Err(failed(name, "can't set protected config")),
+            _ if pairs.iter().any(|pair| pair.name.eq_ignore_ascii_case(name)) => {
                 return Err(failed(name, "duplicate parameter"));
             }
-            Change::Runtime => pairs.push(Pair { row, name, value }),
+            Change::Runtime | Change::Protected => pairs.push(Pair { row, name, value }),
         }
     }
     Ok(pairs)
@@ -141,6 +147,12 @@ fn changes<'a>(args: Args<'a>) -> Result<Vec<Pair<'a>>, CommandError> {
 fn failed(name: &[u8], reason: &str) -> CommandError {
     const BEFORE: &str = "ERR CONFIG SET failed (possibly related to argument '";
     CommandError::quoting(BEFORE, name, &format!("') - {reason}"))
+}
+
+/// Makes `path` the working directory of the process; its absolute path.
+fn enter_directory(path: &str) -> io::Result<String> {
+    std::env::set_current_dir(path)?;
+    Ok(std::env::current_dir()?.to_string_lossy().into_owned())
 }
 
 /// Raises the limit on open files for more clients.

@@ -183,6 +183,7 @@ fn quit(ctx: &mut SessionContext<'_>, _args: Args<'_>) -> Result<Flow, CommandEr
 /// The library's name stays: it is still the same library.
 fn reset(ctx: &mut SessionContext<'_>, _args: Args<'_>) -> Result<Flow, CommandError> {
     let session = &mut *ctx.session;
+    session.discard();
     session.database = 0;
     session.protocol = Protocol::Resp2;
     session.identity.name.clear();

@@ -196,6 +196,12 @@ pub enum Flow {
     Tracking,
     /// It waits until every core has run this; the last step writes the reply.
     EveryCore(Arc<dyn EveryCore>),
+    /// The engine lets the client watch the keys among the arguments and answers.
+    Watch,
+    /// The engine forgets what the client watches.
+    Unwatch,
+    /// The engine runs what is queued and answers.
+    Exec,
 }
 
 /// A request to every core, such as CLIENT LIST: each core answers with a part, the asking core joins them.

@@ -17,7 +17,14 @@ pub const ROWS: &[Row] = &[Row::session("debug", -2, Group::Server, debug)
     .summary("Looks inside the server and provokes situations, for tests.")
     .syntax("DEBUG")
     .complexity("Depends on subcommand.")
-    .flags(Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::LOADING).union(Flags::STALE))];
+    .flags(Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::LOADING).union(Flags::STALE))
+    .protected()];
+
+/// The answer to a client that `enable-debug-command` does not permit it.
+pub const NOT_PERMITTED: CommandError = CommandError::fixed(
+    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local \
+     connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+);
 
 const HELP: &[&str] = &[
     "OBJECT <key>",

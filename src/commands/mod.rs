@@ -15,6 +15,7 @@ pub mod info;
 pub mod list;
 pub mod node;
 pub mod pubsub;
+pub mod reclaimer;
 pub mod row;
 pub mod scan_options;
 pub mod server;
@@ -23,6 +24,7 @@ pub mod string;
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod transactions;
 
 pub use context::{CoreView, EveryCore, Flow, SessionContext, ShardContext};
 pub use node::Node;
@@ -36,6 +38,7 @@ pub const FAMILIES: &[&[Row]] = &[
     set::ROWS,
     hash::ROWS,
     generic::ROWS,
+    transactions::ROWS,
     pubsub::ROWS,
     connection::ROWS,
     client::ROWS,

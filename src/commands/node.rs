@@ -1,5 +1,6 @@
 //! What all cores share: directives, counters, identity. Read often, written rarely; nothing here is on the data path.
 
+use super::reclaimer::Reclaimer;
 use crate::config::Config;
 use crate::limits::CONTROL_MESSAGES_MAX;
 use crate::metrics::memory::AllocatorBytes;
@@ -59,6 +60,8 @@ pub struct Node {
     pub active_expire: AtomicBool,
     /// Microseconds for TIME and INFO; the system's clock unless a test gives another.
     pub wall_clock: WallClock,
+    /// Frees what takes long; at once unless a thread has been started for it.
+    pub reclaimer: Reclaimer,
     statistics: Mutex<Statistics>,
     /// Most bytes the allocator had handed out at any sample.
     peak_memory_bytes: AtomicU64,
@@ -95,6 +98,7 @@ impl Node {
             shutdown: AtomicBool::new(false),
             active_expire: AtomicBool::new(true),
             wall_clock: Box::new(|| SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()),
+            reclaimer: Reclaimer::inline(),
             statistics: Mutex::default(),
             peak_memory_bytes: AtomicU64::new(0),
             startup_memory_bytes: AtomicU64::new(0),
@@ -205,6 +209,7 @@ impl Node {
         let mut statistics = self.statistics();
         statistics.baseline = baseline;
         statistics.sampler.reset();
+        self.reclaimer.reset_freed();
     }
 
     /// What each core has counted since the last reset.

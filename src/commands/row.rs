@@ -125,6 +125,12 @@ impl Row {
         self
     }
 
+    /// Only for clients that `enable-debug-command` permits it.
+    pub const fn protected(mut self) -> Self {
+        self.spec.protected = true;
+        self
+    }
+
     /// Since when it is deprecated, and what replaces it.
     pub const fn deprecated(mut self, since: &'static str, replaced_by: &'static str) -> Self {
         self.spec.deprecated = Some((since, replaced_by));

@@ -13,6 +13,8 @@ pub struct Entry {
     pub id: u16,
     /// Argument of its only key, where it has exactly one at a fixed place; 0 otherwise.
     pub single_key: u8,
+    /// Whether it runs at once inside MULTI instead of being queued.
+    pub immediate: bool,
     /// Numbers of its subcommands.
     subcommands: Vec<u16>,
 }
@@ -107,7 +109,9 @@ impl Entry {
             }
             _ => 0,
         };
-        Self { row, id: u16::try_from(id).expect("fewer commands than 2^16"), single_key, subcommands: Vec::new() }
+        let immediate = matches!(row.spec.name, "multi" | "exec" | "discard" | "watch" | "quit" | "reset");
+        let id = u16::try_from(id).expect("fewer commands than 2^16");
+        Self { row, id, single_key, immediate, subcommands: Vec::new() }
     }
 }
 

@@ -12,7 +12,7 @@ pub enum Change {
     Runtime,
     /// Only by the configuration file and the flags.
     Start,
-    /// As `Start`, because a client that could change it could write files elsewhere.
+    /// As `Start` unless `enable-protected-configs` permits a client to: who can change it can write files elsewhere.
     Protected,
 }
 
@@ -27,6 +27,7 @@ pub enum Section {
     Encodings,
     Expiry,
     Events,
+    Freeing,
     Absent,
 }
 
@@ -41,6 +42,7 @@ impl Section {
             Self::Encodings => "Encodings of small collections",
             Self::Expiry => "Expiry",
             Self::Events => "Events of keys",
+            Self::Freeing => "Freeing memory",
             Self::Absent => "Not there yet: only the value that is true is accepted",
         }
     }

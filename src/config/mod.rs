@@ -8,6 +8,7 @@ pub mod file;
 pub mod flags;
 pub mod loglevel;
 pub mod notifications;
+pub mod permission;
 pub mod rewrite;
 pub mod sample;
 pub mod table;
@@ -17,6 +18,7 @@ pub use directive::{Change, Directive, Kind, Section};
 pub use flags::{Invocation, Startup};
 pub use loglevel::LogLevel;
 pub use notifications::Notifications;
+pub use permission::Permission;
 pub use table::{DIRECTIVES, find};
 
 /// The values of all directives.
@@ -38,14 +40,30 @@ pub struct Config {
     pub loglevel: LogLevel,
     pub logfile: String,
     pub protected_mode: bool,
+    pub enable_debug_command: Permission,
+    pub enable_protected_configs: Permission,
     pub proto_max_bulk_len: u64,
     pub client_query_buffer_limit: u64,
     pub client_output_buffer_limits: [OutputLimit; 3],
     pub encoding: EncodingLimits,
     pub hz: u32,
     pub active_expire_effort: u32,
+    pub lazy_free: LazyFree,
     pub notify_keyspace_events: Notifications,
     pub tracking_table_max_keys: u64,
+}
+
+/// What is freed in the background rather than by the command that removes it; each is a directive of the same name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LazyFree {
+    /// `lazyfree-lazy-user-del`: what DEL removes.
+    pub user_del: bool,
+    /// `lazyfree-lazy-user-flush`: what FLUSHALL and FLUSHDB remove.
+    pub user_flush: bool,
+    /// `lazyfree-lazy-server-del`: what is overwritten, or removed on the way by other commands.
+    pub server_del: bool,
+    /// `lazyfree-lazy-expire`: what has expired.
+    pub expire: bool,
 }
 
 /// Up to where a collection keeps its compact encoding; each is a directive of the same name.
@@ -116,6 +134,8 @@ impl Default for Config {
             loglevel: LogLevel::Notice,
             logfile: String::new(),
             protected_mode: true,
+            enable_debug_command: Permission::No,
+            enable_protected_configs: Permission::No,
             proto_max_bulk_len: 512 * MIB,
             client_query_buffer_limit: 1024 * MIB,
             client_output_buffer_limits: [limit(0, 0, 0), limit(256 * MIB, 64 * MIB, 60), limit(32 * MIB, 8 * MIB, 60)],
@@ -124,6 +144,7 @@ impl Default for Config {
             active_expire_effort: 1,
             notify_keyspace_events: Notifications::empty(),
             tracking_table_max_keys: 1_000_000,
+            lazy_free: LazyFree::default(),
         }
     }
 }

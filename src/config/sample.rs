@@ -28,7 +28,11 @@ pub fn text(config: &Config) -> String {
             let title = row.section.title();
             write!(text, "\n# {title}\n# {}\n", "-".repeat(title.len())).expect(INFALLIBLE);
         }
-        let when = if row.change == Change::Runtime { "changes at run time" } else { "fixed at start" };
+        let when = match row.change {
+            Change::Runtime => "changes at run time",
+            Change::Start => "fixed at start",
+            Change::Protected => "fixed at start unless enable-protected-configs permits more",
+        };
         text.push('\n');
         comment(&mut text, row.doc);
         comment(&mut text, &format!("({}; {when})", row.form()));

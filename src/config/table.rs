@@ -1,7 +1,7 @@
 //! The directives, a row each. Adding one is a field of [`Config`], its default, and a row here.
 
 use super::directive::{Change, Directive, Kind, Section};
-use super::{LogLevel, Notifications, value};
+use super::{LogLevel, Notifications, Permission, value};
 use crate::limits::QUERY_BUFFER_BYTES_MAX;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -41,6 +41,24 @@ macro_rules! text {
                 Ok(())
             },
         }
+    };
+}
+
+/// Who is permitted something, in a field of [`Config`].
+macro_rules! permission {
+    ($field:ident) => {
+        Kind::Enum {
+            names: Permission::NAMES,
+            get: |config| config.$field as usize,
+            set: |config, value| config.$field = Permission::from_index(value),
+        }
+    };
+}
+
+/// A switch among those of [`LazyFree`](super::LazyFree).
+macro_rules! lazy_free {
+    ($field:ident) => {
+        Kind::Bool { get: |config| config.lazy_free.$field, set: |config, value| config.lazy_free.$field = value }
     };
 }
 
@@ -102,6 +120,20 @@ pub static DIRECTIVES: &[Directive] = &[
         Kind::Bool { get: |config| config.protected_mode, set: |config, value| config.protected_mode = value },
         "Serve only clients on this machine. There are no passwords yet: turn it off only in a network you trust.",
     ),
+    Directive::new(
+        "enable-debug-command",
+        Section::Network,
+        permission!(enable_debug_command),
+        "Who may use DEBUG, which can make the server stand still: no client, every client, or those on this machine.",
+    )
+    .change(Change::Start),
+    Directive::new(
+        "enable-protected-configs",
+        Section::Network,
+        permission!(enable_protected_configs),
+        "Who may change protected directives (dir) at run time: no client, every client, or those on this machine.",
+    )
+    .change(Change::Start),
     Directive::new(
         "timeout",
         Section::Clients,
@@ -239,6 +271,30 @@ pub static DIRECTIVES: &[Directive] = &[
         Section::Expiry,
         integer!(active_expire_effort, 1, 10),
         "How hard each core looks for keys whose time is over, from 1 to 10: less memory for more CPU.",
+    ),
+    Directive::new(
+        "lazyfree-lazy-user-del",
+        Section::Freeing,
+        lazy_free!(user_del),
+        "Free large values that DEL removes in the background, as UNLINK does.",
+    ),
+    Directive::new(
+        "lazyfree-lazy-user-flush",
+        Section::Freeing,
+        lazy_free!(user_flush),
+        "Free what FLUSHALL and FLUSHDB remove in the background unless they say SYNC.",
+    ),
+    Directive::new(
+        "lazyfree-lazy-server-del",
+        Section::Freeing,
+        lazy_free!(server_del),
+        "Free large values in the background that a command overwrites or removes on its way, such as RENAME.",
+    ),
+    Directive::new(
+        "lazyfree-lazy-expire",
+        Section::Freeing,
+        lazy_free!(expire),
+        "Free large values in the background whose time is over.",
     ),
     Directive::new(
         "notify-keyspace-events",

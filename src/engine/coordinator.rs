@@ -3,19 +3,20 @@
 //! A transaction is coordinated by the core of its client. It asks for its locks on its own shard first and then for
 //! those on others, and works when it has them all. A shard that refuses has seen a younger transaction on the same keys
 //! before: then all locks are given up and asked for again with a new, greater id. See `shard::locks` for why nobody
-//! waits in a circle.
+//! waits in a circle. At the second try a transaction asks one shard after another, in their order, so that two that have
+//! refused each other do not do so for ever.
 //!
 //! Commands on a single shard take no locks and cost nothing more while nothing is locked. One that meets the locks of a
 //! granted transaction is parked, with all that its client sends to the same shard behind it, until they are gone.
 
 use super::Engine;
 use super::gather::Keys;
-use super::message::{Call, Message, Ticket};
+use super::message::{Call, Execution, Message, Ticket};
 use super::operation::{Request, Work};
-use crate::commands::Entry;
+use crate::commands::{CommandTable, Entry};
 use crate::resp::{Args, Output};
-use crate::shard::ShardId;
 use crate::shard::locks::{Asked, LockKey, LockSet, Mode, TransactionId};
+use crate::shard::{ShardId, WatchedKey};
 use crate::spec::{Flags, KeyFlags, RequestPolicy};
 use std::collections::VecDeque;
 
@@ -28,36 +29,65 @@ pub(super) enum Waiter {
     /// Tells its coordinator, and keeps its locks.
     Lock { from: ShardId, ticket: Ticket },
     /// Lends its coordinator the values of keys.
-    Lend { from: ShardId, ticket: Ticket, keys: Keys },
+    Lend { from: ShardId, ticket: Ticket, keys: Keys, watcher: Option<u64> },
 }
 
-/// A command that waits for somebody else's locks.
+/// What waits for somebody else's locks.
 pub(super) struct Parked {
     from: ShardId,
-    ticket: Ticket,
-    call: Call,
-    request: Request,
     locks: LockSet,
+    work: ParkedWork,
+}
+
+enum ParkedWork {
+    Command { ticket: Ticket, call: Call, request: Request },
+    Transaction { id: u64, execution: Box<Execution> },
+    Watch { id: u64, client: u64, keys: Vec<WatchedKey> },
+}
+
+impl Parked {
+    /// Whether it is a command of session `owner` of core `from`. Behind a transaction its session sends nothing.
+    fn is_of(&self, from: ShardId, owner: u32) -> bool {
+        self.from == from && matches!(&self.work, ParkedWork::Command { ticket, .. } if ticket.owner == owner)
+    }
 }
 
 /// The locks that a command needs on the shard that owns all keys of `args`.
 pub(super) fn lock_set(entry: &Entry, args: Args<'_>) -> LockSet {
-    let spec = &entry.row.spec;
-    if spec.keys.is_empty() && spec.request != RequestPolicy::Special {
-        let writes = spec.flags.contains(Flags::WRITE);
-        return LockSet::whole(if writes { Mode::Exclusive } else { Mode::Shared });
+    if let Some(mode) = whole_shard_mode(entry) {
+        return LockSet::whole(mode);
     }
     let mut locks = Vec::new();
-    for keys in spec.keys {
-        let mode = mode_of(keys.flags);
-        // Arguments that do not fit are refused by the command itself, without a look at any key.
-        let _ = keys.each(args, |index| locks.push((LockKey::of(args.at(index)), mode)));
-    }
+    each_key(entry, args, |key, mode| locks.push((LockKey::of(key), mode)));
     LockSet::of_keys(locks)
 }
 
+/// The locks that a transaction needs on the shard that owns all its keys.
+pub(super) fn lock_set_of_transaction(table: &CommandTable, execution: &Execution) -> LockSet {
+    let mut locks = Vec::new();
+    execution.each_key(table, |key, mode| locks.push((LockKey::of(key), mode)));
+    LockSet::of_keys(locks)
+}
+
+/// How a command locks the whole shard that works on whole databases.
+pub(super) fn whole_shard_mode(entry: &Entry) -> Option<Mode> {
+    let spec = &entry.row.spec;
+    let whole = spec.keys.is_empty() && spec.request != RequestPolicy::Special;
+    let writes = spec.flags.contains(Flags::WRITE);
+    whole.then_some(if writes { Mode::Exclusive } else { Mode::Shared })
+}
+
+/// Calls `found` with each key of a command and how it is locked.
+pub(super) fn each_key<'a>(entry: &Entry, args: Args<'a>, mut found: impl FnMut(&'a [u8], Mode)) {
+    for keys in entry.row.spec.keys {
+        let mode = mode_of(keys.flags);
+        // Arguments that do not fit are refused by the command itself, without a look at any key.
+        let _ = keys.each(args, |index| found(args.at(index), mode));
+    }
+}
+
 /// How a key with these flags is locked.
-pub(super) fn mode_of(flags: KeyFlags) -> Mode {
+fn mode_of(flags: KeyFlags) -> Mode {
     if flags.contains(KeyFlags::RO) { Mode::Shared } else { Mode::Exclusive }
 }
 
@@ -67,14 +97,14 @@ impl Engine {
     pub(super) fn begin(&mut self, index: u32) {
         loop {
             let id = TransactionId(self.node.next_transaction());
+            let core = self.core;
             let operation = self.operations.get_mut(index);
             (operation.id, operation.refused) = (id, false);
-            let locks = match &operation.work {
-                Work::Split(split) => split.locks_on(self.core, operation.entry),
-                Work::Gather(gather) => gather.locks_on(self.core),
-                Work::Every(..) => unreachable!("requests to every core take no locks"),
-            };
-            let Some(locks) = locks else { return self.locked_here(index) };
+            if let Some(asked) = &mut operation.in_order {
+                *asked = 0;
+                return self.ask_next(index);
+            }
+            let Some(locks) = operation.locks_on(core) else { return self.locked_here(index) };
             match self.locks.ask(id, locks) {
                 Asked::Granted => return self.locked_here(index),
                 Asked::Waits => return self.locks.wait(id, Waiter::Own(index)),
@@ -84,11 +114,85 @@ impl Engine {
         }
     }
 
+    /// Asks the next shard in order for its locks, or goes to work when all have been asked.
+    pub(super) fn ask_next(&mut self, index: u32) {
+        let operation = self.operations.get_mut(index);
+        let mut shards = operation.shards();
+        shards.sort_unstable();
+        let id = operation.id;
+        let asked = operation.in_order.get_or_insert(0);
+        let Some(&shard) = shards.get(*asked) else { return self.all_locked(index) };
+        *asked += 1;
+        if shard != self.core {
+            return self.ask_remote(index, |other| other == shard);
+        }
+        let locks = operation.locks_on(shard).expect("it is one of the operation's shards");
+        match self.locks.ask(id, locks) {
+            Asked::Granted => self.locked_here(index),
+            Asked::Waits => self.locks.wait(id, Waiter::Own(index)),
+            Asked::Refused => self.retry(index),
+        }
+    }
+
     /// The locks on this shard are there.
     fn locked_here(&mut self, index: u32) {
+        let operation = self.operations.get_mut(index);
+        let in_order = operation.in_order.is_some();
+        let remote = operation.shards().len() - usize::from(operation.locks_on(self.core).is_some());
+        match operation.work {
+            Work::Gather(_) => self.lend_own(index),
+            // A single other shard locks, runs and unlocks its part in one go.
+            Work::Split(_) if !in_order && remote == 1 => return self.all_locked(index),
+            _ => {}
+        }
+        if in_order {
+            self.ask_next(index);
+        } else {
+            let core = self.core;
+            self.ask_remote(index, |shard| shard != core);
+        }
+    }
+
+    /// Asks other shards for their locks.
+    fn ask_remote(&mut self, index: u32, wanted: impl Fn(ShardId) -> bool) {
+        let operation = self.operations.get_mut(index);
+        let id = operation.id;
+        let shards: Vec<_> = operation.shards().into_iter().enumerate().filter(|(_, shard)| wanted(*shard)).collect();
+        operation.waiting = shards.len();
+        for (part, shard) in shards {
+            let operation = self.operations.get_mut(index);
+            let locks = operation.locks_on(shard).expect("it is one of the operation's shards");
+            let (from, ticket) = (self.core, Ticket::of_part(index, part));
+            let message = match &operation.work {
+                Work::Gather(gather) => {
+                    let (keys, watcher) = (gather.keys_on(shard), gather.watcher());
+                    Message::Lend { from, ticket, id, locks, keys, watcher }
+                }
+                _ => Message::Lock { from, ticket, id, locks },
+            };
+            self.post(shard, message);
+        }
+    }
+
+    /// One shard has answered. When all have, the transaction goes on, or begins anew if one has refused.
+    pub(super) fn answered(&mut self, index: u32, granted: bool) {
+        let operation = self.operations.get_mut(index);
+        operation.refused |= !granted;
+        operation.waiting -= 1;
+        match (operation.waiting, operation.refused, operation.in_order) {
+            (1.., ..) => {}
+            (0, true, _) => self.retry(index),
+            (0, false, Some(_)) => self.ask_next(index),
+            (0, false, None) => self.all_locked(index),
+        }
+    }
+
+    /// All locks are there.
+    fn all_locked(&mut self, index: u32) {
         match self.operations.get_mut(index).work {
-            Work::Split(_) => self.split_locked_here(index),
-            Work::Gather(_) => self.gather_locked_here(index),
+            Work::Split(_) => self.send_parts(index),
+            Work::Gather(ref gather) if gather.steps.is_some() => self.go_on_stepwise(index),
+            Work::Gather(_) => self.work_and_store(index),
             Work::Every(..) => unreachable!("requests to every core take no locks"),
         }
     }
@@ -98,6 +202,7 @@ impl Engine {
         self.metrics().transactions_retried.add(1);
         let operation = self.operations.get_mut(index);
         let id = operation.id;
+        operation.in_order = Some(0);
         match operation.work {
             Work::Split(_) => self.unlock_parts(index),
             Work::Gather(_) => self.give_all_back(index),
@@ -117,7 +222,7 @@ impl Engine {
             Asked::Waits => self.locks.wait(id, waiter),
             Asked::Refused => match waiter {
                 Waiter::Lock { from, ticket } => self.post(from, Message::Locked { ticket, granted: false }),
-                Waiter::Lend { from, ticket, .. } => self.post(from, Message::Lent { ticket, states: None }),
+                Waiter::Lend { from, ticket, .. } => self.post(from, Message::Lent { ticket, loan: None }),
                 Waiter::Part { from, ticket, .. } => self.answer(from, ticket, Output::default()),
                 Waiter::Own(_) => unreachable!("a core asks itself in `begin`"),
             },
@@ -128,14 +233,13 @@ impl Engine {
         match waiter {
             Waiter::Own(index) => self.locked_here(index),
             Waiter::Lock { from, ticket } => self.post(from, Message::Locked { ticket, granted: true }),
-            Waiter::Lend { from, ticket, keys } => {
-                let states = self.lend(&keys);
-                self.post(from, Message::Lent { ticket, states: Some(states) });
+            Waiter::Lend { from, ticket, keys, watcher } => {
+                let loan = self.lend(&keys, watcher);
+                self.post(from, Message::Lent { ticket, loan: Some(loan) });
             }
             Waiter::Part { from, ticket, call, request } => {
                 let mut out = Output::default();
                 self.run_here(self.table.get(call.command), call, request.args(), &mut out);
-                self.after_effects();
                 self.answer(from, ticket, out);
                 self.unlock(id);
             }
@@ -166,8 +270,7 @@ impl Engine {
 
     #[cold]
     fn meets_locks(&self, from: ShardId, owner: u32, entry: &Entry, args: Args<'_>) -> bool {
-        let behind = self.parked.iter().any(|parked| parked.from == from && parked.ticket.owner == owner);
-        behind || self.locks.blocks(&lock_set(entry, args))
+        self.parked.iter().any(|parked| parked.is_of(from, owner)) || self.locks.blocks(&lock_set(entry, args))
     }
 
     /// Keeps a command until the locks that hold it up are gone.
@@ -175,31 +278,66 @@ impl Engine {
     pub(super) fn park(&mut self, from: ShardId, ticket: Ticket, call: Call, args: Args<'_>) {
         let locks = lock_set(self.table.get(call.command), args);
         self.metrics().commands_parked.add(1);
-        self.parked.push_back(Parked { from, ticket, call, request: Request::of(args), locks });
+        let work = ParkedWork::Command { ticket, call, request: Request::of(args) };
+        self.parked.push_back(Parked { from, locks, work });
+    }
+
+    /// Whether a transaction on keys of this shard has to wait for locks here.
+    #[inline]
+    pub(super) fn holds_up(&self, execution: &Execution) -> bool {
+        !self.locks.is_empty() && self.locks.blocks(&lock_set_of_transaction(self.table, execution))
+    }
+
+    /// Keeps a transaction until the locks that hold it up are gone.
+    pub(super) fn park_transaction(&mut self, from: ShardId, id: u64, execution: Box<Execution>) {
+        let locks = lock_set_of_transaction(self.table, &execution);
+        self.metrics().commands_parked.add(1);
+        self.parked.push_back(Parked { from, locks, work: ParkedWork::Transaction { id, execution } });
+    }
+
+    /// Lets a client watch keys, when no locks hold that up: a change that is decided but not stored yet must not count
+    /// as one that comes later.
+    pub(super) fn watch_or_park(&mut self, from: ShardId, id: u64, client: u64, keys: Vec<WatchedKey>) {
+        let watched = keys.iter().map(|watched| (LockKey::of(&watched.key), Mode::Shared));
+        let locks = if self.locks.is_empty() { LockSet::default() } else { LockSet::of_keys(watched.collect()) };
+        if self.locks.blocks(&locks) {
+            self.parked.push_back(Parked { from, locks, work: ParkedWork::Watch { id, client, keys } });
+        } else {
+            self.watch_for(from, id, client, keys);
+        }
     }
 
     /// Runs those that nothing holds up any more, in the order in which they came.
     fn run_parked(&mut self) {
         let mut parked = std::mem::take(&mut self.parked);
         let mut left: VecDeque<Parked> = VecDeque::new();
-        while let Some(command) = parked.pop_front() {
-            let behind = |other: &Parked| other.from == command.from && other.ticket.owner == command.ticket.owner;
-            if left.iter().any(behind) || self.locks.blocks(&command.locks) {
-                left.push_back(command);
+        while let Some(next) = parked.pop_front() {
+            let behind = |owner| left.iter().any(|other| other.is_of(next.from, owner));
+            let waits = matches!(&next.work, ParkedWork::Command { ticket, .. } if behind(ticket.owner));
+            if waits || self.locks.blocks(&next.locks) {
+                left.push_back(next);
                 continue;
             }
-            let entry = self.table.get(command.call.command);
-            let mut started = self.clock.raw();
-            let mut out = Output::default();
-            self.run_here(entry, command.call, command.request.args(), &mut out);
-            self.count_run(entry, &mut started);
-            self.after_effects();
-            if !command.call.no_reply {
-                self.answer(command.from, command.ticket, out);
+            match next.work {
+                ParkedWork::Command { ticket, call, request } => self.run_late(next.from, ticket, call, request.args()),
+                ParkedWork::Transaction { id, execution } => self.execute(next.from, id, execution),
+                ParkedWork::Watch { id, client, keys } => self.watch_for(next.from, id, client, keys),
             }
         }
         debug_assert!(self.parked.is_empty(), "what runs here parks nothing");
         self.parked = left;
+    }
+
+    /// Runs a command that was held up.
+    fn run_late(&mut self, from: ShardId, ticket: Ticket, call: Call, args: Args<'_>) {
+        let entry = self.table.get(call.command);
+        let mut started = self.clock.raw();
+        let mut out = Output::default();
+        self.run_here(entry, call, args, &mut out);
+        self.count_run(entry, &mut started);
+        if !call.no_reply {
+            self.answer(from, ticket, out);
+        }
     }
 
     /// Runs a part of another core's transaction that comes with its locks or finds them granted. `None`: it waits.
@@ -224,8 +362,9 @@ impl Engine {
             }
         }
         self.run_here(entry, call, args, out);
-        self.after_effects();
-        self.unlock(id);
+        if !call.keep_locks {
+            self.unlock(id);
+        }
         true
     }
 }

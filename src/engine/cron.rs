@@ -111,7 +111,7 @@ impl Engine {
 
     /// Closes a client whose output has grown past its limit.
     pub(super) fn check_output(&mut self, session: &mut Session, key: SessionKey) {
-        if self.exceeds_output_limit(session) {
+        if !session.flags.contains(SessionFlags::CLOSE_NOW) && self.exceeds_output_limit(session) {
             tracing::warn!(client = session.id, "closing a client that reached its output buffer limit");
             self.metrics().output_limit_disconnections.add(1);
             session.flags.insert(SessionFlags::RESET);
@@ -155,7 +155,7 @@ impl Engine {
         }
     }
 
-    /// Makes the counts of the databases used in this turn visible to all cores.
+    /// Makes the counts of the databases used in this turn visible to all cores, and has their garbage freed.
     pub(super) fn publish_databases(&mut self) {
         if self.touched.is_empty() {
             return;
@@ -167,7 +167,8 @@ impl Engine {
             metrics.expires[index].set(db.expires_len() as u64);
             metrics.keyspace_hits.add(std::mem::take(&mut db.hits));
             metrics.keyspace_misses.add(std::mem::take(&mut db.misses));
-            metrics.expired_keys.add(std::mem::take(&mut db.expired));
+            db.departed.take_garbage().into_iter().for_each(|garbage| self.node.reclaimer.free(garbage));
+            metrics.expired_keys.add(std::mem::take(&mut db.departed.expired));
         }
     }
 }

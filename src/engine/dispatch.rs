@@ -3,6 +3,7 @@
 use super::message::{Call, Ticket};
 use super::{Engine, pubsub};
 use crate::commands::context::OtherDatabases;
+use crate::commands::debug;
 use crate::commands::{Entry, Flow, Handler, SessionContext, ShardContext};
 use crate::resp::error::printed;
 use crate::resp::parser::ParserLimits;
@@ -26,8 +27,10 @@ pub(super) enum Step {
 }
 
 /// Where a command on keys runs.
-enum Route {
+pub(super) enum Route {
     One(ShardId),
+    /// On any shard: it has no keys, or its arguments are wrong and it refuses them.
+    Any,
     Several,
     All,
 }
@@ -62,15 +65,29 @@ impl Engine {
         {
             return self.refuse(session, Some(entry), &error);
         }
-        if self.node.pause_until_ms.load(Relaxed) > self.now && self.pause_holds(entry) {
+        let queues = session.flags.contains(SessionFlags::MULTI) && !entry.immediate;
+        let on_channels = matches!(entry.row.handler, Handler::Channels(_));
+        if queues && (on_channels || entry.row.spec.flags.contains(Flags::NO_MULTI)) {
+            let error = CommandError::fixed("ERR Command not allowed inside a transaction");
+            return self.refuse(session, Some(entry), &error);
+        }
+        if !self.permits(session, entry) {
+            return self.refuse(session, Some(entry), &debug::NOT_PERMITTED);
+        }
+        if self.node.pause_until_ms.load(Relaxed) > self.now && self.pause_holds(session, entry) {
             self.paused.push(key);
             return Step::Wait;
+        }
+        if queues {
+            let step = self.enqueue(session, entry, args, started);
+            advance_skip(session);
+            return step;
         }
         // Before it runs: CLIENT LIST shows itself as the command of its own client.
         session.last_command = entry.id + 1;
         let step = match entry.row.handler {
             Handler::Shard(_) => self.dispatch_keyed(session, key, entry, shard, args),
-            Handler::Session(handler) => self.run_session_command(session, key, entry, handler, args),
+            Handler::Session(_) => self.run_session_command(session, key, entry, args),
             Handler::Channels(channels) => self.run_on_channels(session, key, channels, args),
             Handler::Container => return self.refuse(session, Some(entry), &unknown_subcommand(args)),
         };
@@ -133,7 +150,16 @@ impl Engine {
             self.metrics().by_command[usize::from(entry.id)].rejected.add(1);
         }
         end_caching(session, entry);
-        self.reply_error(session, error);
+        Self::spoil(session);
+        if entry.is_some_and(|entry| entry.row.spec.name == "exec") {
+            self.discard(session);
+            let text = error.to_string();
+            let text = text.strip_prefix("ERR ").unwrap_or(&text);
+            let error = CommandError::text(format!("EXECABORT Transaction discarded because of: {text}"));
+            self.reply_error(session, &error);
+        } else {
+            self.reply_error(session, error);
+        }
         Step::Away
     }
 
@@ -152,8 +178,15 @@ impl Engine {
         self.metrics().count_error(error.code());
     }
 
-    fn pause_holds(&self, entry: &Entry) -> bool {
-        let writes = entry.row.spec.flags.intersects(Flags::WRITE);
+    /// Whether this client may use a command that not everybody may.
+    fn permits(&self, session: &Session, entry: &Entry) -> bool {
+        !entry.row.spec.protected || self.config.enable_debug_command.includes(session.is_local())
+    }
+
+    fn pause_holds(&self, session: &Session, entry: &Entry) -> bool {
+        let transaction = session.transaction.as_deref().filter(|_| entry.row.spec.name == "exec");
+        let writes = entry.row.spec.flags.intersects(Flags::WRITE)
+            || transaction.is_some_and(|transaction| transaction.queue.writes());
         writes || pubsub::publishes(entry) || !self.node.pause_writes_only.load(Relaxed)
     }
 
@@ -169,6 +202,7 @@ impl Engine {
             transaction: 0,
             tracker: session.tracking.as_ref().map_or(Tracker::NONE, |tracking| tracking.tracker),
             remember: session.tracking.as_ref().is_some_and(|tracking| tracking.remembers()),
+            keep_locks: false,
         }
     }
 
@@ -190,8 +224,8 @@ impl Engine {
             Route::One(self.router.shard_of(args.at(usize::from(entry.single_key))))
         } else {
             match self.route(entry, args) {
-                Ok(route) => route,
-                Err(error) => return self.refuse(session, Some(entry), &error),
+                Route::Any => Route::One(self.core),
+                route => route,
             }
         };
         match route {
@@ -207,7 +241,6 @@ impl Engine {
             Route::One(_) if session.pending.is_empty() => {
                 let mark = session.output.mark();
                 self.run_here(entry, call, args, &mut session.output);
-                self.after_effects();
                 if call.no_reply {
                     session.output.truncate(mark);
                 }
@@ -215,7 +248,6 @@ impl Engine {
             Route::One(_) => {
                 let mut out = Output::default();
                 self.run_here(entry, call, args, &mut out);
-                self.after_effects();
                 if !call.no_reply {
                     session.append_reply(out);
                 }
@@ -225,18 +257,18 @@ impl Engine {
             }
             Route::All if session.pending.is_empty() => self.start_all_shards(session, key, entry, args),
             Route::Several if session.pending.is_empty() => self.start_gather(session, key, entry, args),
-            Route::All | Route::Several => return Step::Wait,
+            Route::All | Route::Several | Route::Any => return Step::Wait,
         }
         Step::Done
     }
 
     /// Which shards a command concerns that has not just one key.
-    fn route(&self, entry: &Entry, args: Args<'_>) -> Result<Route, CommandError> {
+    pub(super) fn route(&self, entry: &Entry, args: Args<'_>) -> Route {
         let spec = &entry.row.spec;
         match spec.request {
-            RequestPolicy::AllShards => return Ok(Route::All),
-            RequestPolicy::Special => return Ok(Route::One(self.shard_of_cursor(args))),
-            RequestPolicy::Default if spec.keys.is_empty() => return Ok(Route::All),
+            RequestPolicy::AllShards => return Route::All,
+            RequestPolicy::Special => return Route::One(self.shard_of_cursor(args)),
+            RequestPolicy::Default if spec.keys.is_empty() => return Route::All,
             RequestPolicy::Default | RequestPolicy::MultiShard => {}
         }
         let mut owner = None;
@@ -249,10 +281,10 @@ impl Engine {
                 owner = Some(shard);
             });
             if fits.is_err() {
-                return Ok(Route::One(self.core));
+                return Route::Any;
             }
         }
-        Ok(if several { Route::Several } else { Route::One(owner.unwrap_or(self.core)) })
+        if several { Route::Several } else { owner.map_or(Route::Any, Route::One) }
     }
 
     /// SCAN's cursor carries the shard above its lower 48 bits.
@@ -263,9 +295,16 @@ impl Engine {
         ShardId(shard.min(self.router.shards() as u64 - 1) as u16)
     }
 
-    /// Runs a command on this shard and appends its reply to `out`.
+    /// Runs a command on this shard, appends its reply to `out`, and tells those who wait for what it did.
     #[inline]
     pub(super) fn run_here(&mut self, entry: &Entry, call: Call, args: Args<'_>, out: &mut Output) {
+        self.run_command(entry, call, args, out);
+        self.after_effects();
+    }
+
+    /// The same, telling nobody: a transaction does at its end.
+    #[inline]
+    pub(super) fn run_command(&mut self, entry: &Entry, call: Call, args: Args<'_>, out: &mut Output) {
         let Handler::Shard(handler) = entry.row.handler else {
             unreachable!("only commands on keys are routed to shards");
         };
@@ -329,7 +368,6 @@ impl Engine {
         session: &mut Session,
         key: SessionKey,
         entry: &'static Entry,
-        handler: fn(&mut SessionContext<'_>, Args<'_>) -> Result<Flow, CommandError>,
         args: Args<'_>,
     ) -> Step {
         // What is asked of every core comes after everything asked before.
@@ -343,21 +381,8 @@ impl Engine {
         }
         let direct = session.pending.is_empty();
         let mark = out.mark();
-        let mut context = SessionContext {
-            reply: Reply::new(&mut out, session.protocol),
-            session,
-            node: &self.node,
-            config: &self.config,
-            core: self.core,
-            now: self.now,
-            random: &mut self.random,
-        };
-        let outcome = handler(&mut context, args);
-        let flow = outcome.unwrap_or_else(|error| {
-            self.fail(entry, &error, session.protocol, &mut out, mark);
-            Flow::Done
-        });
-        if session.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP) {
+        let flow = self.call_session(session, entry, args, &mut out);
+        if session.is_silent() {
             out.truncate(mark);
         }
         if direct {
@@ -371,6 +396,7 @@ impl Engine {
             Flow::Reset => {
                 self.end_subscriptions(session, key);
                 self.end_tracking(session, key);
+                self.unwatch(session);
                 Step::Done
             }
             Flow::Tracking => {
@@ -382,7 +408,41 @@ impl Engine {
                 self.start_every_core(session, key, entry, request);
                 Step::Done
             }
+            Flow::Watch => self.watch(session, key, args),
+            Flow::Unwatch => {
+                self.unwatch(session);
+                Step::Done
+            }
+            Flow::Exec => self.exec(session, key, entry),
         }
+    }
+
+    /// Calls the handler of a command on the session or the server; its reply or error goes to `out`.
+    pub(super) fn call_session(
+        &mut self,
+        session: &mut Session,
+        entry: &Entry,
+        args: Args<'_>,
+        out: &mut Output,
+    ) -> Flow {
+        let Handler::Session(handler) = entry.row.handler else {
+            unreachable!("commands on keys run on shards");
+        };
+        let mark = out.mark();
+        let mut context = SessionContext {
+            reply: Reply::new(out, session.protocol),
+            session,
+            node: &self.node,
+            config: &self.config,
+            core: self.core,
+            now: self.now,
+            random: &mut self.random,
+        };
+        let outcome = handler(&mut context, args);
+        outcome.unwrap_or_else(|error| {
+            self.fail(entry, &error, session.protocol, out, mark);
+            Flow::Done
+        })
     }
 }
 
@@ -395,7 +455,9 @@ fn advance_skip(session: &mut Session) {
 
 /// CLIENT CACHING counts for the next command only, other CLIENT commands aside.
 fn end_caching(session: &mut Session, entry: Option<&Entry>) {
-    let is_client = entry.is_some_and(|entry| entry.row.spec.name.starts_with("client"));
+    // Inside a transaction it counts for all its commands.
+    let goes_on = session.flags.contains(SessionFlags::MULTI);
+    let is_client = goes_on || entry.is_some_and(|entry| entry.row.spec.name.starts_with("client"));
     if let Some(tracking) = session.tracking.as_deref_mut().filter(|_| !is_client) {
         tracking.caching = false;
     }

@@ -1,32 +1,62 @@
-//! What follows from what commands have done to keys of this shard.
+//! What follows from what commands did to this shard's keys. Every command, transaction and store on a shard ends here
+//! when it had effects that somebody waits for; while nobody waits, nothing is noted and nothing runs.
 
 use super::Engine;
 use crate::config::Notifications;
 use crate::shard::tracking::Tracker;
-use crate::shard::{Act, Incidents, Shard};
+use crate::shard::{Act, Effect, Incidents, Shard};
 
 impl Engine {
-    /// Tells those who wait for it what has been done. Called after each command, transaction or store.
-    #[inline]
-    pub(super) fn after_effects(&mut self) {
-        if !self.shard.effects.list.is_empty() {
-            self.tell_effects();
+    /// Decides anew whether effects are noted: when somebody begins or stops to wait for them.
+    pub(super) fn update_wanted(&mut self) {
+        self.shard.effects.wanted = !self.shard.watch.is_empty() || self.tells_clients();
+        if !self.shard.effects.wanted {
+            self.shard.effects.list.clear();
+        }
+        let incidents = self.incidents_wanted();
+        if self.shard.databases[0].kept_incidents() != incidents {
+            self.shard.databases.iter_mut().for_each(|db| db.keep_incidents(incidents));
         }
     }
 
-    fn tell_effects(&mut self) {
+    /// Whether clients may have to be told of changes, by notifications or because they track keys.
+    fn tells_clients(&self) -> bool {
+        !self.shard.tracking.is_idle() || self.trackers.any() || self.config.notify_keyspace_events.tell()
+    }
+
+    /// What is noted beside the effects of commands. WATCH finds out by itself that a key has expired.
+    pub(super) fn incidents_wanted(&self) -> Incidents {
+        let told = self.config.notify_keyspace_events;
+        let mut incidents = Incidents::empty();
+        incidents.set(Incidents::EXPIRED, self.tells_clients());
+        incidents.set(Incidents::CREATED, told.tell() && told.contains(Notifications::NEW));
+        incidents.set(Incidents::MISSED, told.tell() && told.contains(Notifications::KEY_MISS));
+        incidents
+    }
+
+    /// Tells those who wait.
+    #[inline]
+    pub(super) fn after_effects(&mut self) {
+        if !self.shard.effects.list.is_empty() {
+            self.spread_effects();
+        }
+    }
+
+    #[cold]
+    fn spread_effects(&mut self) {
         let mut list = std::mem::take(&mut self.shard.effects.list);
         let caller = self.shard.effects.caller;
         let mut flushed = false;
-        for effect in &list {
-            match &effect.act {
+        for effect in list.drain(..) {
+            self.mark_watchers(&effect);
+            match effect.act {
                 Act::Key { key, class, event, changed } => {
-                    if *changed {
-                        self.invalidate(key, caller);
+                    if changed {
+                        self.invalidate(&key, caller);
                     }
-                    self.notify(effect.database, key, *class, event);
+                    self.notify(effect.database, &key, class, event);
                 }
-                Act::Read { key, tracker } => self.remember(key, *tracker),
+                Act::Read { key, tracker } => self.remember(&key, tracker),
                 Act::Flushed => flushed = true,
                 Act::Swapped(_) => {}
             }
@@ -34,26 +64,8 @@ impl Engine {
         if flushed {
             self.invalidate_all();
         }
-        list.clear();
         self.shard.effects.list = list;
-    }
-
-    /// Looks who is there that wants to know what is done to keys of this shard. Called when that has changed.
-    pub(super) fn update_wanted(&mut self) {
-        let tracked = !self.shard.tracking.is_idle() || self.trackers.any();
-        self.shard.effects.wanted = tracked || self.config.notify_keyspace_events.tell();
-        let incidents = self.incidents_wanted();
-        self.shard.databases.iter_mut().for_each(|db| db.keep_incidents(incidents));
-    }
-
-    /// The incidents that somebody wants to know.
-    pub(super) fn incidents_wanted(&self) -> Incidents {
-        let told = self.config.notify_keyspace_events;
-        let mut incidents = Incidents::empty();
-        incidents.set(Incidents::EXPIRED, self.shard.effects.wanted);
-        incidents.set(Incidents::CREATED, told.tell() && told.contains(Notifications::NEW));
-        incidents.set(Incidents::MISSED, told.tell() && told.contains(Notifications::KEY_MISS));
-        incidents
+        self.update_wanted();
     }
 
     /// Tells what the databases have noted outside of commands.
@@ -65,5 +77,21 @@ impl Engine {
         effects.caller = Tracker::NONE;
         databases.iter_mut().enumerate().for_each(|(index, db)| effects.incidents(index as u16, db));
         self.after_effects();
+    }
+
+    /// Marks the clients whose watched keys an effect concerns.
+    fn mark_watchers(&mut self, effect: &Effect) {
+        let (watch, databases) = (&mut self.shard.watch, &mut self.shard.databases);
+        let database = effect.database;
+        match &effect.act {
+            Act::Key { changed: false, .. } | Act::Read { .. } => {}
+            Act::Key { key, .. } => watch.changed(database, key),
+            Act::Flushed => watch.flushed(database),
+            Act::Swapped(other) => watch.swapped(database, *other, |database, key| {
+                let db = &mut databases[usize::from(database)];
+                db.set_now(self.now);
+                db.contains(key)
+            }),
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Requests that every core answers with a part: CLIENT LIST, DEBUG SLEEP ...
 
 use super::Engine;
-use super::message::{Message, Ticket};
-use super::operation::Work;
+use super::message::{Call, Message, Ticket};
+use super::operation::{Operation, Work};
+use super::transaction::Piece;
 use crate::commands::{Entry, EveryCore, SessionContext};
 use crate::resp::{Output, Reply};
 use crate::session::{Session, SessionFlags, SessionKey};
@@ -19,14 +20,31 @@ impl Engine {
         entry: &'static Entry,
         request: Arc<dyn EveryCore>,
     ) {
+        let (number, call) = (session.pending.expect(), Self::call(session, entry));
+        session.flags.insert(SessionFlags::STALLED);
+        self.ask_every_core(key, entry, call, request, Ok(number));
+    }
+
+    /// Sends a request to every core. Its reply is that to the session's request of a number, or a piece of the reply to
+    /// a transaction.
+    pub(super) fn ask_every_core(
+        &mut self,
+        key: SessionKey,
+        entry: &'static Entry,
+        call: Call,
+        request: Arc<dyn EveryCore>,
+        place: Result<u32, Piece>,
+    ) {
         let cores = self.router.shards();
         let parts = (0..cores).map(|_| None).collect();
-        let index = self.register(session, key, entry, cores, Work::Every(request.clone(), parts));
-        session.flags.insert(SessionFlags::STALLED);
+        let work = Work::Every(request.clone(), parts, place.err());
+        let index = self
+            .operations
+            .insert(Operation { waiting: cores, ..Operation::new(key, place.unwrap_or(0), entry, call, work) });
         for core in 0..cores {
             let ticket = Ticket::of_part(index, core);
             if core == self.core.index() {
-                self.own_parts.push((ticket, request.clone()));
+                self.own_parts.push_back((ticket, request.clone()));
             } else {
                 self.post(ShardId(core as u16), Message::Every { from: self.core, ticket, request: request.clone() });
             }
@@ -37,14 +55,17 @@ impl Engine {
     pub(super) fn take_part(&mut self, ticket: Ticket, part: Box<dyn Any + Send>) {
         let index = ticket.operation().expect("parts belong to operations");
         let operation = self.operations.get_mut(index);
-        let Work::Every(_, parts) = &mut operation.work else { unreachable!("only requests to every core have parts") };
+        let Work::Every(_, parts, _) = &mut operation.work else {
+            unreachable!("only requests to every core have parts")
+        };
         parts[ticket.number as usize] = Some(part);
         operation.waiting -= 1;
         if operation.waiting > 0 {
             return;
         }
         let mut operation = self.operations.remove(index);
-        let Work::Every(request, parts) = &mut operation.work else { unreachable!("just seen") };
+        let Work::Every(request, parts, piece) = &mut operation.work else { unreachable!("just seen") };
+        let piece = *piece;
         let parts = parts.drain(..).map(|part| part.expect("all parts are there")).collect();
         let mut out = Output::default();
         if let Some(mut session) = self.sessions.take(operation.session) {
@@ -63,6 +84,10 @@ impl Engine {
             self.update_tracker(&mut session, operation.session);
             self.sessions.put_back(operation.session, session);
         }
-        self.finish(&operation, out);
+        match piece {
+            Some(piece) if operation.call.no_reply => self.take_piece(piece, Output::default()),
+            Some(piece) => self.take_piece(piece, out),
+            None => self.finish(&operation, out),
+        }
     }
 }

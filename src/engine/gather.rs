@@ -5,9 +5,10 @@
 //! keys are. Then the values go home, with what was done to them, and the locks are given up.
 
 use super::Engine;
-use super::coordinator::mode_of;
-use super::message::{KeyState, Message, Ticket};
+use super::coordinator::each_key;
+use super::message::{Execution, KeyState, Loan, Message, Ticket};
 use super::operation::{Request, Work};
+use super::stepwise::Steps;
 use crate::commands::Entry;
 use crate::resp::{Args, Output};
 use crate::session::{Session, SessionFlags, SessionKey};
@@ -19,23 +20,60 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Keys and how they are locked.
 pub type Keys = BTreeMap<Vec<u8>, Mode>;
 
-/// A command that gathers its keys.
+/// A command or transaction that gathers its keys.
 pub(super) struct Gather {
-    request: Request,
-    shards: Vec<Lender>,
-    /// The reply, once the command has run; what is waited for then is that changed keys are stored.
-    reply: Option<Output>,
+    pub job: Job,
+    pub shards: Vec<Lender>,
+    /// Whether all that the client watches is as it was.
+    pub intact: bool,
+    /// How far a transaction is that runs command by command.
+    pub steps: Option<Steps>,
+}
+
+/// What runs on the gathered keys.
+pub(super) enum Job {
+    Command(Request),
+    Transaction(Box<Execution>),
+    /// The command has run: its reply, which waits for changed keys to be stored.
+    Done(Output),
 }
 
 /// A shard with some of the keys.
-struct Lender {
-    shard: ShardId,
-    keys: Keys,
+pub(super) struct Lender {
+    pub shard: ShardId,
+    pub keys: Keys,
+    /// How all its keys are locked, whatever is lent.
+    pub whole: Option<Mode>,
     /// What it has lent; `None`: nothing yet, or it has refused.
-    states: Option<Vec<KeyState>>,
+    pub states: Option<Vec<KeyState>>,
 }
 
 impl Gather {
+    /// The client whose watched keys the shards have to look at.
+    pub fn watcher(&self) -> Option<u64> {
+        match &self.job {
+            Job::Transaction(execution) if !execution.watched.is_empty() => Some(execution.client),
+            _ => None,
+        }
+    }
+
+    /// Takes what a shard lends; `None`: it has refused.
+    fn accept(&mut self, number: usize, loan: Option<Loan>) {
+        self.intact &= loan.as_ref().is_none_or(|loan| loan.intact);
+        self.shards[number].states = loan.map(|loan| loan.states);
+    }
+
+    /// Where the keys are.
+    pub fn shards(&self) -> Vec<ShardId> {
+        self.shards.iter().map(|lender| lender.shard).collect()
+    }
+
+    /// The keys on `shard`.
+    pub fn keys_on(&self, shard: ShardId) -> Keys {
+        let lender = self.shards.iter().find(|lender| lender.shard == shard);
+        lender.map(|lender| lender.keys.clone()).unwrap_or_default()
+    }
+
     /// The locks on `shard`, if it has any of the keys.
     pub fn locks_on(&self, shard: ShardId) -> Option<LockSet> {
         self.shards.iter().find(|lender| lender.shard == shard).map(Lender::locks)
@@ -44,6 +82,9 @@ impl Gather {
 
 impl Lender {
     fn locks(&self) -> LockSet {
+        if let Some(mode) = self.whole {
+            return LockSet::whole(mode);
+        }
         LockSet::of_keys(self.keys.iter().map(|(key, mode)| (LockKey::of(key), *mode)).collect())
     }
 
@@ -61,62 +102,64 @@ impl Engine {
         entry: &'static Entry,
         args: Args<'_>,
     ) {
-        let mut shards: Vec<Lender> = Vec::new();
-        for spec in entry.row.spec.keys {
-            let mode = mode_of(spec.flags);
-            let found = spec.each(args, |index| {
-                let shard = self.router.shard_of(args.at(index));
-                let known = shards.iter().position(|lender| lender.shard == shard);
-                let lender = known.unwrap_or_else(|| {
-                    shards.push(Lender { shard, keys: Keys::new(), states: None });
-                    shards.len() - 1
-                });
-                // A key that is named twice is locked in the stricter mode.
-                let locked = shards[lender].keys.entry(args.at(index).to_vec()).or_insert(mode);
-                *locked = (*locked).max(mode);
-            });
-            found.expect("routing has found its keys");
+        let mut shards = Vec::new();
+        each_key(entry, args, |key, mode| add_key(&mut shards, self.router.shard_of(key), key, mode));
+        self.gather(session, key, entry, Job::Command(Request::of(args)), shards);
+    }
+
+    /// The same for the keys of a whole transaction, queued and watched.
+    pub(super) fn start_gather_for_transaction(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        execution: Box<Execution>,
+    ) {
+        if let Some(mode) = self.needs_steps(&execution) {
+            return self.start_stepwise(session, key, entry, execution, mode);
         }
-        let gather = Gather { request: Request::of(args), shards, reply: None };
-        let index = self.register(session, key, entry, 0, Work::Gather(Box::new(gather)));
+        let mut shards = Vec::new();
+        execution.each_key(self.table, |key, mode| add_key(&mut shards, self.router.shard_of(key), key, mode));
+        self.gather(session, key, entry, Job::Transaction(execution), shards);
+    }
+
+    pub(super) fn gather(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        job: Job,
+        shards: Vec<Lender>,
+    ) {
+        let steps = shards.first().is_some_and(|lender| lender.whole.is_some()).then(Steps::default);
+        let gather = Gather { job, shards, intact: true, steps };
+        let index = self.register(session, key, entry, Work::Gather(Box::new(gather)));
         session.flags.insert(SessionFlags::STALLED);
         self.begin(index);
     }
 
-    fn gather_mut(&mut self, index: u32) -> &mut Gather {
+    pub(super) fn gather_mut(&mut self, index: u32) -> &mut Gather {
         let Work::Gather(gather) = &mut self.operations.get_mut(index).work else {
             unreachable!("only what gathers has lenders")
         };
         gather
     }
 
-    /// The own locks are there: the other shards are asked to lend.
-    pub(super) fn gather_locked_here(&mut self, index: u32) {
+    /// The own locks are there: this shard lends as others do.
+    pub(super) fn lend_own(&mut self, index: u32) {
         let own = self.core;
-        let lenders: Vec<_> = self
-            .gather_mut(index)
-            .shards
-            .iter()
-            .map(|lender| (lender.shard, lender.keys.clone(), lender.locks()))
-            .collect();
-        let operation = self.operations.get_mut(index);
-        let id = operation.id;
-        operation.waiting = lenders.iter().filter(|(shard, ..)| *shard != own).count();
-        for (number, (shard, keys, locks)) in lenders.into_iter().enumerate() {
-            if shard == own {
-                let states = self.lend(&keys);
-                self.gather_mut(index).shards[number].states = Some(states);
-            } else {
-                let ticket = Ticket::of_part(index, number);
-                self.post(shard, Message::Lend { from: own, ticket, id, locks, keys });
-            }
-        }
+        let Some(number) = self.gather_mut(index).shards.iter().position(|lender| lender.shard == own) else { return };
+        let (keys, watcher) = (self.gather_mut(index).keys_on(own), self.gather_mut(index).watcher());
+        let loan = self.lend(&keys, watcher);
+        self.gather_mut(index).accept(number, Some(loan));
     }
 
     /// Lends the values of keys of this shard, in every database: a command may name another one than the selected.
-    pub(super) fn lend(&mut self, keys: &Keys) -> Vec<KeyState> {
+    pub(super) fn lend(&mut self, keys: &Keys, watcher: Option<u64>) -> Loan {
+        let intact = watcher.is_none_or(|client| self.is_intact(client));
         let mut states = Vec::new();
-        for (database, db) in self.shard.databases.iter_mut().enumerate() {
+        let databases = self.shard.databases.iter_mut().enumerate().filter(|(_, db)| !db.is_empty());
+        for (database, db) in databases {
             db.set_now(self.now);
             for (key, mode) in keys {
                 let state = match mode {
@@ -129,22 +172,15 @@ impl Engine {
             }
         }
         self.after_incidents();
-        states
+        Loan { states, intact }
     }
 
-    /// Takes what one shard lends, or its refusal; with the last answer the command runs.
-    pub(super) fn lent(&mut self, ticket: Ticket, states: Option<Vec<KeyState>>) {
+    /// Takes what one shard lends, or its refusal.
+    pub(super) fn lent(&mut self, ticket: Ticket, loan: Option<Loan>) {
         let index = ticket.operation().expect("only operations borrow");
-        let operation = self.operations.get_mut(index);
-        operation.refused |= states.is_none();
-        operation.waiting -= 1;
-        let (refused, waiting) = (operation.refused, operation.waiting);
-        self.gather_mut(index).shards[ticket.number as usize].states = states;
-        match (waiting, refused) {
-            (1.., _) => {}
-            (0, true) => self.retry(index),
-            (0, false) => self.work_and_store(index),
-        }
+        let granted = loan.is_some();
+        self.gather_mut(index).accept(ticket.number as usize, loan);
+        self.answered(index, granted);
     }
 
     /// Sends home what has been lent so far, unchanged.
@@ -163,51 +199,71 @@ impl Engine {
                 self.store_keys(states);
             } else {
                 let (effects, caller) = (Vec::new(), Tracker::NONE);
-                self.post(shard, Message::Store { from: self.core, ticket: None, id, states, effects, caller });
+                let from = self.core;
+                self.post(shard, Message::Store { from, ticket: None, id, keep: false, states, effects, caller });
             }
         }
     }
 
     /// Runs the command on what has been lent, and sends it home.
-    fn work_and_store(&mut self, index: u32) {
+    pub(super) fn work_and_store(&mut self, index: u32) {
         let operation = self.operations.get_mut(index);
         let (id, entry, call) = (operation.id, operation.entry, operation.call);
         let Work::Gather(gather) = &mut operation.work else { unreachable!("the caller has looked") };
-        let request = std::mem::replace(&mut gather.request, Request { arguments: Vec::new(), spans: Vec::new() });
+        let mut job = std::mem::replace(&mut gather.job, Job::Done(Output::default()));
         let mut lenders = std::mem::take(&mut gather.shards);
-        let mut out = Output::default();
-        let effects = self.work_on(&mut lenders, |engine| engine.run_here(entry, call, request.args(), &mut out));
-        let mut by_shard: Vec<Vec<Effect>> = lenders.iter().map(|_| Vec::new()).collect();
+        let intact = gather.intact;
+        let effects = self.work_on(&mut lenders, |engine| match &mut job {
+            Job::Command(request) => {
+                let mut out = Output::default();
+                engine.run_command(entry, call, request.args(), &mut out);
+                job = Job::Done(out);
+            }
+            Job::Transaction(execution) if intact => engine.run_commands(execution),
+            Job::Transaction(execution) => execution.intact = false,
+            Job::Done(_) => unreachable!("it works once"),
+        });
+        let gather = self.gather_mut(index);
+        (gather.job, gather.shards) = (job, lenders);
+        self.send_home(index, effects, false);
+        self.unlock(id);
+    }
+
+    /// Sends all that was lent home, with what was done to it; the locks are kept or given up.
+    pub(super) fn send_home(&mut self, index: u32, effects: Vec<Effect>, keep: bool) {
+        let operation = self.operations.get_mut(index);
+        let (id, caller) = (operation.id, operation.call.tracker);
+        let lenders = self.gather_mut(index).shards.iter_mut();
+        let loans: Vec<_> = lenders.map(|lender| (lender.shard, lender.states.take().unwrap_or_default())).collect();
+        let mut by_shard: Vec<Vec<Effect>> = loans.iter().map(|_| Vec::new()).collect();
         for effect in effects {
             let key = effect.act.key().expect("only keys are gathered, not databases");
             let shard = self.router.shard_of(key);
-            if let Some(number) = lenders.iter().position(|lender| lender.shard == shard) {
+            if let Some(number) = loans.iter().position(|(lender, _)| *lender == shard) {
                 by_shard[number].push(effect);
             }
         }
         let mut waiting = 0;
-        for (number, (lender, effects)) in lenders.into_iter().zip(by_shard).enumerate() {
-            let states = lender.states.unwrap_or_default();
-            if lender.shard == self.core {
-                self.store(states, effects, call.tracker);
+        for (number, ((shard, states), effects)) in loans.into_iter().zip(by_shard).enumerate() {
+            if shard == self.core {
+                self.store(states, effects, caller);
                 continue;
             }
             let wanted = !states.is_empty() || !effects.is_empty();
             waiting += usize::from(wanted);
             let ticket = wanted.then(|| Ticket::of_part(index, number));
-            let store = Message::Store { from: self.core, ticket, id, states, effects, caller: call.tracker };
-            self.post(lender.shard, store);
+            if wanted || !keep {
+                self.post(shard, Message::Store { from: self.core, ticket, id, keep, states, effects, caller });
+            }
         }
-        self.gather_mut(index).reply = Some(out);
         // One more than the stores: this step itself ends like a store.
         self.operations.get_mut(index).waiting = waiting + 1;
         self.stored(index);
-        self.unlock(id);
     }
 
     /// Runs `work` with the lenders' values in place of this shard's. What each is to get back is left with it; what was
     /// done to the keys is returned.
-    fn work_on(&mut self, lenders: &mut [Lender], work: impl FnOnce(&mut Self)) -> Vec<Effect> {
+    pub(super) fn work_on(&mut self, lenders: &mut [Lender], work: impl FnOnce(&mut Self)) -> Vec<Effect> {
         let databases = self.shard.databases.len();
         let mut bench = self.operations.workbench.take().unwrap_or_else(|| Box::new(Shard::new(self.core, databases)));
         bench.effects.wanted = true;
@@ -231,12 +287,12 @@ impl Engine {
             let metrics = &self.node.metrics[self.core.index()];
             metrics.keyspace_hits.add(std::mem::take(&mut db.hits));
             metrics.keyspace_misses.add(std::mem::take(&mut db.misses));
-            metrics.expired_keys.add(std::mem::take(&mut db.expired));
+            metrics.expired_keys.add(std::mem::take(&mut db.departed.expired));
         }
         for lender in lenders {
             lender.take_home(&mut bench, &effects);
         }
-        bench.databases.iter_mut().for_each(crate::shard::Database::clear);
+        bench.databases.iter_mut().for_each(|db| db.clear(false));
         self.operations.workbench = Some(bench);
         effects
     }
@@ -279,10 +335,19 @@ impl Engine {
         if operation.waiting > 0 {
             return;
         }
+        if self.gather_mut(index).steps.is_some() {
+            return self.next_step(index);
+        }
         let mut operation = self.operations.remove(index);
         let Work::Gather(gather) = &mut operation.work else { unreachable!("only gathering operations store") };
-        let out = gather.reply.take().expect("the command ran before its keys were stored");
-        self.finish(&operation, out);
+        match std::mem::replace(&mut gather.job, Job::Done(Output::default())) {
+            Job::Done(out) => self.finish(&operation, out),
+            Job::Transaction(execution) => {
+                self.forget_watched(execution.client, &execution.watched);
+                self.conclude(operation.session, operation.number, execution);
+            }
+            Job::Command(_) => unreachable!("the command ran before its keys were stored"),
+        }
     }
 }
 
@@ -301,4 +366,15 @@ impl Lender {
         };
         self.states = Some(places.into_iter().map(state).collect());
     }
+}
+
+/// Adds a key to what is borrowed from its shard. One that is named twice is locked in the stricter mode.
+fn add_key(shards: &mut Vec<Lender>, shard: ShardId, key: &[u8], mode: Mode) {
+    let known = shards.iter().position(|lender| lender.shard == shard);
+    let lender = known.unwrap_or_else(|| {
+        shards.push(Lender { shard, keys: Keys::new(), whole: None, states: None });
+        shards.len() - 1
+    });
+    let locked = shards[lender].keys.entry(key.to_vec()).or_insert(mode);
+    *locked = (*locked).max(mode);
 }

@@ -103,7 +103,8 @@ impl Engine {
 
     fn check_input(&mut self, session: &mut Session, key: SessionKey) {
         let waiting = session.input.len() - session.input_used;
-        if waiting as u64 > self.config.client_query_buffer_limit {
+        let queued = session.transaction.as_ref().map_or(0, |transaction| transaction.memory_bytes());
+        if (waiting + queued) as u64 > self.config.client_query_buffer_limit {
             tracing::warn!(client = session.id, "closing a client that reached the query buffer limit");
             self.metrics().input_limit_disconnections.add(1);
             session.flags.insert(SessionFlags::RESET);

@@ -9,19 +9,23 @@
 //! length u32 of each argument | bytes of each argument
 //! ```
 
+use super::coordinator::each_key;
 use super::gather::Keys;
-use crate::commands::EveryCore;
+use crate::commands::{CommandTable, EveryCore};
+use crate::limits::REQUESTS_AHEAD_MAX;
 use crate::pubsub::Announcement;
-use crate::resp::reply::Pin;
-use crate::resp::{Args, Output, Protocol, Span};
+use crate::resp::reply::{Mark, Pin};
+use crate::resp::{Args, Output, Protocol, Reply, Span};
+use crate::session::Queue;
 use crate::session::tracking::Target;
-use crate::shard::locks::{LockSet, TransactionId};
+use crate::shard::locks::{LockSet, Mode, TransactionId};
 use crate::shard::tracking::{ChangedKeys, SharedKey, Tracker};
-use crate::shard::{Effect, Millis, ShardId};
+use crate::shard::{Effect, Millis, ShardId, WatchedKey};
 use crate::spec::ChannelKind;
 use crate::types::Value;
 use bytes::Bytes;
 use std::any::Any;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Who waits for a reply: a session's request, or a part of an operation over several shards.
@@ -59,6 +63,8 @@ pub struct Call {
     pub tracker: Tracker,
     /// Whether it tracks the keys that this command reads.
     pub remember: bool,
+    /// Whether that transaction keeps its locks when the part has run.
+    pub keep_locks: bool,
 }
 
 const HEAD_BYTES: usize = 28;
@@ -67,8 +73,9 @@ const RESP3: u8 = 1;
 const NO_TOUCH: u8 = 2;
 const NO_REPLY: u8 = 4;
 const PART: u8 = 8;
-const TRACKED: u8 = 16;
-const REMEMBER: u8 = 32;
+const KEEP_LOCKS: u8 = 16;
+const TRACKED: u8 = 32;
+const REMEMBER: u8 = 64;
 
 /// Commands of one core's clients for another core, and the replies to them.
 #[derive(Debug)]
@@ -86,6 +93,30 @@ struct ReplyEnd {
     ticket: Ticket,
     bytes: usize,
     pins: usize,
+}
+
+/// Commands of a batch that are read but not run yet; used again and again.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    /// Where the next command begins in the batch.
+    at: usize,
+    requests: Vec<Request>,
+    spans: Vec<Span>,
+}
+
+impl Ahead {
+    /// Begins with another batch.
+    pub fn rewind(&mut self) {
+        self.at = 0;
+    }
+}
+
+#[derive(Debug)]
+struct Request {
+    ticket: Ticket,
+    call: Call,
+    /// Which of the spans are its arguments.
+    spans: Range<usize>,
 }
 
 impl Batch {
@@ -110,6 +141,7 @@ impl Batch {
             | if call.no_touch { NO_TOUCH } else { 0 }
             | if call.no_reply { NO_REPLY } else { 0 }
             | if call.part { PART } else { 0 }
+            | if call.keep_locks { KEEP_LOCKS } else { 0 }
             | if call.tracker.is_some() { TRACKED } else { 0 }
             | if call.remember { REMEMBER } else { 0 };
         let mut head = [0; HEAD_BYTES];
@@ -132,28 +164,43 @@ impl Batch {
         }
     }
 
-    /// Runs `execute` for every command; what it appends to the output becomes the reply, unless it says `false`: then
-    /// the reply comes another way.
-    pub fn run(&mut self, spans: &mut Vec<Span>, mut execute: impl FnMut(Ticket, Call, Args<'_>, &mut Output) -> bool) {
-        let mut at = 0;
-        while at < self.requests.len() {
-            let (ticket, call, count) = self.head(at);
-            at += HEAD_BYTES + if call.tracker.is_some() { TRACKER_BYTES } else { 0 };
-            let mut start = at + 4 * count;
-            spans.clear();
+    /// Reads the next commands, at most [`REQUESTS_AHEAD_MAX`], into `ahead`; whether there were any.
+    pub fn read_ahead(&self, ahead: &mut Ahead) -> bool {
+        ahead.requests.clear();
+        ahead.spans.clear();
+        while ahead.at < self.requests.len() && ahead.requests.len() < REQUESTS_AHEAD_MAX {
+            let (ticket, call, count) = self.head(ahead.at);
+            let lengths = ahead.at + HEAD_BYTES + if call.tracker.is_some() { TRACKER_BYTES } else { 0 };
+            let first = ahead.spans.len();
+            ahead.at = lengths + 4 * count;
             for index in 0..count {
-                let len = u32_at(&self.requests, at + 4 * index);
-                spans.push(Span { start: start as u32, len });
-                start += len as usize;
+                let len = u32_at(&self.requests, lengths + 4 * index);
+                ahead.spans.push(Span { start: ahead.at as u32, len });
+                ahead.at += len as usize;
             }
-            at = start;
+            ahead.requests.push(Request { ticket, call, spans: first..ahead.spans.len() });
+        }
+        !ahead.requests.is_empty()
+    }
+
+    /// The commands that have been read.
+    pub fn commands<'a>(&'a self, ahead: &'a Ahead) -> impl ExactSizeIterator<Item = (Call, Args<'a>)> {
+        let args = |request: &Request| Args::new(&self.requests, &ahead.spans[request.spans.clone()]);
+        ahead.requests.iter().map(move |request| (request.call, args(request)))
+    }
+
+    /// Runs `execute` for every command that has been read; what it appends to the output becomes the reply, unless it
+    /// says `false`: then the reply comes another way.
+    pub fn run(&mut self, ahead: &Ahead, mut execute: impl FnMut(Ticket, Call, Args<'_>, &mut Output) -> bool) {
+        for Request { ticket, call, spans } in &ahead.requests {
             let mark = self.replies.mark();
-            let replied = execute(ticket, call, Args::new(&self.requests, spans), &mut self.replies);
+            let replied =
+                execute(*ticket, *call, Args::new(&self.requests, &ahead.spans[spans.clone()]), &mut self.replies);
             if call.no_reply || !replied {
                 self.replies.truncate(mark);
             } else {
                 let (bytes, pins) = (self.replies.bytes.len(), self.replies.pins.len());
-                self.ends.push(ReplyEnd { ticket, bytes, pins });
+                self.ends.push(ReplyEnd { ticket: *ticket, bytes, pins });
             }
         }
     }
@@ -168,6 +215,7 @@ impl Batch {
             no_touch: head[12] & NO_TOUCH != 0,
             no_reply: head[12] & NO_REPLY != 0,
             part: head[12] & PART != 0,
+            keep_locks: head[12] & KEEP_LOCKS != 0,
             transaction: u64_at(head, 20),
             tracker: match head[12] & TRACKED {
                 0 => Tracker::NONE,
@@ -227,6 +275,49 @@ pub struct KeyState {
     pub key: Vec<u8>,
     /// What it holds.
     pub state: Option<(Value, Option<Millis>)>,
+}
+
+/// A transaction that runs on another shard than its session's.
+pub struct Execution {
+    /// The client's id.
+    pub client: u64,
+    /// The commands.
+    pub queue: Queue,
+    /// How each is to be run; `None` for those that run on the session's core.
+    pub calls: Vec<Option<Call>>,
+    /// The keys that must be as they were.
+    pub watched: Vec<WatchedKey>,
+    /// Whether they are; if not, nothing has been run.
+    pub intact: bool,
+    /// The replies, one after another.
+    pub replies: Output,
+    /// Where each command's reply ends.
+    pub ends: Vec<Mark>,
+}
+
+impl Execution {
+    /// Calls `found` with each key, queued or watched, and how it is locked.
+    pub fn each_key(&self, table: &CommandTable, mut found: impl FnMut(&[u8], Mode)) {
+        let on_keys = self.queue.iter().zip(&self.calls).filter(|(_, call)| call.is_some());
+        for ((command, args), _) in on_keys {
+            each_key(table.get(command), args, &mut found);
+        }
+        self.watched.iter().for_each(|watched| found(&watched.key, Mode::Shared));
+    }
+
+    /// Appends the reply of command `index` to `reply`.
+    pub fn copy_reply(&self, index: usize, reply: &mut Reply<'_>) {
+        let start = index.checked_sub(1).map_or_else(|| Output::default().mark(), |before| self.ends[before]);
+        reply.append_between(&self.replies, start, self.ends[index]);
+    }
+}
+
+/// What a shard lends to a transaction.
+pub struct Loan {
+    /// What there is; keys that do not exist are left out.
+    pub states: Vec<KeyState>,
+    /// Whether all that its client watches here is as it was.
+    pub intact: bool,
 }
 
 /// A message to the subscribers of a channel.
@@ -341,13 +432,24 @@ pub enum Message {
         locks: LockSet,
         /// The keys.
         keys: Keys,
+        /// The client whose watched keys must be as they were.
+        watcher: Option<u64>,
+    },
+    /// A transaction that has its locks asks for the values of keys in all databases.
+    Borrow {
+        /// Who asks.
+        from: ShardId,
+        /// For what.
+        ticket: Ticket,
+        /// The keys.
+        keys: Keys,
     },
     /// The values, or that the locks are refused.
     Lent {
         /// For what.
         ticket: Ticket,
-        /// What there is; keys that do not exist are left out.
-        states: Option<Vec<KeyState>>,
+        /// The values; `None`: the locks are refused.
+        loan: Option<Loan>,
     },
     /// Puts keys into the given states and gives up the transaction's locks.
     Store {
@@ -357,6 +459,8 @@ pub enum Message {
         ticket: Option<Ticket>,
         /// Which transaction.
         id: TransactionId,
+        /// Whether it keeps its locks.
+        keep: bool,
         /// The states.
         states: Vec<KeyState>,
         /// What was done to the keys.
@@ -387,6 +491,43 @@ pub enum Message {
     },
     /// Notes for clients that track keys, in order.
     Notes(Vec<Note>),
+    /// Lets a client watch keys of the receiver.
+    Watch {
+        /// Who asks.
+        from: ShardId,
+        /// For what.
+        id: u64,
+        /// The client's id.
+        client: u64,
+        /// The keys.
+        keys: Vec<WatchedKey>,
+    },
+    /// The keys are watched.
+    Watching {
+        /// For what.
+        id: u64,
+    },
+    /// Forgets what a client watches.
+    Unwatch {
+        /// The client's id.
+        client: u64,
+    },
+    /// Runs a transaction.
+    Execute {
+        /// Who asks.
+        from: ShardId,
+        /// For what.
+        id: u64,
+        /// The transaction.
+        execution: Box<Execution>,
+    },
+    /// The transaction has run.
+    Executed {
+        /// For what.
+        id: u64,
+        /// The same transaction with its replies.
+        execution: Box<Execution>,
+    },
     /// What a core's subscribers want, as far as it has changed.
     Interest {
         /// Who announces.
@@ -410,4 +551,57 @@ pub enum Message {
     },
     /// How many received publications that somebody waits for: their numbers and the counts.
     Published(Vec<(u32, u32)>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ahead, Batch, Call, Ticket};
+    use crate::limits::REQUESTS_AHEAD_MAX;
+    use crate::resp::Protocol;
+    use crate::shard::ShardId;
+
+    #[test]
+    fn commands_come_out_as_they_went_in() {
+        let mut batch = Batch::new(ShardId(3));
+        let count = 2 * REQUESTS_AHEAD_MAX as u32 + 5;
+        for number in 0..count {
+            let words = [b"echo".to_vec(), number.to_string().into_bytes(), vec![b'x'; number as usize]];
+            let call = Call {
+                command: number as u16,
+                database: 5,
+                protocol: if number % 2 == 0 { Protocol::Resp2 } else { Protocol::Resp3 },
+                no_touch: number % 3 == 0,
+                no_reply: number % 5 == 0,
+                part: number % 7 == 0,
+                transaction: u64::from(number) << 30,
+                keep_locks: number % 11 == 0,
+                tracker: Tracker::from_bits(u64::from(number % 4)),
+                remember: number % 8 == 1,
+            };
+            batch.push(Ticket { owner: 9, number }, call, words.iter().map(Vec::as_slice));
+        }
+        let (mut ahead, mut windows, mut seen) = (Ahead::default(), Vec::new(), 0);
+        while batch.read_ahead(&mut ahead) {
+            windows.push(batch.commands(&ahead).len());
+            batch.run(&ahead, |ticket, call, args, out| {
+                assert_eq!((u32::from(call.command), call.database, args.len()), (seen, 5, 3));
+                assert_eq!((call.no_touch, call.no_reply, call.part), (seen % 3 == 0, seen % 5 == 0, seen % 7 == 0));
+                assert_eq!((args.at(1), args.at(2).len()), (seen.to_string().as_bytes(), seen as usize));
+                assert_eq!((call.transaction, call.keep_locks), (u64::from(seen) << 30, seen % 11 == 0));
+                assert_eq!((call.tracker.to_bits(), call.remember), (u64::from(seen % 4), seen % 8 == 1));
+                out.bytes.extend_from_slice(args.at(1));
+                seen += 1;
+                ticket.number % 13 != 0
+            });
+        }
+        assert_eq!((seen, windows), (count, vec![REQUESTS_AHEAD_MAX, REQUESTS_AHEAD_MAX, 5]));
+        let mut answered = Vec::new();
+        batch.replies(|ticket, bytes, _| {
+            assert_eq!(bytes, ticket.number.to_string().as_bytes());
+            answered.push(ticket.number);
+        });
+        assert_eq!(answered, (0..count).filter(|number| number % 5 != 0 && number % 13 != 0).collect::<Vec<_>>());
+        ahead.rewind();
+        assert!(batch.read_ahead(&mut ahead), "the next batch begins at its start");
+    }
 }

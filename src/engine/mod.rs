@@ -9,10 +9,13 @@
 //! - `hop`        commands for other cores and the replies to them
 //! - `operation`  requests that several shards answer: `split`, `gather`, `every`; `join` makes one reply of several
 //! - `coordinator` their locks, and the commands that these hold up
-//! - `effects`    what follows from what commands have done to keys
 //! - `notifications` events of keys, published
-//! - `pubsub`     subscriptions and publications: between cores, and to the sessions
 //! - `tracking`   client tracking: who is told that a key has changed
+//! - `transaction` MULTI and EXEC: the queue, where it runs, its reply
+//! - `stepwise`   transactions over all shards, command by command
+//! - `watch`      WATCH: who watches which keys of which shard
+//! - `effects`    what follows from changed keys
+//! - `pubsub`     subscriptions and publications: between cores, and to the sessions
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
 mod coordinator;
@@ -29,7 +32,10 @@ mod notifications;
 mod operation;
 mod pubsub;
 mod split;
+mod stepwise;
 mod tracking;
+mod transaction;
+mod watch;
 
 pub use cron::cron_interval_ms;
 
@@ -37,10 +43,11 @@ use crate::commands::{CommandTable, CoreView, EveryCore, Node, table};
 use crate::config::Config;
 use crate::limits;
 use crate::metrics::CoreMetrics;
-use crate::session::{Identity, Session, SessionFlags, SessionKey, Sessions};
+use crate::session::{Identity, Queue, Session, SessionFlags, SessionKey, Sessions};
 use crate::shard::locks::{Locks, TransactionId};
-use crate::shard::{Millis, Router, Shard, ShardId};
+use crate::shard::{Millis, Router, Shard, ShardId, WatchedKey};
 use crate::stdx::random::Random;
+use ahash::AHashMap;
 use coordinator::{Parked, Waiter};
 use message::{Batch, Message, Ticket};
 use operation::Operations;
@@ -48,6 +55,8 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use transaction::{Assembly, Executing};
+use watch::Watching;
 
 /// One core's state machine.
 pub struct Engine {
@@ -76,7 +85,7 @@ pub struct Engine {
     cron_runs: u64,
     clock: quanta::Clock,
     ahead: intake::Ahead,
-    spare_spans: Vec<crate::resp::Span>,
+    batch_ahead: message::Ahead,
     /// Per shard, the batch that this turn's commands for it go into.
     filling: Vec<Option<Box<Batch>>>,
     #[allow(clippy::vec_box, reason = "batches travel in their boxes")]
@@ -90,7 +99,7 @@ pub struct Engine {
     /// Sessions whose next command waits for the end of a pause.
     paused: Vec<SessionKey>,
     /// Requests to every core whose own part is still to be run here.
-    own_parts: Vec<(Ticket, Arc<dyn EveryCore>)>,
+    own_parts: VecDeque<(Ticket, Arc<dyn EveryCore>)>,
     /// Sessions that may go on with what they have sent.
     resumable: Vec<SessionKey>,
     /// Output buffers to use again.
@@ -98,6 +107,15 @@ pub struct Engine {
     /// The databases used since their counters were published.
     touched: Vec<u16>,
     stall: Option<Duration>,
+    /// The last number given to something that is under way to other shards.
+    flights: u64,
+    watching: AHashMap<u64, Watching>,
+    /// This shard's parts of WATCH requests: their numbers, clients and keys.
+    own_watches: Vec<(u64, u64, Vec<WatchedKey>)>,
+    executing: AHashMap<u64, Executing>,
+    assemblies: AHashMap<u64, Assembly>,
+    /// Queues of transactions to use again.
+    spare_queues: Vec<Queue>,
 }
 
 impl Engine {
@@ -105,11 +123,13 @@ impl Engine {
     pub fn new(core: ShardId, node: Arc<Node>, seed: u64, now: Millis) -> Self {
         let config = node.config();
         let shards = node.metrics.len();
+        let mut shard = Shard::new(core, config.databases);
+        shard.set_lazy_free(config.lazy_free);
         let mut engine = Self {
             core,
             router: Router::new(u16::try_from(shards).expect("at most SHARDS_MAX shards")),
             config_version: node.config_version(),
-            shard: Shard::new(core, config.databases),
+            shard,
             node,
             config,
             table: table(),
@@ -128,7 +148,7 @@ impl Engine {
             cron_runs: 0,
             clock: quanta::Clock::new(),
             ahead: intake::Ahead::default(),
-            spare_spans: Vec::new(),
+            batch_ahead: message::Ahead::default(),
             filling: (0..shards).map(|_| None).collect(),
             spare_batches: Vec::new(),
             outgoing: Vec::new(),
@@ -136,11 +156,17 @@ impl Engine {
             dirty: Vec::new(),
             closing: Vec::new(),
             paused: Vec::new(),
-            own_parts: Vec::new(),
+            own_parts: VecDeque::new(),
             resumable: Vec::new(),
             spare_buffers: Vec::new(),
             touched: Vec::new(),
             stall: None,
+            flights: 0,
+            watching: AHashMap::new(),
+            own_watches: Vec::new(),
+            executing: AHashMap::new(),
+            assemblies: AHashMap::new(),
+            spare_queues: Vec::new(),
         };
         engine.update_wanted();
         engine
@@ -166,6 +192,11 @@ impl Engine {
         self.core
     }
 
+    /// How many clients watch keys of this core's shard.
+    pub fn watching_clients(&self) -> usize {
+        self.shard.watch.clients()
+    }
+
     /// Begins a turn at `now`: all that follows until the next turn happens at that time.
     pub fn begin_turn(&mut self, now: Millis) {
         self.now = now;
@@ -173,6 +204,7 @@ impl Engine {
             self.config_version = self.node.config_version();
             self.config = self.node.config();
             self.update_wanted();
+            self.shard.set_lazy_free(self.config.lazy_free);
         }
         if now >= self.next_cron_ms {
             self.cron();
@@ -196,13 +228,15 @@ impl Engine {
     pub fn disconnect(&mut self, key: SessionKey) {
         self.forget_subscriber(key);
         self.forget_tracker(key);
-        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(mut session) = self.sessions.take(key) else { return };
         session.output.clear();
-        if session.pending.is_empty() {
+        self.discard(&mut session);
+        let done = session.pending.is_empty();
+        session.flags.insert(SessionFlags::ZOMBIE);
+        (session.input, session.input_used) = (Vec::new(), 0);
+        self.sessions.put_back(key, session);
+        if done {
             self.sessions.remove(key);
-        } else {
-            session.flags.insert(SessionFlags::ZOMBIE);
-            (session.input, session.input_used) = (Vec::new(), 0);
         }
         self.metrics().clients.set(self.sessions.len() as u64);
     }
@@ -225,14 +259,22 @@ impl Engine {
             Message::Lock { from, ticket, id, locks } => self.ask(id, locks, Waiter::Lock { from, ticket }),
             Message::Locked { ticket, granted } => self.locked(ticket, granted),
             Message::Unlock { id } => self.unlock(id),
-            Message::Lend { from, ticket, id, locks, keys } => self.ask(id, locks, Waiter::Lend { from, ticket, keys }),
-            Message::Lent { ticket, states } => self.lent(ticket, states),
-            Message::Store { from, ticket, id, states, effects, caller } => {
+            Message::Lend { from, ticket, id, locks, keys, watcher } => {
+                self.ask(id, locks, Waiter::Lend { from, ticket, keys, watcher });
+            }
+            Message::Lent { ticket, loan } => self.lent(ticket, loan),
+            Message::Borrow { from, ticket, keys } => {
+                let loan = self.lend(&keys, None);
+                self.post(from, Message::Lent { ticket, loan: Some(loan) });
+            }
+            Message::Store { from, ticket, id, keep, states, effects, caller } => {
                 self.store(states, effects, caller);
                 if let Some(ticket) = ticket {
                     self.post(from, Message::Stored { ticket });
                 }
-                self.unlock(id);
+                if !keep {
+                    self.unlock(id);
+                }
             }
             Message::Stored { ticket } => self.stored(ticket.operation().expect("only operations store")),
             Message::Every { from, ticket, request } => {
@@ -241,6 +283,11 @@ impl Engine {
             }
             Message::Part { ticket, part } => self.take_part(ticket, part),
             Message::Notes(notes) => self.take_notes(notes),
+            Message::Watch { from, id, client, keys } => self.watch_or_park(from, id, client, keys),
+            Message::Watching { id } => self.watching(id),
+            Message::Unwatch { client } => self.unwatch_here(client),
+            Message::Execute { from, id, execution } => self.execute_or_park(from, id, execution),
+            Message::Executed { id, execution } => self.executed(id, execution),
             Message::Interest { from, announcement } => self.take_interest(from, &announcement),
             Message::InterestHeard { from, number } => self.interest_heard(from, number),
             Message::Publish { from, publications } => self.take_publications(from, publications),
@@ -377,7 +424,8 @@ impl Engine {
 
     /// Runs this core's part of requests to every core. Their sessions are in the registry again.
     fn run_own_parts(&mut self) {
-        while let Some((ticket, request)) = self.own_parts.pop() {
+        self.run_own_watches();
+        while let Some((ticket, request)) = self.own_parts.pop_front() {
             let part = self.run_part(&*request);
             self.take_part(ticket, part);
         }

@@ -12,11 +12,12 @@ use super::Engine;
 use super::gather::Gather;
 use super::message::{Call, Ticket};
 use super::split::Split;
+use super::transaction::Piece;
 use crate::commands::{Entry, EveryCore};
 use crate::resp::{Args, Output, Span};
 use crate::session::{Session, SessionKey};
-use crate::shard::Shard;
-use crate::shard::locks::TransactionId;
+use crate::shard::locks::{LockSet, TransactionId};
+use crate::shard::{Shard, ShardId};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -40,6 +41,8 @@ pub(super) struct Operation {
     pub id: TransactionId,
     /// Whether some shard has refused it its locks.
     pub refused: bool,
+    /// After a refusal, locks are asked for shard by shard: how many shards have been asked.
+    pub in_order: Option<usize>,
     /// Answers that have not come yet.
     pub waiting: usize,
     pub work: Work,
@@ -49,7 +52,7 @@ pub(super) struct Operation {
 pub(super) enum Work {
     Split(Split),
     Gather(Box<Gather>),
-    Every(Arc<dyn EveryCore>, Vec<Option<Box<dyn Any + Send>>>),
+    Every(Arc<dyn EveryCore>, Vec<Option<Box<dyn Any + Send>>>, Option<Piece>),
 }
 
 /// A request's arguments, kept until it is done.
@@ -67,6 +70,31 @@ impl Request {
 
     pub fn args(&self) -> Args<'_> {
         Args::new(&self.arguments, &self.spans)
+    }
+}
+
+impl Operation {
+    pub fn new(session: SessionKey, number: u32, entry: &'static Entry, call: Call, work: Work) -> Self {
+        let id = TransactionId(0);
+        Self { session, number, entry, call, id, refused: false, in_order: None, waiting: 0, work }
+    }
+
+    /// The shards that a transaction concerns, by the numbers of its parts.
+    pub fn shards(&self) -> Vec<ShardId> {
+        match &self.work {
+            Work::Split(split) => split.parts.iter().map(|part| part.shard).collect(),
+            Work::Gather(gather) => gather.shards(),
+            Work::Every(..) => Vec::new(),
+        }
+    }
+
+    /// What a transaction locks on `shard`, if it concerns it.
+    pub fn locks_on(&self, shard: ShardId) -> Option<LockSet> {
+        match &self.work {
+            Work::Split(split) => split.locks_on(shard, self.entry),
+            Work::Gather(gather) => gather.locks_on(shard),
+            Work::Every(..) => None,
+        }
     }
 }
 
@@ -114,13 +142,11 @@ impl Engine {
         session: &mut Session,
         key: SessionKey,
         entry: &'static Entry,
-        waiting: usize,
         work: Work,
     ) -> u32 {
         let call = Self::call(session, entry);
         let number = session.pending.expect();
-        let id = TransactionId(0);
-        self.operations.insert(Operation { session: key, number, entry, call, id, refused: false, waiting, work })
+        self.operations.insert(Operation::new(key, number, entry, call, work))
     }
 
     /// Answers an operation's request.

@@ -35,7 +35,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    fn new(shard: ShardId, keys: Vec<usize>) -> Self {
+    pub fn new(shard: ShardId, keys: Vec<usize>) -> Self {
         Self { shard, keys, spans: Vec::new(), locked: false, reply: Output::default() }
     }
 }
@@ -75,7 +75,7 @@ impl Engine {
             parts[part].keys.push(order);
             parts[part].spans.extend_from_slice(&request.spans[index..index + step]);
         }
-        let index = self.register(session, key, entry, 0, Work::Split(Split { request, parts }));
+        let index = self.register(session, key, entry, Work::Split(Split { request, parts }));
         // What the client sends behind it must not overtake it where it has to wait for its locks.
         session.flags.insert(SessionFlags::STALLED);
         self.begin(index);
@@ -92,47 +92,19 @@ impl Engine {
         let request = Request::of(args);
         let part = |shard| Part { spans: request.spans.clone(), ..Part::new(ShardId(shard), Vec::new()) };
         let parts = (0..self.router.shards() as u16).map(part).collect();
-        let index = self.register(session, key, entry, 0, Work::Split(Split { request, parts }));
+        let index = self.register(session, key, entry, Work::Split(Split { request, parts }));
         session.flags.insert(SessionFlags::STALLED);
         self.begin(index);
-    }
-
-    /// The own locks are there: the remote part is sent with its locks, or those of several are asked for.
-    pub(super) fn split_locked_here(&mut self, index: u32) {
-        let own = self.core;
-        let operation = self.operations.get_mut(index);
-        let Work::Split(split) = &operation.work else { unreachable!("the caller has looked") };
-        let remote = split.parts.iter().filter(|part| part.shard != own).count();
-        operation.waiting = remote;
-        if remote == 1 {
-            return self.send_parts(index);
-        }
-        let (id, entry) = (operation.id, operation.entry);
-        let locks: Vec<_> = split.parts.iter().map(|part| part.locks(entry, &split.request)).collect();
-        let shards: Vec<_> = split.parts.iter().map(|part| part.shard).collect();
-        for (part, (shard, locks)) in shards.into_iter().zip(locks).enumerate().filter(|(_, (shard, _))| *shard != own)
-        {
-            self.post(shard, Message::Lock { from: own, ticket: Ticket::of_part(index, part), id, locks });
-        }
     }
 
     /// One shard has granted its locks or refused them.
     pub(super) fn locked(&mut self, ticket: Ticket, granted: bool) {
         let index = ticket.operation().expect("locks belong to operations");
-        let own = self.core;
-        let operation = self.operations.get_mut(index);
-        let Work::Split(split) = &mut operation.work else { unreachable!("only parts are locked ahead") };
+        let Work::Split(split) = &mut self.operations.get_mut(index).work else {
+            unreachable!("only parts are locked ahead")
+        };
         split.parts[ticket.number as usize].locked = granted;
-        operation.refused |= !granted;
-        operation.waiting -= 1;
-        if operation.waiting > 0 {
-            return;
-        }
-        if operation.refused {
-            return self.retry(index);
-        }
-        operation.waiting = split.parts.iter().filter(|part| part.shard != own).count();
-        self.send_parts(index);
+        self.answered(index, granted);
     }
 
     /// Gives up the locks that other shards have granted ahead.
@@ -146,9 +118,10 @@ impl Engine {
     }
 
     /// Sends the remote parts; they end with the release of the transaction's locks there.
-    fn send_parts(&mut self, index: u32) {
+    pub(super) fn send_parts(&mut self, index: u32) {
         let own = self.core;
         let operation = self.operations.get_mut(index);
+        operation.waiting = operation.shards().iter().filter(|shard| **shard != own).count();
         let call = Call { part: true, no_reply: false, transaction: operation.id.0, ..operation.call };
         let Work::Split(split) = &mut operation.work else { unreachable!("the caller has looked") };
         let split = std::mem::replace(split, Split::done());
@@ -167,7 +140,7 @@ impl Engine {
     pub(super) fn take_reply_part(&mut self, ticket: Ticket, reply: Output) {
         let index = ticket.operation().expect("parts belong to operations");
         let operation = self.operations.get_mut(index);
-        let Work::Split(split) = &mut operation.work else { unreachable!("only parts have replies") };
+        let Work::Split(split) = &mut operation.work else { return self.step_answered(index, ticket.number, reply) };
         operation.refused |= reply.is_empty();
         let part = &mut split.parts[ticket.number as usize];
         part.locked = false;
@@ -184,7 +157,6 @@ impl Engine {
         let call = Call { part: true, no_reply: false, ..operation.call };
         if let Some(own) = split.parts.iter_mut().find(|part| part.shard == self.core) {
             self.run_here(operation.entry, call, split.request.args().with_spans(&own.spans), &mut own.reply);
-            self.after_effects();
         }
         let parts = std::mem::take(&mut split.parts);
         let mut out = Output::default();
@@ -194,7 +166,7 @@ impl Engine {
         self.unlock(operation.id);
     }
 
-    fn join_parts(&mut self, entry: &Entry, call: Call, parts: Vec<Part>, reply: &mut Reply<'_>) {
+    pub(super) fn join_parts(&mut self, entry: &Entry, call: Call, parts: Vec<Part>, reply: &mut Reply<'_>) {
         let failed = parts.iter().position(|part| part.reply.bytes.first() == Some(&b'-'));
         match (failed, entry.row.spec.response) {
             (Some(index), _) => reply.append(parts.into_iter().nth(index).expect("found above").reply),

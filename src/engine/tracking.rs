@@ -176,6 +176,14 @@ impl Engine {
         self.publish_tracking();
     }
 
+    /// The same behind commands that may have changed it.
+    pub(super) fn notice_tracker(&mut self, session: &mut Session, key: SessionKey) {
+        let known = self.trackers.clients.contains_key(&session.id);
+        if known != session.tracking.is_some() || !session.dropped_prefixes.is_empty() {
+            self.update_tracker(session, key);
+        }
+    }
+
     /// Ends a session's tracking without a word.
     pub(super) fn end_tracking(&mut self, session: &mut Session, key: SessionKey) {
         if session.flags.contains(SessionFlags::TRACKING) {

@@ -56,6 +56,14 @@ impl Output {
         self.pins.truncate(mark.pins);
     }
 
+    /// Takes away what was written after `mark`.
+    pub fn split_off(&mut self, mark: Mark) -> Output {
+        let bytes = self.bytes.split_off(mark.bytes);
+        let pins = self.pins.split_off(mark.pins);
+        let pins = pins.into_iter().map(|pin| Pin { at: pin.at - mark.bytes, ..pin }).collect();
+        Output { bytes, pins }
+    }
+
     /// The place where the next byte will stand.
     pub fn mark(&self) -> Mark {
         Mark { bytes: self.bytes.len(), pins: self.pins.len() }
@@ -235,6 +243,14 @@ impl<'a> Reply<'a> {
         let base = self.out.bytes.len();
         self.out.bytes.extend_from_slice(&other.bytes);
         self.out.pins.extend(other.pins.into_iter().map(|pin| Pin { at: base + pin.at, value: pin.value }));
+    }
+
+    /// Appends what was written into `other` between two places.
+    pub fn append_between(&mut self, other: &Output, start: Mark, end: Mark) {
+        let base = self.out.bytes.len();
+        self.out.bytes.extend_from_slice(&other.bytes[start.bytes..end.bytes]);
+        let pins = &other.pins[start.pins..end.pins];
+        self.out.pins.extend(pins.iter().map(|pin| Pin { at: base + pin.at - start.bytes, value: pin.value.clone() }));
     }
 
     /// Appends the bytes of `other` from `start` to `end`, with the values pinned there.

@@ -16,6 +16,7 @@ mod machine;
 mod signals;
 
 use crate::commands::node::{Control, REDIS_VERSION};
+use crate::commands::reclaimer::Reclaimer;
 use crate::commands::{Node, table};
 use crate::config::{Config, Startup, value};
 use crate::runtime::{self, CorePlan, Cores};
@@ -95,6 +96,10 @@ impl Server {
         let run_id = run_id().map_err(|error| BootError(format!("Can't read random bytes: {error}")))?;
         let mut node = Node::new(config.clone(), cpus.len(), table().entries().len(), run_id, now_ms());
         (node.config_file, node.start_directory, node.listeners) = (file, base, descriptions);
+        node.reclaimer = start_reclaimer().map_err(|error| {
+            remove_socket(socket_path.as_ref());
+            BootError(format!("Can't start the thread that frees memory: {}", error_text(&error)))
+        })?;
         node.cpus = cpus.iter().flatten().copied().collect();
         let node = Arc::new(node);
         greet(&node, &config, &cpus, &usable, &names);
@@ -144,6 +149,13 @@ impl Server {
             }
         }
     }
+}
+
+/// Starts the thread that frees what takes long. Nobody waits for its end: what it has left then ends with the process.
+fn start_reclaimer() -> io::Result<Reclaimer> {
+    let (reclaimer, worker) = Reclaimer::with_worker();
+    std::thread::Builder::new().name("reclaimer".into()).spawn(move || worker.run())?;
+    Ok(reclaimer)
 }
 
 fn remove_socket(path: Option<&PathBuf>) {

@@ -5,11 +5,13 @@ pub mod pending;
 pub mod registry;
 pub mod subscriptions;
 pub mod tracking;
+pub mod transaction;
 
 pub use pending::Pending;
 pub use registry::{SessionKey, Sessions};
 pub use subscriptions::Subscriptions;
 pub use tracking::Tracking;
+pub use transaction::{Queue, Transaction};
 
 use crate::resp::parser::RequestParser;
 use crate::resp::{Output, Protocol};
@@ -48,8 +50,10 @@ bitflags! {
         const RESET = 1 << 12;
         /// The client will send nothing more; what it has sent is still run.
         const INPUT_ENDED = 1 << 13;
+        /// Between MULTI and the end of its transaction.
+        const MULTI = 1 << 14;
         /// Has subscriptions.
-        const SUBSCRIBED = 1 << 14;
+        const SUBSCRIBED = 1 << 15;
         /// Tracks keys.
         const TRACKING = 1 << 20;
         /// The client that should hear what it tracks has gone.
@@ -122,6 +126,8 @@ pub struct Session {
     pub commands: u64,
     /// Who it is.
     pub identity: Box<Identity>,
+    /// What it has begun with MULTI or WATCH.
+    pub transaction: Option<Box<Transaction>>,
 }
 
 impl Session {
@@ -150,6 +156,7 @@ impl Session {
             output_bytes: 0,
             commands: 0,
             identity: Box::new(identity),
+            transaction: None,
         }
     }
 
@@ -161,6 +168,27 @@ impl Session {
         self.flags.remove(SessionFlags::TRACKING | SessionFlags::TRACKING_BROKEN | SessionFlags::TRACKING_PREFIXES);
     }
 
+    /// Whether the client is on this machine: it came through the Unix socket or from one of the loopback addresses that
+    /// Redis knows, 127.0.0.1 and ::1.
+    pub fn is_local(&self) -> bool {
+        let host = self.identity.address.rsplit_once(':').map_or("", |(host, _)| host);
+        self.flags.contains(SessionFlags::UNIX_SOCKET) || host == "127.0.0.1" || host == "[::1]"
+    }
+
+    /// Ends a transaction without its watches, which shards know of.
+    pub fn discard(&mut self) {
+        self.flags.remove(SessionFlags::MULTI);
+        if let Some(transaction) = &mut self.transaction {
+            transaction.queue.clear();
+            (transaction.queued, transaction.aborted) = (0, false);
+        }
+    }
+
+    /// Whether its replies are dropped.
+    pub fn is_silent(&self) -> bool {
+        self.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP)
+    }
+
     /// Adds a reply behind all those that are still awaited.
     pub fn append_reply(&mut self, reply: Output) {
         if self.pending.is_empty() {
@@ -169,5 +197,23 @@ impl Session {
             let number = self.pending.expect();
             self.pending.complete(number, &reply.bytes, reply.pins, &mut self.output);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Identity, Session, SessionFlags};
+
+    #[test]
+    fn local_clients_are_those_that_redis_takes_for_local() {
+        let session = |address: &str| Session::new(1, Identity { address: address.into(), ..Default::default() }, 0);
+        for (address, local) in
+            [("127.0.0.1:5", true), ("[::1]:5", true), ("127.0.0.2:5", false), ("10.0.0.1:5", false), ("", false)]
+        {
+            assert_eq!(session(address).is_local(), local, "{address}");
+        }
+        let mut through_socket = session("/run/crimson.sock:0");
+        through_socket.flags.insert(SessionFlags::UNIX_SOCKET);
+        assert!(through_socket.is_local());
     }
 }

@@ -31,7 +31,7 @@ pub enum Mode {
 }
 
 /// What a session tracks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tracking {
     /// Who it is for the owners of keys.
     pub tracker: Tracker,

@@ -6,9 +6,14 @@ pub mod locks;
 pub mod routing;
 pub mod tracking;
 
-pub use database::{Database, Expiry, Incidents};
+pub mod watch;
+
+pub use database::{Database, Expiry, Garbage, Incidents};
 pub use effects::{Act, Effect, Effects, EventClass};
 pub use routing::{Router, ShardId, Slot};
+pub use watch::{Watch, WatchedKey};
+
+use crate::config::LazyFree;
 use tracking::TrackingTable;
 
 /// Milliseconds since the Unix epoch.
@@ -24,6 +29,8 @@ pub struct Shard {
     pub effects: Effects,
     /// Who wants to hear of changes to keys.
     pub tracking: TrackingTable,
+    /// Who watches its keys.
+    pub watch: Watch,
 }
 
 impl Shard {
@@ -34,6 +41,12 @@ impl Shard {
             databases: (0..databases).map(|_| Database::new()).collect(),
             effects: Effects::default(),
             tracking: TrackingTable::default(),
+            watch: Watch::default(),
         }
+    }
+
+    /// Sets what is kept as garbage from now on.
+    pub fn set_lazy_free(&mut self, lazy: LazyFree) {
+        self.databases.iter_mut().for_each(|db| db.set_lazy_free(lazy));
     }
 }

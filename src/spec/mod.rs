@@ -183,6 +183,8 @@ pub struct Spec {
     pub tips: &'static [&'static str],
     /// Since when it is deprecated, and what replaces it.
     pub deprecated: Option<(&'static str, &'static str)>,
+    /// Whether it is only for clients that `enable-debug-command` permits it.
+    pub protected: bool,
 }
 
 impl Spec {
@@ -203,6 +205,7 @@ impl Spec {
             response: ResponsePolicy::Default,
             tips: &[],
             deprecated: None,
+            protected: false,
         }
     }
 

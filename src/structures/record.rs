@@ -412,8 +412,20 @@ impl<O> Record<O> {
         true
     }
 
+    /// Writes another integer over the one in this record; whether there was one with room for it.
+    #[inline]
+    pub fn overwrite_integer(self, integer: i64, accessed: u32) -> bool {
+        let shape = self.shape();
+        if shape.flags & INTEGER == 0 || shape.value_len < integer_bytes(integer) {
+            return false;
+        }
+        self.set_accessed(accessed);
+        self.copy_in(shape.value_at::<O>(), &integer.to_le_bytes()[..shape.value_len]);
+        true
+    }
+
     /// Writes another body into this record, which has the key already, if it fits as it is: the same allocation size
-    /// and object for object. Otherwise gives the body back.
+    /// and object for object. Gives the object that was there, or where it does not fit the body.
     #[inline]
     pub fn refill<'a>(
         self,
@@ -421,19 +433,18 @@ impl<O> Record<O> {
         body: NewBody<'a, O>,
         expires: i64,
         accessed: u32,
-    ) -> Result<(), NewBody<'a, O>> {
+    ) -> Result<Option<O>, NewBody<'a, O>> {
         let old = self.shape();
         if old.is_object() != shape.is_object() || old.bytes::<O>() != shape.bytes::<O>() {
             return Err(body);
         }
         let (from, to) = (key_at::<O>(old.flags), key_at::<O>(shape.flags));
+        let mut replaced = None;
         if old.is_object() {
             // An object may be moved by a change of the time to live only, and that changes the size.
             debug_assert_eq!(from, to);
-            *self.object_mut() = match body {
-                NewBody::Object(object) => object,
-                _ => unreachable!("the shapes are alike"),
-            };
+            let NewBody::Object(object) = body else { unreachable!("the shapes are alike") };
+            replaced = Some(std::mem::replace(self.object_mut(), object));
             self.write_header(shape, self.is_paged(), accessed);
         } else {
             if from != to {
@@ -446,7 +457,7 @@ impl<O> Record<O> {
         if shape.flags & TIMED != 0 {
             self.write(shape.expiry_at(), expires);
         }
-        Ok(())
+        Ok(replaced)
     }
 
     /// Moves everything into fresh memory for the shape `shape`, which differs only in being timed or not. This record
@@ -472,11 +483,9 @@ impl<O> Record<O> {
         }
     }
 
-    /// Drops the object, if there is one; the record must then be released without dropping it again.
-    pub fn drop_object(self) {
-        if self.is_object() {
-            drop(self.take_object());
-        }
+    /// Moves the object out, if there is one; the record must then be released without dropping it.
+    pub fn into_object(self) -> Option<O> {
+        self.is_object().then(|| self.take_object())
     }
 }
 
@@ -546,6 +555,12 @@ impl<'a, O> RecordMut<'a, O> {
     #[inline]
     pub fn set_accessed(&mut self, accessed: u32) {
         self.0.set_accessed(accessed & ACCESS_MASK);
+    }
+
+    /// Writes another integer over the one in the record; whether there was one with room for it.
+    #[inline]
+    pub fn overwrite_integer(&mut self, integer: i64, accessed: u32) -> bool {
+        self.0.overwrite_integer(integer, accessed)
     }
 
     /// The object, if the record holds one.

@@ -56,6 +56,14 @@ impl List {
         }
     }
 
+    /// Number of pieces it lies in.
+    pub fn nodes_len(&self) -> usize {
+        match &self.encoding {
+            Encoding::Listpack(_) => 1,
+            Encoding::Quicklist(chain) => chain.nodes_len(),
+        }
+    }
+
     /// Bytes it has allocated.
     pub fn memory_bytes(&self) -> usize {
         match &self.encoding {

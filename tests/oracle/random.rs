@@ -22,6 +22,9 @@ const FAILURES_MAX: usize = 12;
 /// Shards of the subjects.
 const SHARDS: [usize; 2] = [1, 4];
 
+/// How all servers are started: DEBUG is among the commands.
+const ARGUMENTS: &[&str] = &["--enable-debug-command", "yes"];
+
 fn number_from(variable: &str, default: u64) -> u64 {
     std::env::var(variable)
         .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is not a number")))
@@ -40,7 +43,8 @@ impl Case {
         let mut g = Gen::new(seed);
         let commands = (0..COMMANDS).map(|_| {
             // A third of the commands come from other families, so that types meet.
-            let family = family.filter(|_| !g.chance(33)).unwrap_or_else(|| g.pick(&FAMILIES));
+            let mixed = family != Some(Family::Transactions) && g.chance(33);
+            let family = family.filter(|_| !mixed).unwrap_or_else(|| g.pick(&FAMILIES));
             g.command(family)
         });
         let commands = commands.collect();
@@ -53,9 +57,9 @@ impl Case {
 fn run_cases(family: Option<Family>) {
     let base = number_from("ORACLE_SEED", 1) + family.map_or(0, |family| (family as u64 + 1) << 32);
     let cases = number_from("ORACLE_CASES", CASES);
-    let oracle = Server::redis(&["--enable-debug-command", "yes"]);
+    let oracle = Server::redis(ARGUMENTS);
     let mut subjects: Vec<(usize, Server)> =
-        SHARDS.iter().map(|&shards| (shards, Server::subject(shards, &[]))).collect();
+        SHARDS.iter().map(|&shards| (shards, Server::subject(shards, ARGUMENTS))).collect();
     let started = Instant::now();
     // The first failure of each command: one that fails always must not hide the others.
     let mut failed: BTreeMap<String, String> = BTreeMap::new();
@@ -67,7 +71,7 @@ fn run_cases(family: Option<Family>) {
                 let entry = failed.entry(failure.command_name());
                 entry.or_insert_with(|| explain(&oracle, subject, *shards, &case, failure));
                 if failed.len() > seen && !subject.is_alive() {
-                    *subject = Server::subject(*shards, &[]);
+                    *subject = Server::subject(*shards, ARGUMENTS);
                 }
             }
         }
@@ -90,7 +94,7 @@ fn explain(oracle: &Server, subject: &mut Server, shards: usize, case: &Case, fi
     let wanted = last.command_name();
     let commands = shrink(&case.commands, Duration::from_secs(40), |commands| {
         if !subject.is_alive() || matches!(last, Failure::Broken { .. }) {
-            *subject = Server::subject(shards, &[]);
+            *subject = Server::subject(shards, ARGUMENTS);
         }
         match run_case(oracle, subject, case, commands) {
             // Another failure of the same sequence is another finding.
@@ -153,6 +157,11 @@ fn keys() {
 #[test]
 fn connections() {
     run_cases(Some(Family::Connection));
+}
+
+#[test]
+fn transactions() {
+    run_cases(Some(Family::Transactions));
 }
 
 #[test]

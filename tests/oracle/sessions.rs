@@ -12,6 +12,7 @@
 //! ~ SMEMBERS s       the lines of the reply in any order
 //! * INFO server      the reply has more lines than those below; each of these is the start of one of them
 //! ? GET k            asked again until the reply is this one
+//! <                  the next message, which nothing has asked for
 //! 2> GET k           the same on a second connection (any digit)
 //! ```
 //!
@@ -76,8 +77,10 @@ impl Session {
             let (head, rest) = line.split_once(' ').unwrap_or((line, ""));
             let mut marks = head.chars();
             let (digit, kind) = match (marks.next(), marks.next(), marks.next()) {
-                (Some(kind @ ('>' | '~' | '?' | '*')), None, None) => (0, kind),
-                (Some(digit @ '0'..='9'), Some(kind @ ('>' | '~' | '?' | '*')), None) => (digit as u8 - b'0', kind),
+                (Some(kind @ ('>' | '~' | '?' | '*' | '<')), None, None) => (0, kind),
+                (Some(digit @ '0'..='9'), Some(kind @ ('>' | '~' | '?' | '*' | '<')), None) => {
+                    (digit as u8 - b'0', kind)
+                }
                 (Some('@'), None, None) => {
                     session.setting(rest);
                     continue;
@@ -114,7 +117,8 @@ impl Session {
 
     /// Names of the commands it runs, with their subcommands.
     pub fn commands(&self) -> impl Iterator<Item = String> + '_ {
-        self.steps.iter().map(|step| crate::compare::name_of(&words(&step.command)))
+        let asking = self.steps.iter().filter(|step| step.kind != '<');
+        asking.map(|step| crate::compare::name_of(&words(&step.command)))
     }
 
     /// Runs it on `server`; the descriptions of what went otherwise.
@@ -132,6 +136,8 @@ impl Session {
                     got = attempt(client);
                     (got == expected).then_some(())
                 });
+            } else if step.kind == '<' {
+                got = lines(&client.read().to_string(), false);
             } else {
                 got = attempt(client);
             }

@@ -164,7 +164,8 @@ fn every_connection_has_its_own_database_and_name() {
 fn the_unix_socket_is_served() {
     use std::os::unix::fs::PermissionsExt;
     for shards in SHARDS {
-        let server = Server::subject(shards, &["--unixsocket", "{dir}/s.sock", "--unixsocketperm", "700"]);
+        let socket = ["--unixsocket", "{dir}/s.sock", "--unixsocketperm", "700", "--enable-debug-command", "local"];
+        let server = Server::subject(shards, &socket);
         let path = server.dir.join("s.sock");
         let mode = std::fs::metadata(&path).expect("the socket is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
@@ -180,6 +181,7 @@ fn the_unix_socket_is_served() {
         assert!(clients[1].run("GET large").bytes() == value);
         let info = clients[0].run("CLIENT INFO").text();
         assert!(info.contains("s.sock:0 "), "{info}");
+        assert_eq!(clients[1].run("DEBUG SLEEP 0").text(), "OK", "these clients are on this machine");
     }
 }
 

@@ -9,8 +9,11 @@ mod support;
 mod connections;
 mod errors;
 mod framing;
+mod freeing;
 mod limits;
 mod order;
+mod pubsub;
+mod transactions;
 
 /// Shard counts that every test runs with.
 const SHARDS: [usize; 2] = [1, 4];

@@ -4,7 +4,7 @@ use super::ClientType;
 use crate::commands::{CoreView, EveryCore, Flow, SessionContext, table};
 use crate::resp::args::is_token;
 use crate::resp::{Args, CommandError, Protocol};
-use crate::session::{Identity, Session, SessionFlags};
+use crate::session::{Identity, Session, SessionFlags, Transaction};
 use crate::shard::Millis;
 use crate::spec::ChannelKind;
 use std::any::Any;
@@ -71,7 +71,10 @@ pub(super) fn line(session: &Session, now: Millis) -> Vec<u8> {
     let (input, output) = (&session.input, &session.output.bytes);
     let pinned: usize = session.output.pins.iter().map(|pin| pin.value.len()).sum();
     let waiting = pinned + session.pending.held_bytes() + session.sending_bytes;
-    let memory = size_of::<Session>() + size_of::<Identity>() + input.capacity() + output.capacity() + waiting;
+    let transaction = session.transaction.as_deref();
+    let multi_memory = transaction.map_or(0, Transaction::memory_bytes);
+    let own = size_of::<Session>() + size_of::<Identity>() + multi_memory;
+    let memory = own + input.capacity() + output.capacity() + waiting;
     let mut line = Vec::with_capacity(320);
     let (id, address, local) = (session.id, &identity.address, &identity.local_address);
     put(&mut line, format_args!("id={id} addr={address} laddr={local} fd={} name=", identity.fd));
@@ -81,9 +84,12 @@ pub(super) fn line(session: &Session, now: Millis) -> Vec<u8> {
     put(&mut line, format_args!(" age={age} idle={idle} flags={flags} db={database}"));
     let count = |kind| session.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.of(kind).len());
     let [channels, patterns, shard_channels] = ChannelKind::ALL.map(count);
-    put(&mut line, format_args!(" sub={channels} psub={patterns} ssub={shard_channels} multi=-1"));
+    put(&mut line, format_args!(" sub={channels} psub={patterns} ssub={shard_channels}"));
+    let in_multi = transaction.filter(|_| session.flags.contains(SessionFlags::MULTI));
+    put(&mut line, format_args!(" multi={}", in_multi.map_or(-1, |transaction| transaction.queued as i64)));
     let (used, free) = (input.len() - session.input_used, input.capacity() - input.len());
-    put(&mut line, format_args!(" qbuf={used} qbuf-free={free} argv-mem=0 multi-mem=0 rbs={}", output.capacity()));
+    put(&mut line, format_args!(" qbuf={used} qbuf-free={free} argv-mem=0 multi-mem={multi_memory}"));
+    put(&mut line, format_args!(" rbs={}", output.capacity()));
     // The reply buffer grows as needed and is not shrunk by time: its peak is its size.
     put(&mut line, format_args!(" rbp={} obl={} oll={}", output.capacity(), output.len(), session.output.pins.len()));
     let events = if session.sending_bytes > 0 || !session.output.is_empty() { "rw" } else { "r" };
@@ -106,9 +112,10 @@ fn last_command(session: &Session) -> &'static str {
     session.last_command.checked_sub(1).map_or("NULL", |id| table().get(id).row.spec.name)
 }
 
-/// Redis's letters; `N` when there is none.
+/// Redis's letters; `N` when there is none. Differs: `d`, a watched key has changed, is not shown: the key's shard knows.
 fn flags(session: &Session) -> String {
     const LETTERS: &[(SessionFlags, char)] = &[
+        (SessionFlags::MULTI, 'x'),
         (SessionFlags::SUBSCRIBED, 'P'),
         (SessionFlags::TRACKING, 't'),
         (SessionFlags::TRACKING_BROKEN, 'R'),

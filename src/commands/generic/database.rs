@@ -30,31 +30,31 @@ pub(super) fn dbsize(ctx: &mut ShardContext<'_>, _args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn flushdb(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
-    check_flush_options(args)?;
+    let lazily = flushes_lazily(ctx, args)?;
     ctx.dirty += ctx.db.len() as u64;
-    ctx.db.clear();
+    ctx.db.clear(lazily);
     ctx.effects.flushed(ctx.database_index);
     ctx.reply.ok();
     Ok(())
 }
 
 pub(super) fn flushall(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
-    check_flush_options(args)?;
+    let lazily = flushes_lazily(ctx, args)?;
     for db in ctx.others.iter_mut().chain([&mut *ctx.db]) {
         ctx.dirty += db.len() as u64;
-        db.clear();
+        db.clear(lazily);
     }
     (0..ctx.others.count() as u16).for_each(|database| ctx.effects.flushed(database));
     ctx.reply.ok();
     Ok(())
 }
 
-/// ASYNC and SYNC say whether the memory is freed after the reply or before it; the database is empty either way.
-/// Differs: it is freed before the reply with both.
-fn check_flush_options(args: Args<'_>) -> Outcome {
+/// Whether the memory is freed in the background (ASYNC) or before the reply (SYNC); the database is empty either way.
+fn flushes_lazily(ctx: &ShardContext<'_>, args: Args<'_>) -> Result<bool, CommandError> {
     match args.len() {
-        1 => Ok(()),
-        2 if is_token(args.at(1), "async") || is_token(args.at(1), "sync") => Ok(()),
+        1 => Ok(ctx.config.lazy_free.user_flush),
+        2 if is_token(args.at(1), "async") => Ok(true),
+        2 if is_token(args.at(1), "sync") => Ok(false),
         _ => Err(CommandError::Syntax),
     }
 }

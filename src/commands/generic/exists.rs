@@ -6,11 +6,19 @@ use crate::commands::context::EventClass;
 use crate::commands::row::Outcome;
 use crate::resp::Args;
 
-/// DEL and UNLINK.
 pub(super) fn del(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
+    let lazily = ctx.config.lazy_free.user_del;
+    delete(ctx, args, lazily)
+}
+
+pub(super) fn unlink(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
+    delete(ctx, args, true)
+}
+
+fn delete(ctx: &mut ShardContext<'_>, args: Args<'_>, lazily: bool) -> Outcome {
     let mut removed = 0;
     for key in args.iter_from(1) {
-        if ctx.db.remove(key) {
+        if ctx.db.delete(key, lazily) {
             ctx.changed(EventClass::Generic, "del", key);
             removed += 1;
         }

@@ -24,8 +24,8 @@ pub const ROWS: &[Row] = &[
         .categories(Categories::KEYSPACE)
         .keys(&[KeySpec::rest(1, 1, KeyFlags::RM.union(KeyFlags::DELETE))])
         .policies(RequestPolicy::MultiShard, ResponsePolicy::AggSum),
-    Row::shard("unlink", -2, Group::Generic, exists::del)
-        .summary("Deletes keys, as DEL does.")
+    Row::shard("unlink", -2, Group::Generic, exists::unlink)
+        .summary("Deletes keys; large values are freed in the background.")
         .syntax("UNLINK key [key ...]")
         .since("4.0.0")
         .flags(Flags::WRITE.union(Flags::FAST))

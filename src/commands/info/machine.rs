@@ -59,7 +59,9 @@ pub(super) fn memory(text: &mut Text, facts: &Facts<'_>) {
     text.zeros(&["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
     text.zeros(&["mem_clients_slaves", "mem_cluster_links", "mem_aof_buffer"]);
     text.field("mem_allocator", allocator_name());
-    text.zeros(&["active_defrag_running", "lazyfree_pending_objects"]);
+    text.field("active_defrag_running", 0);
+    text.field("lazyfree_pending_objects", facts.node.reclaimer.pending());
+    text.field("lazyfreed_objects", facts.node.reclaimer.freed());
 }
 
 fn ratio(a: u64, b: u64) -> f64 {

@@ -31,6 +31,11 @@ impl Journal {
         self.list.clear();
     }
 
+    /// The kinds that are kept.
+    pub fn kept(&self) -> Incidents {
+        self.wanted
+    }
+
     /// Whether there is anything to look at.
     #[inline]
     pub fn is_empty(&self) -> bool {

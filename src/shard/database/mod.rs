@@ -3,6 +3,7 @@
 //!
 //! Short strings and integers lie inside the key's record; everything else is a [`Stored`] object that the record holds.
 
+mod departed;
 mod incidents;
 mod read;
 #[cfg(test)]
@@ -11,13 +12,14 @@ mod walk;
 mod write;
 
 use super::Millis;
+use crate::config::LazyFree;
 use crate::structures::record::{ACCESS_MASK, Body, RecordMut, RecordRef};
-use crate::structures::records::{Absent, Clock, RecordTable};
+use crate::structures::records::{Clock, RecordTable};
 use crate::structures::slab::Slab;
 use crate::types::{Stored, StringRef, ValueRef};
-use incidents::Journal;
 
 pub use crate::structures::Expiry;
+pub use departed::{Departed, Garbage};
 pub use incidents::Incidents;
 
 type Keys = RecordTable<Stored, Slab>;
@@ -28,11 +30,10 @@ pub struct Database {
     clock: Clock,
     /// Whether reads set access times.
     touch: bool,
-    journal: Journal,
     /// Room for a string while it is changed.
     scratch: Vec<u8>,
-    /// Keys removed because their time was over.
-    pub expired: u64,
+    /// What has left it.
+    pub departed: Departed,
     /// Reads that found their key.
     pub hits: u64,
     /// Reads that did not.
@@ -52,9 +53,8 @@ impl Database {
             keys: Keys::new(),
             clock: Clock { now: 0, access: 0 },
             touch: true,
-            journal: Journal::default(),
             scratch: Vec::new(),
-            expired: 0,
+            departed: Departed::default(),
             hits: 0,
             misses: 0,
         }
@@ -74,24 +74,34 @@ impl Database {
 
     /// Which incidents are kept for [`Database::take_incidents`].
     pub fn keep_incidents(&mut self, wanted: Incidents) {
-        self.journal.keep(wanted);
+        self.departed.journal.keep(wanted);
+    }
+
+    /// Which incidents are kept.
+    pub fn kept_incidents(&self) -> Incidents {
+        self.departed.journal.kept()
     }
 
     /// Whether there have been incidents that are kept.
     #[inline]
     pub fn has_incidents(&self) -> bool {
-        !self.journal.is_empty()
+        !self.departed.journal.is_empty()
     }
 
     /// The incidents since the last call and their keys, in order.
     pub fn take_incidents(&mut self) -> Vec<(Incidents, Box<[u8]>)> {
-        self.journal.take()
+        self.departed.journal.take()
     }
 
     /// Tells that a reading command did not find `key`, where a lookup has not told it.
     #[inline]
     pub fn tell_miss(&mut self, key: &[u8]) {
-        self.journal.note(Incidents::MISSED, key);
+        self.departed.journal.note(Incidents::MISSED, key);
+    }
+
+    /// What is kept as garbage from now on instead of being freed at once.
+    pub fn set_lazy_free(&mut self, lazy: LazyFree) {
+        self.departed.lazy = lazy;
     }
 
     /// The clock reading commands work with.
@@ -140,9 +150,7 @@ impl Database {
         match self.keys.live(key, self.clock.now) {
             Ok(record) => Some(record),
             Err(absent) => {
-                if absent == Absent::Expired {
-                    note_expired(&mut self.expired, &mut self.journal, key);
-                }
+                self.departed.absent(key, absent);
                 None
             }
         }
@@ -172,21 +180,12 @@ impl Database {
             }
             Err(absent) => {
                 self.misses += 1;
-                if absent == Absent::Expired {
-                    note_expired(&mut self.expired, &mut self.journal, key);
-                }
-                self.journal.note(Incidents::MISSED, key);
+                self.departed.absent(key, absent);
+                self.departed.journal.note(Incidents::MISSED, key);
                 None
             }
         }
     }
-}
-
-/// Counts a key whose time is over.
-#[cold]
-fn note_expired(expired: &mut u64, journal: &mut Journal, key: &[u8]) {
-    *expired += 1;
-    journal.note(Incidents::EXPIRED, key);
 }
 
 /// The string in a record; `None` when it holds another type.

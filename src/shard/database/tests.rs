@@ -1,10 +1,11 @@
 //! The database against a plain model, and the rules that other rooms rely on.
 
-use super::{Database, Expiry, Incidents};
-use crate::config::EncodingLimits;
+use super::{Database, Expiry, Garbage, Incidents};
+use crate::config::{EncodingLimits, LazyFree};
+use crate::limits::GARBAGE_MAX;
 use crate::resp::CommandError;
 use crate::stdx::random::Random;
-use crate::types::{Hash, Kind, List, Set, StringRef, StringValue, Value};
+use crate::types::{Hash, Kind, List, Object, Set, StringRef, StringValue, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 fn text(db: &mut Database, key: &[u8]) -> Option<Vec<u8>> {
@@ -38,30 +39,84 @@ fn strings_are_changed_in_place() {
     let mut db = Database::new();
     db.set_now(1_000);
     db.set_string(b"k", b"12", Expiry::At(5_000));
-    assert_eq!(db.edit_string(b"k", |bytes| bytes.push(b'3')), Ok(()));
+    let append = |db: &mut Database, suffix: &[u8]| {
+        let appended = db.edit_string(b"k", |bytes| {
+            bytes.extend_from_slice(suffix);
+            Ok(())
+        });
+        assert_eq!(appended, Ok(Some(())));
+    };
+    append(&mut db, b"3");
     assert_eq!((text(&mut db, b"k").as_deref(), encoding(&mut db, b"k")), (Some(&b"123"[..]), "raw"));
     assert_eq!(db.expires_at(b"k"), Some(Some(5_000)));
     for _ in 0..3_000 {
-        db.edit_string(b"k", |bytes| bytes.extend_from_slice(b"0123456789")).expect("a string");
+        append(&mut db, b"0123456789");
     }
     assert_eq!(text(&mut db, b"k").expect("a string").len(), 30_003);
     assert_eq!(db.expires_at(b"k"), Some(Some(5_000)));
 
     let Ok(Some(StringRef::Large(large))) = db.string(b"k") else { panic!("not large") };
     let (lent, place) = (large.shared().clone(), large.as_slice().as_ptr());
-    db.edit_string(b"k", |bytes| bytes[0] = b'x').expect("a string");
+    db.edit_string(b"k", |bytes| Ok(std::mem::replace(&mut bytes[0], b'x'))).expect("a string");
     assert_eq!(lent[..3], b"123"[..], "a reply on its way keeps what it was given");
     drop(lent);
     let Ok(Some(StringRef::Large(large))) = db.string(b"k") else { panic!("not large") };
     let copied = large.as_slice().as_ptr();
     assert_ne!(copied, place);
-    db.edit_string(b"k", |bytes| bytes[1] = b'y').expect("a string");
+    db.edit_string(b"k", |bytes| Ok(std::mem::replace(&mut bytes[1], b'y'))).expect("a string");
     let Ok(Some(StringRef::Large(large))) = db.string(b"k") else { panic!("not large") };
     assert_eq!((large.as_slice().as_ptr(), &large.as_slice()[..3]), (copied, &b"xy3"[..]));
 
     db.get_or_insert::<List>(b"l", List::new).expect("a list");
-    assert_eq!(db.edit_string(b"l", |_| ()), Err(CommandError::WrongType));
-    assert_eq!(db.edit_string(b"new", |bytes| bytes.len()), Ok(0));
+    assert_eq!(db.edit_string(b"l", |_| Ok(())), Err(CommandError::WrongType));
+    assert_eq!(db.edit_string(b"new", |bytes| Ok(bytes.len())), Ok(None));
+    for key in [&b"k"[..], b"n"] {
+        db.set_string(b"n", b"short", Expiry::Never);
+        let before = text(&mut db, key);
+        assert_eq!(db.edit_string(key, |_| Err::<(), _>(CommandError::Syntax)), Err(CommandError::Syntax));
+        assert_eq!(text(&mut db, key), before);
+    }
+}
+
+#[test]
+fn integers_are_changed_in_place() {
+    let mut db = Database::new();
+    db.set_now(1_000);
+    for expiry in [Expiry::Never, Expiry::At(5_000)] {
+        let mut expected = 0;
+        db.set_string(b"n", b"0", expiry);
+        for change in [1, 126, 1, 200, -500, 40_000, -1, 1 << 40, -(1 << 40), i64::MAX - 60_000, -3, i64::MIN + 9] {
+            expected += change;
+            assert_eq!(db.edit_integer(b"n", |before| Ok(before + change)), Ok(expected));
+            assert!(matches!(db.string(b"n"), Ok(Some(StringRef::Int(integer))) if integer == expected));
+        }
+        assert_eq!(db.expires_at(b"n"), Some(if let Expiry::At(at) = expiry { Some(at) } else { None }));
+        assert_eq!(db.edit_integer(b"n", |_| Err(CommandError::Syntax)), Err(CommandError::Syntax));
+        assert_eq!(db.edit_integer(b"n", Ok), Ok(expected));
+    }
+    db.set_now(6_000);
+    assert_eq!(db.edit_integer(b"n", |before| Ok(before + 7)), Ok(7), "its time was over");
+    assert_eq!(db.expires_at(b"n"), Some(None));
+    db.replace(b"t", Value::String(StringValue::text(b"41".to_vec())), Expiry::Never);
+    assert_eq!(db.edit_integer(b"t", |before| Ok(before + 1)), Ok(42));
+    assert_eq!(encoding(&mut db, b"t"), "int");
+    db.set_string(b"s", b"text", Expiry::Never);
+    assert_eq!(db.edit_integer(b"s", Ok), Err(CommandError::NotInteger));
+    db.get_or_insert::<List>(b"l", List::new).expect("a list");
+    assert_eq!(db.edit_integer(b"l", Ok), Err(CommandError::WrongType));
+}
+
+#[test]
+fn times_to_live_are_set_on_conditions() {
+    let mut db = Database::new();
+    db.set_string(b"k", b"v", Expiry::Never);
+    assert!(!db.set_expires_at_if(b"k", Some(100), |before| before.is_some()));
+    assert_eq!(db.expires_at(b"k"), Some(None));
+    assert!(db.set_expires_at_if(b"k", Some(100), |before| before.is_none()));
+    assert!(!db.set_expires_at_if(b"k", None, |before| before == Some(99)));
+    assert!(db.set_expires_at_if(b"k", None, |before| before == Some(100)));
+    assert_eq!(db.expires_at(b"k"), Some(None));
+    assert!(!db.set_expires_at_if(b"missing", Some(100), |_| true));
 }
 
 #[test]
@@ -103,7 +158,7 @@ fn expired_keys_are_gone_and_named() {
     assert_eq!(db.expire_some(100), 1);
     let expired: Vec<_> = db.take_incidents().into_iter().map(|(_, key)| key).collect();
     assert_eq!(expired, [b"a", b"b", b"c", b"d", b"e", b"f"].map(|key| Box::from(&key[..])));
-    assert_eq!((db.len(), db.expired, db.expires_len()), (1, 6, 0));
+    assert_eq!((db.len(), db.departed.expired, db.expires_len()), (1, 6, 0));
     assert!(!db.has_incidents());
 }
 
@@ -146,10 +201,63 @@ fn scan_and_random_keys_skip_what_has_expired() {
             break;
         }
     }
-    assert_eq!((seen.len(), db.len(), db.expired), (500, 500, 500));
-    let taken = db.take_all();
-    assert_eq!((taken.len(), db.len(), db.memory_bytes()), (500, 0, 0));
-    std::thread::spawn(move || drop(taken)).join().expect("keys may be dropped on another thread");
+    assert_eq!((seen.len(), db.len(), db.departed.expired), (500, 500, 500));
+    db.clear(true);
+    assert_eq!((db.len(), db.memory_bytes()), (0, 0));
+    let garbage = db.departed.take_garbage();
+    assert_eq!(garbage.iter().map(Garbage::objects).collect::<Vec<_>>(), [500]);
+    std::thread::spawn(move || drop(garbage)).join().expect("keys may be dropped on another thread");
+    db.clear(true);
+    assert!(db.departed.take_garbage().is_empty(), "there was no key");
+}
+
+#[test]
+fn large_values_become_garbage_where_that_is_wanted() {
+    let mut db = Database::new();
+    let lazy = |server_del, expire| LazyFree { server_del, expire, ..Default::default() };
+    let set = |db: &mut Database, members: u64, expiry| {
+        let mut set = Set::with_strings();
+        let limits = EncodingLimits::default();
+        (0..members).for_each(|member| _ = set.add(format!("m{member}").as_bytes(), &limits));
+        db.replace(b"s", set.into_value(), expiry);
+    };
+    let garbage = |db: &mut Database| db.departed.take_garbage().len();
+    // 100 members lie in one piece; 200 are a table.
+    for (members, is_large) in [(100, 0), (200, 1)] {
+        db.set_lazy_free(lazy(true, true));
+        set(&mut db, members, Expiry::Never);
+        assert!(db.delete(b"s", true));
+        assert_eq!(garbage(&mut db), is_large);
+        set(&mut db, members, Expiry::Never);
+        set(&mut db, members, Expiry::Never);
+        assert_eq!(garbage(&mut db), is_large, "overwritten");
+        db.set_string(b"s", b"short", Expiry::Never);
+        assert_eq!(garbage(&mut db), is_large, "overwritten by another type");
+        set(&mut db, members, Expiry::At(10));
+        db.set_now(20);
+        assert!(!db.contains(b"s"));
+        set(&mut db, members, Expiry::At(30));
+        db.set_now(40);
+        assert_eq!(db.expire_some(usize::MAX), 1);
+        assert_eq!(garbage(&mut db), 2 * is_large, "expired");
+        db.set_lazy_free(lazy(false, false));
+        set(&mut db, members, Expiry::At(50));
+        db.set_now(60);
+        assert!(!db.contains(b"s"));
+        set(&mut db, members, Expiry::Never);
+        assert!(db.remove(b"s"));
+        assert_eq!(garbage(&mut db), 0);
+    }
+}
+
+#[test]
+fn garbage_is_bounded() {
+    let mut db = Database::new();
+    for _ in 0..GARBAGE_MAX + 10 {
+        db.set_string(b"k", b"v", Expiry::Never);
+        db.clear(true);
+    }
+    assert_eq!(db.departed.take_garbage().len(), GARBAGE_MAX);
 }
 
 #[test]
@@ -158,7 +266,7 @@ fn an_empty_database_holds_no_memory() {
     assert_eq!(db.memory_bytes(), 0);
     db.set_string(b"k", b"v", Expiry::Never);
     assert!(db.memory_bytes() < 256, "{}", db.memory_bytes());
-    db.clear();
+    db.clear(false);
     assert_eq!(db.memory_bytes(), 0);
 }
 

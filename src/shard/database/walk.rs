@@ -1,6 +1,6 @@
 //! Walks over the keys: SCAN, random keys, the removal of expired keys in the background.
 
-use super::{Database, note_expired, view};
+use super::{Database, view};
 use crate::shard::Millis;
 use crate::stdx::random::Random;
 use crate::types::ValueRef;
@@ -43,8 +43,7 @@ impl Database {
     /// Removes keys whose time is over, looking at about `budget` keys with a time to live; how many it removed. Goes
     /// on where the last call stopped, and skips parts of the table in which nothing can be due.
     pub fn expire_some(&mut self, budget: usize) -> usize {
-        let (expired, journal) = (&mut self.expired, &mut self.journal);
-        self.keys.expire_some(self.clock.now, budget, |record| note_expired(expired, journal, record.key()))
+        self.keys.expire_some(self.clock.now, budget, |key, value| self.departed.expire(key, value))
     }
 
     /// About how many milliseconds the keys with a time to live still have on average; 0 when there are none.

@@ -1,11 +1,11 @@
 //! Changes of keys and values.
 
-use super::{Database, Expiry, Incidents, Keys, note_expired, view};
+use super::{Database, Expiry, Garbage, Incidents, Keys, string_of, view};
 use crate::resp::CommandError;
 use crate::shard::Millis;
 use crate::stdx::number;
 use crate::structures::record::{Body, OwnedBody};
-use crate::structures::records::{Absent, NewBody, Written};
+use crate::structures::records::{NewBody, Written};
 use crate::types::{LargeString, Object, Stored, StringValue, Value};
 
 /// Longest string that lies inside the record of its key. A longer one has an allocation of its own, so that it can
@@ -53,11 +53,12 @@ impl Database {
     #[inline]
     fn put(&mut self, key: &[u8], body: NewBody<'_, Stored>, expiry: Expiry) {
         match self.keys.put(key, body, expiry, self.clock) {
-            Written::Replaced => {}
-            Written::New => self.journal.note(Incidents::CREATED, key),
-            Written::Expired => {
-                note_expired(&mut self.expired, &mut self.journal, key);
-                self.journal.note(Incidents::CREATED, key);
+            Written::New => self.departed.journal.note(Incidents::CREATED, key),
+            Written::Replaced(None) => {}
+            Written::Replaced(Some(value)) => self.departed.free(value, self.departed.lazy.server_del),
+            Written::Expired(value) => {
+                self.departed.expire(key, value);
+                self.departed.journal.note(Incidents::CREATED, key);
             }
         }
     }
@@ -72,37 +73,61 @@ impl Database {
         self.put(key, body, expiry);
     }
 
-    /// Stores an integer, whatever `key` held before; the time to live stays.
+    /// Changes the integer at `key`, 0 where there is none, as `change` says; the new one. The time to live stays.
     #[inline]
-    pub fn set_integer(&mut self, key: &[u8], integer: i64) {
-        self.put(key, NewBody::Integer(integer), Expiry::Keep);
+    pub fn edit_integer(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(i64) -> Result<i64, CommandError>,
+    ) -> Result<i64, CommandError> {
+        let access = self.clock.access;
+        let mut record = self.live(key);
+        let before = match record.as_ref().map(|record| string_of(record.as_ref())) {
+            None => 0,
+            Some(Some(string)) => string.integer().ok_or(CommandError::NotInteger)?,
+            Some(None) => return Err(CommandError::WrongType),
+        };
+        let integer = change(before)?;
+        let written = record.as_mut().is_some_and(|record| record.overwrite_integer(integer, access));
+        if !written {
+            self.put(key, NewBody::Integer(integer), Expiry::Keep);
+        }
+        Ok(integer)
     }
 
-    /// Changes the bytes of the string at `key` in place, making an empty one first where there is none; the time to
-    /// live stays. The encoding becomes `raw`.
-    pub fn edit_string<R>(&mut self, key: &[u8], change: impl FnOnce(&mut Vec<u8>) -> R) -> Result<R, CommandError> {
+    /// Changes the bytes of the string at `key` in place, unless `change` refuses; `None` where there is none. The time to
+    /// live stays, and the encoding becomes `raw`.
+    pub fn edit_string<R>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut Vec<u8>) -> Result<R, CommandError>,
+    ) -> Result<Option<R>, CommandError> {
         let mut bytes = std::mem::take(&mut self.scratch);
+        let Some(record) = self.touched(key) else {
+            self.scratch = bytes;
+            return Ok(None);
+        };
         bytes.clear();
-        if let Some(record) = self.touched(key) {
-            match record.as_ref().body() {
-                Body::Bytes { bytes: old, .. } => bytes.extend_from_slice(old),
-                Body::Integer(integer) => bytes.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes()),
-                Body::Object(_) => {
-                    let changed = match record.into_object() {
-                        Some(Stored::String(large)) => Ok(large.edit(change)),
-                        _ => Err(CommandError::WrongType),
-                    };
-                    self.scratch = bytes;
-                    return changed;
-                }
+        match record.as_ref().body() {
+            Body::Bytes { bytes: old, .. } => bytes.extend_from_slice(old),
+            Body::Integer(integer) => bytes.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes()),
+            Body::Object(_) => {
+                let changed = match record.into_object() {
+                    Some(Stored::String(large)) => large.edit(change).map(Some),
+                    _ => Err(CommandError::WrongType),
+                };
+                self.scratch = bytes;
+                return changed;
             }
         }
-        let result = change(&mut bytes);
-        self.put(key, string_body(&bytes, true), Expiry::Keep);
+        let changed = change(&mut bytes);
+        if changed.is_ok() {
+            self.put(key, string_body(&bytes, true), Expiry::Keep);
+        }
         if bytes.capacity() <= SCRATCH_BYTES_MAX {
             self.scratch = bytes;
         }
-        Ok(result)
+        changed.map(Some)
     }
 
     /// The object at `key`, for changing. A caller that empties it must [`Database::remove`] it.
@@ -120,10 +145,8 @@ impl Database {
         let make = || NewBody::Object(make().into_stored());
         let (mut record, absent) = self.keys.live_or_insert(key, self.clock, make);
         if let Some(absent) = absent {
-            if absent == Absent::Expired {
-                note_expired(&mut self.expired, &mut self.journal, key);
-            }
-            self.journal.note(Incidents::CREATED, key);
+            self.departed.absent(key, absent);
+            self.departed.journal.note(Incidents::CREATED, key);
         }
         if self.touch {
             record.set_accessed(self.clock.access);
@@ -147,13 +170,24 @@ impl Database {
         self.put(key, NewBody::Object(stored), expiry);
     }
 
-    /// Removes `key`; whether it was there.
+    /// Removes `key` as a step of a command that does something else; whether it was there.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        let removed = self.keys.remove_live(key, self.clock.now);
-        if removed == Err(Absent::Expired) {
-            note_expired(&mut self.expired, &mut self.journal, key);
+        self.delete(key, self.departed.lazy.server_del)
+    }
+
+    /// Removes `key`; whether it was there. If `lazily`, a large value becomes garbage instead of being freed at once.
+    pub fn delete(&mut self, key: &[u8], lazily: bool) -> bool {
+        match self.keys.remove_live(key, self.clock.now) {
+            Ok(None) => true,
+            Ok(Some(value)) => {
+                self.departed.free(value, lazily);
+                true
+            }
+            Err(absent) => {
+                self.departed.absent(key, absent);
+                false
+            }
         }
-        removed.is_ok()
     }
 
     /// Removes `key` and hands out its value and the time it would have expired at.
@@ -161,9 +195,7 @@ impl Database {
         match self.keys.take_live(key, self.clock.now) {
             Ok((body, expires)) => Some((value_of(body), expires)),
             Err(absent) => {
-                if absent == Absent::Expired {
-                    note_expired(&mut self.expired, &mut self.journal, key);
-                }
+                self.departed.absent(key, absent);
                 None
             }
         }
@@ -191,21 +223,31 @@ impl Database {
 
     /// Sets or removes the time `key` expires at; whether there is such a key.
     pub fn set_expires_at(&mut self, key: &[u8], at: Option<Millis>) -> bool {
-        let set = self.keys.set_expires(key, at, self.clock.now);
-        if set == Err(Absent::Expired) {
-            note_expired(&mut self.expired, &mut self.journal, key);
+        self.set_expires_at_if(key, at, |_| true)
+    }
+
+    /// Sets or removes the time `key` expires at, if there is such a key and `allow` agrees when it is told the time
+    /// before; whether it did.
+    pub fn set_expires_at_if(
+        &mut self,
+        key: &[u8],
+        at: Option<Millis>,
+        allow: impl FnOnce(Option<Millis>) -> bool,
+    ) -> bool {
+        let set = self.keys.set_expires_if(key, at, self.clock.now, allow);
+        set.map_err(|absent| self.departed.absent(key, absent)).unwrap_or(false)
+    }
+
+    /// Removes every key. Freeing many takes long: if `lazily`, they become garbage instead.
+    pub fn clear(&mut self, lazily: bool) {
+        let keys = self.take_all();
+        if lazily && !keys.is_empty() {
+            self.departed.keep(Garbage::Keys(Box::new(keys)));
         }
-        set.is_ok()
     }
 
-    /// Removes every key. With many keys, and lists, sets and hashes among them, this takes long: see
-    /// [`Database::take_all`].
-    pub fn clear(&mut self) {
-        drop(self.take_all());
-    }
-
-    /// Takes all keys out at once, whatever their number, so that they can be dropped on another thread.
-    pub fn take_all(&mut self) -> TakenKeys {
+    /// Takes all keys out at once, whatever their number.
+    fn take_all(&mut self) -> TakenKeys {
         self.scratch = Vec::new();
         TakenKeys(std::mem::take(&mut self.keys))
     }

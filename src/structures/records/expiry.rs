@@ -2,19 +2,27 @@
 #![allow(unsafe_code)]
 
 use super::{Absent, Record, RecordTable, record};
-use crate::structures::record::RecordRef;
 use crate::structures::slab::Allocator;
-use std::marker::PhantomData;
 
 /// Segments and records looked at for the average time to live.
 const AVERAGE_SEGMENTS: usize = 256;
 const AVERAGE_RECORDS: usize = 1024;
 
 impl<O, A: Allocator> RecordTable<O, A> {
-    /// Sets or removes the time the record of `key` expires at.
-    pub fn set_expires(&mut self, key: &[u8], at: Option<i64>, now: i64) -> Result<(), Absent> {
+    /// Sets or removes the time the record of `key` expires at, if `allow` agrees when it is told the one before; whether
+    /// it did.
+    pub fn set_expires_if(
+        &mut self,
+        key: &[u8],
+        at: Option<i64>,
+        now: i64,
+        allow: impl FnOnce(Option<i64>) -> bool,
+    ) -> Result<bool, Absent<O>> {
         let place = self.live_place(self.hash(key), key, now)?;
         let old: Record<O> = record(place.slot().entry());
+        if !allow(old.expires()) {
+            return Ok(false);
+        }
         match at {
             Some(at) if old.is_timed() => old.set_expires(at),
             None if !old.is_timed() => {}
@@ -30,12 +38,12 @@ impl<O, A: Allocator> RecordTable<O, A> {
             // SAFETY: nothing was inserted or removed since the place was found.
             unsafe { place.expires(at) };
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Removes records whose time is over, looking at about `budget` records with a time to live, and shows each before
-    /// it goes. Goes on where the last call stopped; how many it removed.
-    pub fn expire_some(&mut self, now: i64, budget: usize, mut gone: impl FnMut(RecordRef<'_, O>)) -> usize {
+    /// Removes records whose time is over, looking at about `budget` records with a time to live, and gives the key and
+    /// the object of each. Goes on where the last call stopped; how many it removed.
+    pub fn expire_some(&mut self, now: i64, budget: usize, mut gone: impl FnMut(&[u8], Option<O>)) -> usize {
         let mut left = budget;
         let mut removed = 0;
         let mut due = Vec::new();
@@ -44,10 +52,11 @@ impl<O, A: Allocator> RecordTable<O, A> {
             self.due_from = self.table.due(self.due_from, now, &mut left, &mut due, expires);
             for entry in due.drain(..) {
                 let old: Record<O> = record(entry);
-                gone(RecordRef(old, PhantomData));
                 let hash = self.hash(old.key());
                 let place = self.table.find(hash, |slot| slot.entry() == entry);
-                self.remove_at(place.expect("it was found there just now"));
+                self.detach(place.expect("it was found there just now"));
+                gone(old.key(), old.into_object());
+                self.release(old);
                 removed += 1;
             }
         }

@@ -33,24 +33,24 @@ pub enum Expiry {
     At(i64),
 }
 
-/// What was there when a record was written.
+/// What was there when a record was written. Objects are handed out, because dropping a large one takes long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum Written<O> {
     /// Nothing.
     New,
-    /// A record with this key.
-    Replaced,
-    /// A record whose time was over.
-    Expired,
+    /// A record with this key, and the object it held.
+    Replaced(Option<O>),
+    /// A record whose time was over, and the object it held.
+    Expired(Option<O>),
 }
 
 /// Why there is no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absent {
+pub enum Absent<O> {
     /// There was none.
     Missing,
-    /// Its time was over; it has been removed.
-    Expired,
+    /// Its time was over; it has been removed. This is the object it held.
+    Expired(Option<O>),
 }
 
 /// The time, for those who write records.
@@ -201,11 +201,10 @@ impl<O, A: Allocator> RecordTable<O, A> {
 
     /// The place of the record of `key`, unless its time is over.
     #[inline]
-    fn live_place(&mut self, hash: u64, key: &[u8], now: i64) -> Result<Place, Absent> {
+    fn live_place(&mut self, hash: u64, key: &[u8], now: i64) -> Result<Place, Absent<O>> {
         let place = self.find(hash, key).ok_or(Absent::Missing)?;
         if place.slot().marks() & Slot::TIMED != 0 && self.is_over(place, now) {
-            self.remove_at(place);
-            return Err(Absent::Expired);
+            return Err(Absent::Expired(self.remove_at(place)));
         }
         Ok(place)
     }
@@ -217,7 +216,7 @@ impl<O, A: Allocator> RecordTable<O, A> {
 
     /// The record of `key`, unless its time is over.
     #[inline]
-    pub fn live(&mut self, key: &[u8], now: i64) -> Result<RecordMut<'_, O>, Absent> {
+    pub fn live(&mut self, key: &[u8], now: i64) -> Result<RecordMut<'_, O>, Absent<O>> {
         let place = self.live_place(self.hash(key), key, now)?;
         Ok(RecordMut(record(place.slot().entry()), PhantomData))
     }
@@ -229,12 +228,12 @@ impl<O, A: Allocator> RecordTable<O, A> {
 
     /// Stores bytes at `key`, in place of those that were there; whether the key is new.
     pub fn insert(&mut self, key: &[u8], bytes: &[u8]) -> bool {
-        self.put(key, NewBody::Bytes { bytes, raw: false }, Expiry::Keep, Clock::NONE) == Written::New
+        matches!(self.put(key, NewBody::Bytes { bytes, raw: false }, Expiry::Keep, Clock::NONE), Written::New)
     }
 
     /// Stores `body` at `key`, whatever was there.
     #[inline]
-    pub fn put(&mut self, key: &[u8], body: NewBody<'_, O>, expiry: Expiry, clock: Clock) -> Written {
+    pub fn put(&mut self, key: &[u8], body: NewBody<'_, O>, expiry: Expiry, clock: Clock) -> Written<O> {
         let hash = self.hash(key);
         let Some(place) = self.find(hash, key) else {
             self.add(hash, key, body, expiry, clock);
@@ -242,7 +241,7 @@ impl<O, A: Allocator> RecordTable<O, A> {
         };
         let old = record::<O>(place.slot().entry());
         if !matches!(expiry, Expiry::At(_)) && old.overwrite(key.len(), &body, clock.access) {
-            return Written::Replaced;
+            return Written::Replaced(None);
         }
         let before = old.expires();
         let over = before.is_some_and(|at| at <= clock.now);
@@ -252,8 +251,8 @@ impl<O, A: Allocator> RecordTable<O, A> {
             Expiry::Never => None,
             Expiry::At(at) => Some(at),
         };
-        self.overwrite(place, key, body, expires, clock);
-        if over { Written::Expired } else { Written::Replaced }
+        let replaced = self.overwrite(place, key, body, expires, clock);
+        if over { Written::Expired(replaced) } else { Written::Replaced(replaced) }
     }
 
     /// The record of `key`, unless its time is over; `make` gives what a new one holds otherwise. Also why there was
@@ -263,7 +262,7 @@ impl<O, A: Allocator> RecordTable<O, A> {
         key: &[u8],
         clock: Clock,
         make: impl FnOnce() -> NewBody<'k, O>,
-    ) -> (RecordMut<'_, O>, Option<Absent>) {
+    ) -> (RecordMut<'_, O>, Option<Absent<O>>) {
         let hash = self.hash(key);
         match self.live_place(hash, key, clock.now) {
             Ok(place) => (RecordMut(record(place.slot().entry()), PhantomData), None),
@@ -299,25 +298,37 @@ impl<O, A: Allocator> RecordTable<O, A> {
         new
     }
 
-    /// Writes a new body for the key at `place`, in the old record's memory where it fits.
+    /// Writes a new body for the key at `place`, in the old record's memory where it fits; the object that was there.
     #[inline(never)]
-    fn overwrite(&mut self, place: Place, key: &[u8], body: NewBody<'_, O>, expires: Option<i64>, clock: Clock) {
+    fn overwrite(
+        &mut self,
+        place: Place,
+        key: &[u8],
+        body: NewBody<'_, O>,
+        expires: Option<i64>,
+        clock: Clock,
+    ) -> Option<O> {
         let old = record::<O>(place.slot().entry());
         let shape = Shape::new(key.len(), &body, expires.is_some());
-        match old.refill(shape, body, expires.unwrap_or_default(), clock.access) {
-            Ok(()) => self.refer(place, old),
+        let replaced = match old.refill(shape, body, expires.unwrap_or_default(), clock.access) {
+            Ok(replaced) => {
+                self.refer(place, old);
+                replaced
+            }
             Err(body) => {
                 let (new, paged) = self.allocate(shape);
                 new.fill(shape, paged, key, body, expires.unwrap_or_default(), clock.access);
                 self.refer(place, new);
-                old.drop_object();
+                let replaced = old.into_object();
                 self.release(old);
+                replaced
             }
-        }
+        };
         if let Some(at) = expires {
             // SAFETY: nothing was inserted or removed.
             unsafe { place.expires(at) };
         }
+        replaced
     }
 
     /// Lets the table refer to `new` at `place`.
@@ -352,11 +363,13 @@ impl<O, A: Allocator> RecordTable<O, A> {
         record(slot.entry())
     }
 
+    /// Removes the record at `place`; the object it held.
     #[inline(never)]
-    fn remove_at(&mut self, place: Place) {
+    fn remove_at(&mut self, place: Place) -> Option<O> {
         let old = self.detach(place);
-        old.drop_object();
+        let object = old.into_object();
         self.release(old);
+        object
     }
 
     /// Removes the record of `key`, whatever its expiry; whether there was one.
@@ -364,15 +377,15 @@ impl<O, A: Allocator> RecordTable<O, A> {
         self.remove_live(key, i64::MIN).is_ok()
     }
 
-    /// Removes the record of `key`; an error when there was none or its time was over, in which case it is gone too.
-    pub fn remove_live(&mut self, key: &[u8], now: i64) -> Result<(), Absent> {
+    /// Removes the record of `key` and gives the object it held; an error when there was none or its time was over, in
+    /// which case it is gone too.
+    pub fn remove_live(&mut self, key: &[u8], now: i64) -> Result<Option<O>, Absent<O>> {
         let place = self.live_place(self.hash(key), key, now)?;
-        self.remove_at(place);
-        Ok(())
+        Ok(self.remove_at(place))
     }
 
     /// Removes the record of `key` and gives what it held and when it would have expired.
-    pub fn take_live(&mut self, key: &[u8], now: i64) -> Result<(OwnedBody<O>, Option<i64>), Absent> {
+    pub fn take_live(&mut self, key: &[u8], now: i64) -> Result<(OwnedBody<O>, Option<i64>), Absent<O>> {
         let place = self.live_place(self.hash(key), key, now)?;
         let old = self.detach(place);
         let taken = (old.take_body(), old.expires());
@@ -412,7 +425,7 @@ impl<O, A: Allocator> Drop for RecordTable<O, A> {
         let table = std::mem::take(&mut self.table);
         for slot in table.iter().filter(|slot| slot.marks() & Slot::OWNS != 0) {
             let old = record::<O>(slot.entry());
-            old.drop_object();
+            drop(old.into_object());
             self.release(old);
         }
     }

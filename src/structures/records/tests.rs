@@ -52,6 +52,14 @@ fn random_key(random: &mut Random) -> Vec<u8> {
     }
 }
 
+/// An absence with the number of the object that expired.
+fn number(absent: Absent<Object>) -> Absent<usize> {
+    match absent {
+        Absent::Missing => Absent::Missing,
+        Absent::Expired(object) => Absent::Expired(object.map(|object| object.1 as usize)),
+    }
+}
+
 struct Pair<A: Allocator> {
     table: RecordTable<Object, A>,
     map: HashMap<Vec<u8>, (Model, Option<i64>)>,
@@ -71,10 +79,16 @@ impl<A: Allocator> Pair<A> {
         let over = old.flatten().is_some_and(|at| at <= self.clock.now);
         let expected = match old {
             None => Written::New,
-            Some(_) if over => Written::Expired,
-            Some(_) => Written::Replaced,
+            Some(_) if over => Written::Expired(None),
+            Some(_) => Written::Replaced(None),
         };
-        assert_eq!(written, expected);
+        let held = old.is_some_and(|_| matches!(self.map[key].0, Model::Object(_)));
+        let object = match &written {
+            Written::Replaced(object) | Written::Expired(object) => object,
+            Written::New => &None,
+        };
+        assert_eq!(object.is_some(), held);
+        assert_eq!(std::mem::discriminant(&written), std::mem::discriminant(&expected));
         let expires = match expiry {
             Expiry::Keep if over => None,
             Expiry::Keep => old.flatten(),
@@ -84,13 +98,13 @@ impl<A: Allocator> Pair<A> {
         self.map.insert(key.to_vec(), (new, expires));
     }
 
-    fn absent(&mut self, key: &[u8]) -> Option<Absent> {
+    fn absent(&mut self, key: &[u8]) -> Option<Absent<Object>> {
         match self.map.get(key) {
             None => Some(Absent::Missing),
-            Some((_, Some(at))) if *at <= self.clock.now => {
-                self.map.remove(key);
-                Some(Absent::Expired)
-            }
+            Some((_, Some(at))) if *at <= self.clock.now => match self.map.remove(key) {
+                Some((Model::Object(number), _)) => Some(Absent::Expired(Some((self.alive.clone(), number, [7; 2])))),
+                _ => Some(Absent::Expired(None)),
+            },
             Some(_) => None,
         }
     }
@@ -105,14 +119,16 @@ impl<A: Allocator> Pair<A> {
                 self.put(&key, new, expiry);
             }
             5 | 6 => {
-                let found = self.table.remove_live(&key, self.clock.now).err();
-                assert_eq!(found, self.absent(&key));
-                self.map.remove(&key);
+                let found = self.table.remove_live(&key, self.clock.now);
+                let absent = self.absent(&key);
+                let held = matches!(self.map.remove(&key), Some((Model::Object(_), _)));
+                assert!(found.as_ref().map_or(true, |object| object.is_some() == held));
+                assert_eq!(found.err().map(number), absent.map(number));
             }
             7 | 8 => {
                 let at = (random.below(3) > 0).then_some(soon);
-                let found = self.table.set_expires(&key, at, self.clock.now).err();
-                assert_eq!(found, self.absent(&key));
+                let found = self.table.set_expires_if(&key, at, self.clock.now, |_| true).err();
+                assert_eq!(found.map(number), self.absent(&key).map(number));
                 if let Some((_, expires)) = self.map.get_mut(&key) {
                     *expires = at;
                 }
@@ -120,7 +136,7 @@ impl<A: Allocator> Pair<A> {
             9 => {
                 let absent = self.absent(&key);
                 match self.table.take_live(&key, self.clock.now) {
-                    Err(found) => assert_eq!(Some(found), absent),
+                    Err(found) => assert_eq!(Some(number(found)), absent.map(number)),
                     Ok((body, expires)) => {
                         let body = match body {
                             OwnedBody::Bytes { bytes, raw } => Model::Bytes(bytes, raw),
@@ -136,7 +152,7 @@ impl<A: Allocator> Pair<A> {
                 let absent = self.absent(&key);
                 let (record, found) =
                     self.table.live_or_insert(&key, self.clock, || NewBody::Object((alive, 5, [1; 2])));
-                assert_eq!(found, absent);
+                assert_eq!(found.map(number), absent.map(number));
                 if let Some(object) = record.into_object() {
                     object.1 += 1;
                 }
@@ -148,7 +164,7 @@ impl<A: Allocator> Pair<A> {
             _ => {
                 let absent = self.absent(&key);
                 match self.table.live(&key, self.clock.now) {
-                    Err(found) => assert_eq!(Some(found), absent),
+                    Err(found) => assert_eq!(Some(number(found)), absent.map(number)),
                     Ok(mut record) => {
                         record.set_accessed(self.clock.access);
                         let record = record.into_ref();
@@ -163,8 +179,9 @@ impl<A: Allocator> Pair<A> {
 
     fn expire(&mut self, budget: usize) {
         let mut gone = HashSet::new();
-        self.table.expire_some(self.clock.now, budget, |record| {
-            assert!(gone.insert(record.key().to_vec()));
+        self.table.expire_some(self.clock.now, budget, |key, object| {
+            let held = matches!(self.map[key].0, Model::Object(_));
+            assert!(object.is_some() == held && gone.insert(key.to_vec()));
         });
         for key in gone {
             let (_, expires) = self.map.remove(&key).expect("it was there");
@@ -248,7 +265,7 @@ fn small_records_take_no_byte_more_than_they_must() {
         let mut table = RecordTable::<Object, Slab>::new();
         table.put(key, body, Expiry::Never, Clock::NONE);
         assert_eq!(table.record_bytes(), bytes);
-        table.set_expires(key, Some(1), 0).expect("it is there");
+        assert!(table.set_expires_if(key, Some(1), 0, |_| true).expect("it is there"));
         assert_eq!(table.record_bytes(), bytes + 8);
     }
 }
@@ -278,10 +295,10 @@ fn a_million_records_may_expire_at_once() {
     }
     assert_eq!(table.timed_len(), count as usize);
     assert_eq!(table.average_ttl(400), 600);
-    assert_eq!(table.expire_some(999, usize::MAX, |_| ()), 0);
+    assert_eq!(table.expire_some(999, usize::MAX, |_, _| ()), 0);
     let (mut left, mut calls) = (count as usize, 0);
     while left > 0 {
-        let removed = table.expire_some(1_000, 1_000, |_| ());
+        let removed = table.expire_some(1_000, 1_000, |_, _| ());
         assert!((1..3_000).contains(&removed), "{removed}");
         left -= removed;
         calls += 1;

@@ -33,6 +33,11 @@ impl Hash {
         Self(Repr::Listpack(Listpack::new()))
     }
 
+    /// Whether it is a hash table, with an allocation for each field.
+    pub fn is_table(&self) -> bool {
+        matches!(self.0, Repr::Table(_))
+    }
+
     /// OBJECT ENCODING's name.
     pub fn encoding(&self) -> &'static str {
         match &self.0 {

@@ -66,6 +66,11 @@ impl Set {
         }
     }
 
+    /// Whether it is a hash table, with an allocation for each member.
+    pub fn is_table(&self) -> bool {
+        matches!(self.0, Repr::Table(_))
+    }
+
     /// OBJECT ENCODING's name.
     pub fn encoding(&self) -> &'static str {
         match &self.0 {

@@ -1,0 +1,472 @@
+//! MULTI and EXEC: commands are queued at the session's core and run in one go on the shard that owns their keys.
+//!
+//! Where that is this core, each command's reply goes straight into the session's output. Where it is another one, the
+//! queue travels there and back; commands on the session or the server, which belong to the session's core, run when it
+//! is back, and the replies are put in order here. What such commands change for the ones behind them (SELECT, HELLO) is
+//! found beforehand, on a copy of the session.
+//!
+//! Differs: a request to every core (CLIENT LIST ...) is sent when all commands have run, so that nothing comes between.
+
+use super::Engine;
+use super::coordinator::each_key;
+use super::dispatch::{Route, Step};
+use super::message::{Call, Execution, Message};
+use crate::commands::{Entry, EveryCore, Flow, Handler, SessionContext};
+use crate::limits::{SPARE_QUEUE_BYTES_MAX, SPARE_QUEUES_MAX};
+use crate::resp::reply::Mark;
+use crate::resp::{Args, CommandError, Output, Reply};
+use crate::session::{Identity, Queue, Session, SessionFlags, SessionKey};
+use crate::shard::ShardId;
+use crate::shard::locks::{LockKey, LockSet, Mode};
+use crate::spec::Flags;
+use crate::stdx::random::Random;
+use std::sync::Arc;
+
+/// A transaction that runs on another shard.
+pub(super) struct Executing {
+    session: SessionKey,
+    /// The request's number in its session.
+    number: u32,
+}
+
+/// A transaction's reply that waits for requests to every core.
+pub(super) struct Assembly {
+    session: SessionKey,
+    number: u32,
+    /// The reply in pieces, empty where a core's answer is missing.
+    pieces: Vec<Output>,
+    waiting: usize,
+}
+
+/// A piece of an [`Assembly`].
+#[derive(Clone, Copy)]
+pub(super) struct Piece {
+    assembly: u64,
+    index: usize,
+}
+
+/// Requests to every core among a transaction's commands, with the places of their replies.
+#[derive(Default)]
+struct Requests {
+    pieces: Vec<Output>,
+    list: Vec<(&'static Entry, Call, Arc<dyn EveryCore>, usize)>,
+}
+
+/// Where a transaction runs.
+enum Place {
+    Here(Vec<Option<Call>>),
+    There(ShardId, Vec<Option<Call>>),
+    Several(Vec<Option<Call>>),
+}
+
+/// Queueing.
+impl Engine {
+    /// Puts a command into the transaction's queue. One that has been spoiled already is not worth the memory.
+    pub(super) fn enqueue(
+        &mut self,
+        session: &mut Session,
+        entry: &'static Entry,
+        args: Args<'_>,
+        started: &mut u64,
+    ) -> Step {
+        let transaction = session.transaction.as_deref_mut().expect("MULTI has made it");
+        if !transaction.aborted {
+            if transaction.queue.memory_bytes() == 0 {
+                transaction.queue = self.spare_queues.pop().unwrap_or_default();
+            }
+            transaction.queue.push(entry.id, entry.row.spec.flags.contains(Flags::WRITE), args);
+            transaction.queued += 1;
+        }
+        session.last_command = entry.id + 1;
+        session.commands += 1;
+        if !session.is_silent() {
+            let mut out = Output::default();
+            let direct = session.pending.is_empty();
+            let place = if direct { &mut session.output } else { &mut out };
+            Reply::new(place, session.protocol).simple("QUEUED");
+            if !direct {
+                session.append_reply(out);
+            }
+        }
+        *started = self.clock.raw();
+        Step::Away
+    }
+
+    /// A request of a transaction was refused: EXEC will be, too.
+    pub(super) fn spoil(session: &mut Session) {
+        if session.flags.contains(SessionFlags::MULTI) {
+            session.transaction.as_deref_mut().expect("MULTI has made it").aborted = true;
+        }
+    }
+
+    /// Ends a session's transaction: it watches nothing any more.
+    pub(super) fn discard(&mut self, session: &mut Session) {
+        session.discard();
+        self.unwatch(session);
+        if let Some(transaction) = &mut session.transaction {
+            let queue = std::mem::take(&mut transaction.queue);
+            self.recycle_queue(queue);
+        }
+    }
+
+    fn recycle_queue(&mut self, mut queue: Queue) {
+        let bytes = queue.memory_bytes();
+        if bytes > 0 && bytes <= SPARE_QUEUE_BYTES_MAX && self.spare_queues.len() < SPARE_QUEUES_MAX {
+            queue.clear();
+            self.spare_queues.push(queue);
+        }
+    }
+
+    /// A number for something that is under way to other shards.
+    pub(super) fn next_flight(&mut self) -> u64 {
+        self.flights += 1;
+        self.flights
+    }
+}
+
+/// EXEC.
+impl Engine {
+    /// Runs a session's queue, or says why not. Nothing that the session asked before is under way.
+    pub(super) fn exec(&mut self, session: &mut Session, key: SessionKey, entry: &'static Entry) -> Step {
+        let transaction = session.transaction.as_deref().expect("MULTI has made it");
+        if transaction.aborted {
+            let error = CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
+            self.fail_transaction(session, entry, &error);
+            return Step::Done;
+        }
+        match self.place(session) {
+            Place::Here(calls) if self.is_held_up_here(session, &calls) => {
+                self.exec_there(session, key, self.core, calls);
+            }
+            Place::Here(_) => self.exec_here(session, key),
+            Place::There(shard, calls) => self.exec_there(session, key, shard, calls),
+            Place::Several(calls) => self.start_transaction_over_shards(session, key, entry, calls),
+        }
+        Step::Done
+    }
+
+    /// Answers EXEC with an error; the transaction is over.
+    fn fail_transaction(&mut self, session: &mut Session, entry: &Entry, error: &CommandError) {
+        self.discard(session);
+        let mark = session.output.mark();
+        self.fail(entry, error, session.protocol, &mut session.output, mark);
+        if session.is_silent() {
+            session.output.truncate(mark);
+        }
+    }
+
+    /// Finds the shard of a transaction's keys, queued and watched, and how its commands are to be run.
+    fn place(&self, session: &Session) -> Place {
+        if self.router.shards() == 1 {
+            return Place::Here(Vec::new());
+        }
+        let transaction = session.transaction.as_deref().expect("MULTI has made it");
+        let mut owner = None;
+        let mut several = false;
+        let mut add = |shard| {
+            several |= owner.is_some_and(|owner| owner != shard);
+            owner = Some(shard);
+        };
+        let mut copy = None;
+        let mut calls = Vec::with_capacity(transaction.queue.len());
+        for (command, args) in transaction.queue.iter() {
+            let entry = self.table.get(command);
+            if let Handler::Session(_) = entry.row.handler {
+                self.foresee(session, &mut copy, entry, args);
+                calls.push(None);
+                continue;
+            }
+            calls.push(Some(Self::call(copy.as_ref().unwrap_or(session), entry)));
+            match self.route(entry, args) {
+                Route::One(shard) => add(shard),
+                Route::Any => {}
+                // All shards are several, if there is more than one.
+                Route::Several | Route::All => (0..2).for_each(|shard| add(ShardId(shard))),
+            }
+        }
+        transaction.watched.iter().for_each(|watched| add(self.router.shard_of(&watched.key)));
+        match owner {
+            _ if several => Place::Several(calls),
+            Some(shard) if shard != self.core => Place::There(shard, calls),
+            _ => Place::Here(calls),
+        }
+    }
+
+    /// Does to a copy of the session what a command will do to the session, if that matters to commands behind it.
+    fn foresee(&self, session: &Session, copy: &mut Option<Session>, entry: &Entry, args: Args<'_>) {
+        let Handler::Session(handler) = entry.row.handler else { return };
+        const MATTER: [&str; 5] = ["select", "hello", "client|no-touch", "client|tracking", "client|caching"];
+        if !MATTER.contains(&entry.row.spec.name) {
+            return;
+        }
+        let copy = copy.get_or_insert_with(|| {
+            let mut copy = Session::new(session.id, Identity::default(), self.now);
+            (copy.database, copy.protocol, copy.flags) = (session.database, session.protocol, session.flags);
+            copy.tracking = session.tracking.clone();
+            copy
+        });
+        // What it answers, and whether it fails, is found again when it runs.
+        let _ = handler(
+            &mut SessionContext {
+                reply: Reply::new(&mut Output::default(), copy.protocol),
+                session: copy,
+                node: &self.node,
+                config: &self.config,
+                core: self.core,
+                now: self.now,
+                random: &mut Random::new(0),
+            },
+            args,
+        );
+    }
+
+    fn exec_here(&mut self, session: &mut Session, key: SessionKey) {
+        let transaction = session.transaction.as_deref_mut().expect("MULTI has made it");
+        let mut intact = true;
+        if !transaction.watched.is_empty() {
+            transaction.take_watched();
+            intact = self.end_watch_here(session.id);
+        }
+        let transaction = session.transaction.as_deref_mut().expect("just seen");
+        let queue = std::mem::take(&mut transaction.queue);
+        let mut out = std::mem::take(&mut session.output);
+        let requests = self.reply_to_transaction(session, &queue, intact, None, &mut out);
+        session.output = out;
+        self.notice_tracker(session, key);
+        self.recycle_queue(queue);
+        if requests.list.is_empty() {
+            session.discard();
+            return;
+        }
+        let number = session.pending.expect();
+        session.flags.insert(SessionFlags::STALLED);
+        self.assemble(key, number, requests);
+    }
+
+    /// Sends a session's queue to the shard that owns all its keys.
+    fn exec_there(&mut self, session: &mut Session, key: SessionKey, shard: ShardId, calls: Vec<Option<Call>>) {
+        let execution = Self::execution(session, calls);
+        let id = self.next_flight();
+        self.executing.insert(id, Executing { session: key, number: session.pending.expect() });
+        session.flags.insert(SessionFlags::STALLED);
+        if shard == self.core {
+            self.park_transaction(shard, id, execution);
+        } else {
+            self.post(shard, Message::Execute { from: self.core, id, execution });
+        }
+    }
+
+    /// Takes a session's queue and watches to be run elsewhere; the session stays in MULTI until they have.
+    fn execution(session: &mut Session, calls: Vec<Option<Call>>) -> Box<Execution> {
+        let transaction = session.transaction.as_deref_mut().expect("MULTI has made it");
+        Box::new(Execution {
+            client: session.id,
+            queue: std::mem::take(&mut transaction.queue),
+            calls,
+            watched: transaction.take_watched().into_iter().collect(),
+            intact: true,
+            replies: Output::default(),
+            ends: Vec::new(),
+        })
+    }
+
+    /// Starts a transaction whose keys, queued and watched, lie on several shards.
+    fn start_transaction_over_shards(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        calls: Vec<Option<Call>>,
+    ) {
+        let execution = Self::execution(session, calls);
+        self.start_gather_for_transaction(session, key, entry, execution);
+    }
+
+    /// Runs another core's transaction when no locks hold it up.
+    pub(super) fn execute_or_park(&mut self, from: ShardId, id: u64, execution: Box<Execution>) {
+        if self.holds_up(&execution) {
+            self.park_transaction(from, id, execution);
+        } else {
+            self.execute(from, id, execution);
+        }
+    }
+
+    /// Whether locks on this shard hold up a transaction whose keys are all here.
+    fn is_held_up_here(&self, session: &Session, calls: &[Option<Call>]) -> bool {
+        if self.locks.is_empty() {
+            return false;
+        }
+        let transaction = session.transaction.as_deref().expect("MULTI has made it");
+        let mut locks = Vec::new();
+        for ((command, args), _) in transaction.queue.iter().zip(calls).filter(|(_, call)| call.is_some()) {
+            each_key(self.table.get(command), args, |key, mode| locks.push((LockKey::of(key), mode)));
+        }
+        locks.extend(transaction.watched.iter().map(|watched| (LockKey::of(&watched.key), Mode::Shared)));
+        self.locks.blocks(&LockSet::of_keys(locks))
+    }
+
+    /// Runs a transaction, all of whose keys are here, and sends it back to its core.
+    pub(super) fn execute(&mut self, from: ShardId, id: u64, mut execution: Box<Execution>) {
+        if !execution.watched.is_empty() {
+            execution.intact = self.end_watch_here(execution.client);
+        }
+        if execution.intact {
+            self.run_commands(&mut execution);
+            self.after_effects();
+        }
+        if from == self.core {
+            self.executed(id, execution);
+        } else {
+            self.post(from, Message::Executed { id, execution });
+        }
+    }
+
+    /// Runs a transaction's commands on keys.
+    pub(super) fn run_commands(&mut self, execution: &mut Execution) {
+        let mut started = self.clock.raw();
+        let Execution { queue, calls, replies, ends, .. } = execution;
+        for ((command, args), call) in queue.iter().zip(calls) {
+            if let Some(call) = *call {
+                let entry = self.table.get(command);
+                self.run_command(entry, call, args, replies);
+                self.count_run(entry, &mut started);
+            }
+            ends.push(replies.mark());
+        }
+    }
+
+    /// Takes a transaction back that has run on another shard.
+    pub(super) fn executed(&mut self, id: u64, execution: Box<Execution>) {
+        let Some(Executing { session: key, number }) = self.executing.remove(&id) else { return };
+        self.conclude(key, number, execution);
+    }
+
+    /// Answers EXEC when the commands on keys have run.
+    pub(super) fn conclude(&mut self, key: SessionKey, number: u32, execution: Box<Execution>) {
+        let Some(mut session) = self.sessions.take(key) else { return };
+        let mut out = Output::default();
+        let run = Some(&*execution);
+        let requests = self.reply_to_transaction(&mut session, &execution.queue, execution.intact, run, &mut out);
+        self.notice_tracker(&mut session, key);
+        let waits = !requests.list.is_empty();
+        if !waits {
+            session.discard();
+        }
+        self.sessions.put_back(key, session);
+        if waits {
+            self.assemble(key, number, requests);
+        } else {
+            self.deliver(key, number, &out.bytes, out.pins);
+        }
+        self.recycle_queue(execution.queue);
+    }
+}
+
+/// The reply.
+impl Engine {
+    /// Writes the reply to EXEC. Commands on keys are run now, unless `run` has their replies.
+    fn reply_to_transaction(
+        &mut self,
+        session: &mut Session,
+        queue: &Queue,
+        intact: bool,
+        run: Option<&Execution>,
+        out: &mut Output,
+    ) -> Requests {
+        let start = out.mark();
+        let mut requests = Requests::default();
+        let mut reply = Reply::new(out, session.protocol);
+        if intact {
+            reply.array(queue.len())
+        } else {
+            reply.null_array()
+        }
+        if session.is_silent() {
+            out.truncate(start);
+        }
+        if !intact {
+            return requests;
+        }
+        let mut started = self.clock.raw();
+        for (index, (command, args)) in queue.iter().enumerate() {
+            let entry = self.table.get(command);
+            let mark = out.mark();
+            session.last_command = command + 1;
+            match (entry.row.handler, run) {
+                (Handler::Shard(_), Some(run)) => run.copy_reply(index, &mut Reply::new(out, session.protocol)),
+                (Handler::Shard(_), None) => {
+                    let call = Self::call(session, entry);
+                    self.run_command(entry, call, args, out);
+                    self.count_run(entry, &mut started);
+                }
+                (Handler::Session(_), _) => {
+                    let flow = self.call_session(session, entry, args, out);
+                    self.count_run(entry, &mut started);
+                    self.follow(session, entry, flow, (out, start), &mut requests);
+                }
+                (Handler::Channels(_) | Handler::Container, _) => {
+                    unreachable!("a command without its subcommand is refused, not queued")
+                }
+            }
+            if session.is_silent() {
+                out.truncate(mark);
+            }
+        }
+        if !requests.list.is_empty() {
+            requests.pieces.push(out.split_off(start));
+        }
+        self.after_effects();
+        requests
+    }
+
+    /// Does what a session command inside a transaction asks of the engine. `start` is where the transaction's reply
+    /// begins in the output.
+    fn follow(
+        &self,
+        session: &mut Session,
+        entry: &'static Entry,
+        flow: Flow,
+        (out, start): (&mut Output, Mark),
+        requests: &mut Requests,
+    ) {
+        match flow {
+            // UNWATCH: EXEC has ended the watches already.
+            Flow::Done | Flow::Reset | Flow::Unwatch | Flow::Watch | Flow::Exec => {}
+            // The engine takes notice of it when all commands have run.
+            Flow::Tracking => {}
+            Flow::Close => session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY),
+            Flow::EveryCore(request) => {
+                requests.pieces.extend([out.split_off(start), Output::default()]);
+                requests.list.push((entry, Self::call(session, entry), request, requests.pieces.len() - 1));
+            }
+        }
+    }
+
+    /// Sends a transaction's requests to every core.
+    fn assemble(&mut self, key: SessionKey, number: u32, requests: Requests) {
+        let assembly = self.next_flight();
+        let Requests { pieces, list } = requests;
+        self.assemblies.insert(assembly, Assembly { session: key, number, pieces, waiting: list.len() });
+        for (entry, call, request, index) in list {
+            self.ask_every_core(key, entry, call, request, Err(Piece { assembly, index }));
+        }
+    }
+
+    /// Takes the reply to a transaction's request to every core; with the last of them the transaction's reply leaves.
+    pub(super) fn take_piece(&mut self, piece: Piece, out: Output) {
+        let Some(assembly) = self.assemblies.get_mut(&piece.assembly) else { return };
+        assembly.pieces[piece.index] = out;
+        assembly.waiting -= 1;
+        if assembly.waiting > 0 {
+            return;
+        }
+        let assembly = self.assemblies.remove(&piece.assembly).expect("just seen");
+        let mut out = Output::default();
+        let mut reply = Reply::new(&mut out, crate::resp::Protocol::Resp2);
+        assembly.pieces.into_iter().for_each(|piece| reply.append(piece));
+        if let Some(session) = self.sessions.get_mut(assembly.session) {
+            session.discard();
+        }
+        self.deliver(assembly.session, assembly.number, &out.bytes, out.pins);
+    }
+}

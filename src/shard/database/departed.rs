@@ -1,0 +1,83 @@
+//! What has left a database: keys whose time was over, and garbage.
+//!
+//! Garbage is what takes long to free: large lists, sets and hashes, and the keys of whole databases. It is kept until
+//! someone takes it away to free it elsewhere, so that commands need not wait for it.
+
+use super::incidents::{Incidents, Journal};
+use super::write::TakenKeys;
+use crate::config::LazyFree;
+use crate::limits::GARBAGE_MAX;
+use crate::structures::records::Absent;
+use crate::types::Stored;
+
+/// Values that take no more effort than this are freed at once, as in Redis: to hand them on would cost more.
+const EFFORT_MAX: usize = 64;
+
+/// What is to be freed elsewhere.
+pub enum Garbage {
+    /// A value.
+    Value(Stored),
+    /// All keys of a database.
+    Keys(Box<TakenKeys>),
+}
+
+impl Garbage {
+    /// How many keys' values it is, as INFO counts them.
+    pub fn objects(&self) -> u64 {
+        match self {
+            Self::Value(_) => 1,
+            Self::Keys(keys) => keys.len() as u64,
+        }
+    }
+}
+
+/// What has left a database since somebody asked.
+#[derive(Default)]
+pub struct Departed {
+    /// Keys removed because their time was over.
+    pub expired: u64,
+    /// What has happened to keys.
+    pub(super) journal: Journal,
+    /// What becomes garbage.
+    pub(super) lazy: LazyFree,
+    garbage: Vec<Garbage>,
+}
+
+impl Departed {
+    /// Notes why `key` is not there.
+    #[inline]
+    pub(super) fn absent(&mut self, key: &[u8], absent: Absent<Stored>) {
+        if let Absent::Expired(value) = absent {
+            self.expire(key, value);
+        }
+    }
+
+    /// Notes a key whose time is over, with its value if that is an object.
+    #[cold]
+    pub(super) fn expire(&mut self, key: &[u8], value: Option<Stored>) {
+        self.expired += 1;
+        self.journal.note(Incidents::EXPIRED, key);
+        if let Some(value) = value {
+            self.free(value, self.lazy.expire);
+        }
+    }
+
+    /// Frees a value: later and elsewhere if `lazily` and it is large.
+    pub(super) fn free(&mut self, value: Stored, lazily: bool) {
+        if lazily && value.free_effort() > EFFORT_MAX {
+            self.keep(Garbage::Value(value));
+        }
+    }
+
+    /// Keeps `garbage`, or frees it at once where there is enough of it.
+    pub(super) fn keep(&mut self, garbage: Garbage) {
+        if self.garbage.len() < GARBAGE_MAX {
+            self.garbage.push(garbage);
+        }
+    }
+
+    /// The garbage since the last call.
+    pub fn take_garbage(&mut self) -> Vec<Garbage> {
+        std::mem::take(&mut self.garbage)
+    }
+}
