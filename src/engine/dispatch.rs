@@ -252,7 +252,8 @@ impl Engine {
                     session.append_reply(out);
                 }
             }
-            Route::Several if entry.row.spec.request == RequestPolicy::MultiShard => {
+            // Behind everything asked before: a command of this session that waits for locks must not be overtaken.
+            Route::Several if entry.row.spec.request == RequestPolicy::MultiShard && session.pending.is_empty() => {
                 self.start_split(session, key, entry, call, args);
             }
             Route::All if session.pending.is_empty() => self.start_all_shards(session, key, entry, args),
