@@ -456,10 +456,11 @@ fn advance_skip(session: &mut Session) {
 
 /// CLIENT CACHING counts for the next command only, other CLIENT commands aside.
 fn end_caching(session: &mut Session, entry: Option<&Entry>) {
-    // Inside a transaction it counts for all its commands.
-    let goes_on = session.flags.contains(SessionFlags::MULTI);
-    let is_client = goes_on || entry.is_some_and(|entry| entry.row.spec.name.starts_with("client"));
-    if let Some(tracking) = session.tracking.as_deref_mut().filter(|_| !is_client) {
+    let name = entry.map_or("", |entry| entry.row.spec.name);
+    // Before a transaction it counts for all its commands.
+    let in_transaction = session.flags.contains(SessionFlags::MULTI) && !matches!(name, "exec" | "discard");
+    let goes_on = in_transaction || name.starts_with("client");
+    if let Some(tracking) = session.tracking.as_deref_mut().filter(|_| !goes_on) {
         tracking.caching = false;
     }
 }

@@ -73,6 +73,11 @@ impl Engine {
         if first {
             self.update_wanted();
         }
+        self.bound_tracked_keys();
+    }
+
+    /// Forgets random keys while there are too many; their readers are told.
+    fn bound_tracked_keys(&mut self) {
         let keys_max = self.config.tracking_table_max_keys.div_ceil(self.router.shards() as u64);
         while keys_max > 0 && self.shard.tracking.keys() as u64 > keys_max {
             if let Some((key, readers)) = self.shard.tracking.forget_random(&mut self.random) {
@@ -129,6 +134,8 @@ impl Engine {
         }
         if self.shard.effects.wanted {
             self.shard.tracking.sweep(TRACKING_SWEEP_KEYS);
+            // The directive may have changed.
+            self.bound_tracked_keys();
             self.update_wanted();
             self.publish_tracking();
         }
@@ -148,6 +155,10 @@ impl Engine {
 impl Engine {
     /// Takes notice of what a session tracks now.
     pub(super) fn update_tracker(&mut self, session: &mut Session, key: SessionKey) {
+        if session.flags.contains(SessionFlags::ZOMBIE) {
+            // It has gone while the other cores were asked.
+            session.end_tracking();
+        }
         for prefix in &session.dropped_prefixes {
             if let Some(clients) = self.trackers.prefixes.get_mut(prefix) {
                 clients.remove(&session.id);

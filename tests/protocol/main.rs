@@ -13,6 +13,7 @@ mod freeing;
 mod limits;
 mod order;
 mod pubsub;
+mod tracking;
 mod transactions;
 
 /// Shard counts that every test runs with.
