@@ -559,6 +559,7 @@ mod tests {
     use crate::limits::REQUESTS_AHEAD_MAX;
     use crate::resp::Protocol;
     use crate::shard::ShardId;
+    use crate::shard::tracking::Tracker;
 
     #[test]
     fn commands_come_out_as_they_went_in() {

@@ -306,7 +306,8 @@ impl Engine {
             // A client that speaks RESP2 could not tell it from a reply.
             None => {}
             Some(target) if target.core == own => {
-                if !self.tell_target(target, resp3, stale, in_hand) {
+                let told = self.tell_target(target, resp3, stale, in_hand);
+                if !told {
                     self.tell_broken(client, in_hand);
                 }
             }

@@ -149,7 +149,7 @@ impl Options {
             return Vec::new();
         }
         let given = if self.prefixes.is_empty() { vec![Box::default()] } else { self.prefixes.clone() };
-        let known = |prefix: &Box<[u8]>| session.tracking.as_ref().is_some_and(|it| it.prefixes.contains(prefix));
+        let known = |prefix: &[u8]| session.tracking.as_ref().is_some_and(|it| it.prefixes.contains(prefix));
         given.into_iter().filter(|prefix| !known(prefix)).collect()
     }
 
