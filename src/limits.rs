@@ -89,6 +89,9 @@ pub const REQUESTS_AHEAD_MAX: usize = 16;
 /// client has queued in MULTI and watches counts as its input.
 pub const QUERY_BUFFER_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
+/// Tracked keys that one run of the cron looks at for clients that have gone.
+pub const TRACKING_SWEEP_KEYS: usize = 4096;
+
 /// Publications in one message to another core. A core that takes a message hands all of it to its subscribers before it
 /// looks at anything else.
 pub const PUBLICATIONS_PER_MESSAGE_MAX: usize = 1024;

@@ -6,6 +6,8 @@ mod pubsub;
 #[allow(dead_code, reason = "each test binary uses its own part")]
 #[path = "support/reply.rs"]
 mod reply;
+#[path = "simulation/tracking.rs"]
+mod tracking;
 #[path = "simulation/transactions.rs"]
 mod transactions;
 

@@ -76,14 +76,28 @@ impl ShardContext<'_> {
     #[inline]
     pub fn changed_in(&mut self, database: u16, class: EventClass, event: &'static str, key: &[u8]) {
         self.dirty += 1;
-        self.effects.key(database, key, class, event, true);
+        if self.effects.wanted {
+            self.tell_incidents();
+            self.effects.key(database, key, class, event, true);
+        }
     }
 
     /// Tells a further event of a change to `key` that has been told already, such as `expire` behind `set`. Only
     /// keyspace notifications hang on it.
     #[inline]
     pub fn event(&mut self, class: EventClass, event: &'static str, key: &[u8]) {
-        self.effects.key(self.database_index, key, class, event, false);
+        if self.effects.wanted {
+            self.tell_incidents();
+            self.effects.key(self.database_index, key, class, event, false);
+        }
+    }
+
+    /// Tells what the databases have noted up to now, so that all stands in the order in which it happened.
+    pub fn tell_incidents(&mut self) {
+        self.effects.incidents(self.database_index, self.db);
+        if self.others.used {
+            self.others.tell_incidents(self.effects);
+        }
     }
 }
 
@@ -130,6 +144,13 @@ impl<'a> OtherDatabases<'a> {
     /// Whether any of them may have been changed.
     pub fn were_used(&self) -> bool {
         self.used
+    }
+
+    fn tell_incidents(&mut self, effects: &mut Effects) {
+        let selected = self.before.len();
+        self.before.iter_mut().enumerate().for_each(|(index, db)| effects.incidents(index as u16, db));
+        let after = self.after.iter_mut().enumerate();
+        after.for_each(|(index, db)| effects.incidents((selected + 1 + index) as u16, db));
     }
 
     /// How many databases there are, the selected one included.
@@ -211,6 +232,8 @@ pub enum Flow {
     Close,
     /// With its next command, as if it had just connected: what the engine has noted of it elsewhere is forgotten.
     Reset,
+    /// With its next command; what it tracks has changed.
+    Tracking,
     /// It waits until every core has run this; the last step writes the reply.
     EveryCore(Arc<dyn EveryCore>),
     /// The engine lets the client watch the keys among the arguments and answers.

@@ -37,6 +37,7 @@ pub enum Section {
     General,
     Encodings,
     Expiry,
+    Events,
     Freeing,
     Absent,
 }
@@ -51,6 +52,7 @@ impl Section {
             Self::General => "General",
             Self::Encodings => "Encodings of small collections",
             Self::Expiry => "Expiry",
+            Self::Events => "Events of keys",
             Self::Freeing => "Freeing memory",
             Self::Absent => "Not there yet: only the value that is true is accepted",
         }

@@ -7,6 +7,7 @@ pub mod directive;
 pub mod file;
 pub mod flags;
 pub mod loglevel;
+pub mod notifications;
 pub mod permission;
 pub mod rewrite;
 pub mod sample;
@@ -16,6 +17,7 @@ pub mod value;
 pub use directive::{Change, Directive, Kind, Section};
 pub use flags::{Invocation, Startup};
 pub use loglevel::LogLevel;
+pub use notifications::Notifications;
 pub use permission::Permission;
 pub use table::{DIRECTIVES, find};
 
@@ -47,6 +49,8 @@ pub struct Config {
     pub hz: u32,
     pub active_expire_effort: u32,
     pub lazy_free: LazyFree,
+    pub notify_keyspace_events: Notifications,
+    pub tracking_table_max_keys: u64,
 }
 
 /// What is freed in the background rather than by the command that removes it; each is a directive of the same name.
@@ -138,6 +142,8 @@ impl Default for Config {
             encoding: Default::default(),
             hz: 10,
             active_expire_effort: 1,
+            notify_keyspace_events: Notifications::empty(),
+            tracking_table_max_keys: 1_000_000,
             lazy_free: LazyFree::default(),
         }
     }

@@ -42,13 +42,11 @@ const INFALLIBLE: &str = "writing to a String does not fail";
 
 /// Appends `sentence` as comment lines.
 fn comment(text: &mut String, sentence: &str) {
-    let mut width = WIDTH;
+    text.push('#');
+    let mut width = 1;
     for word in sentence.split(' ') {
-        if width + 1 + word.len() > WIDTH {
-            if width < WIDTH {
-                text.push('\n');
-            }
-            text.push('#');
+        if width > 1 && width + 1 + word.len() > WIDTH {
+            text.push_str("\n#");
             width = 1;
         }
         text.push(' ');

@@ -1,7 +1,7 @@
 //! The directives, a row each. Adding one is a field of [`Config`], its default, and a row here.
 
 use super::directive::{Change, Directive, Kind, Section};
-use super::{LogLevel, Permission, value};
+use super::{LogLevel, Notifications, Permission, value};
 use crate::limits::QUERY_BUFFER_BYTES_MAX;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -295,6 +295,30 @@ pub static DIRECTIVES: &[Directive] = &[
         Section::Freeing,
         lazy_free!(expire),
         "Free large values in the background whose time is over.",
+    ),
+    Directive::new(
+        "notify-keyspace-events",
+        Section::Events,
+        Kind::Text {
+            form: "letters",
+            get: |config| config.notify_keyspace_events.text(),
+            set: |config, value| {
+                const REASON: &str = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
+                config.notify_keyspace_events = Notifications::parse(value).ok_or(REASON)?;
+                Ok(())
+            },
+        },
+        "Publish what happens to keys: K on the key's channel __keyspace@db__:key, E on the event's channel \
+         __keyevent@db__:event; g for commands on keys of any type, $ strings, l lists, s sets, h hashes, z sorted sets, \
+         t streams, x expired keys, e evicted keys, d types of modules, A for all these; n for new keys, m for keys that \
+         were looked for in vain.",
+    ),
+    Directive::new(
+        "tracking-table-max-keys",
+        Section::Events,
+        integer!(tracking_table_max_keys, 0, i64::MAX),
+        "So many keys are remembered for clients that track what they read (CLIENT TRACKING), over all cores; beyond that \
+         their clients drop random ones. 0: as many as there are.",
     ),
     Directive::new(
         "save",

@@ -394,7 +394,7 @@ impl Engine {
                 self.blocking.clients.touch_all(effect.database);
                 self.blocking.clients.touch_all(*other);
             }
-            Act::Key { .. } | Act::Flushed => {}
+            Act::Key { .. } | Act::Read { .. } | Act::Flushed => {}
         }
     }
 

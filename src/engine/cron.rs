@@ -45,6 +45,7 @@ impl Engine {
         }
         if self.cron_runs.is_multiple_of(u64::from(self.config.hz.max(1))) {
             self.close_idle();
+            self.sweep_trackers();
             self.close_slow();
             self.touched.extend(0..self.shard.databases.len() as u16);
             self.publish_databases();
@@ -72,6 +73,7 @@ impl Engine {
             }
             if removed > 0 {
                 self.touched.push(index as u16);
+                self.after_incidents();
             }
         }
     }

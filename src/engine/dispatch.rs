@@ -10,6 +10,7 @@ use crate::resp::parser::ParserLimits;
 use crate::resp::{Args, CommandError, Output, Protocol, Reply};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::ShardId;
+use crate::shard::tracking::Tracker;
 use crate::spec::{Flags, RequestPolicy};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -93,6 +94,10 @@ impl Engine {
         if matches!(step, Step::Wait) {
             return step;
         }
+        if session.flags.contains(SessionFlags::TRACKING) {
+            end_caching(session, Some(entry));
+        }
+        self.take_own_notes(Some((session, key)));
         session.commands += 1;
         if session.flags.intersects(SessionFlags::REPLY_SKIP | SessionFlags::REPLY_SKIP_NEXT) {
             advance_skip(session);
@@ -144,6 +149,7 @@ impl Engine {
         if let Some(entry) = entry {
             self.metrics().by_command[usize::from(entry.id)].rejected.add(1);
         }
+        end_caching(session, entry);
         Self::spoil(session);
         if entry.is_some_and(|entry| entry.row.spec.name == "exec") {
             self.discard(session);
@@ -194,6 +200,8 @@ impl Engine {
             no_reply: session.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP),
             part: false,
             transaction: 0,
+            tracker: session.tracking.as_ref().map_or(Tracker::NONE, |tracking| tracking.tracker),
+            remember: session.tracking.as_ref().is_some_and(|tracking| tracking.remembers()),
             keep_locks: false,
             may_block: false,
         }
@@ -250,7 +258,8 @@ impl Engine {
                     session.append_reply(out);
                 }
             }
-            Route::Several if entry.row.spec.request == RequestPolicy::MultiShard => {
+            // Behind everything asked before: a command of this session that waits for locks must not be overtaken.
+            Route::Several if entry.row.spec.request == RequestPolicy::MultiShard && session.pending.is_empty() => {
                 self.start_split(session, key, entry, call, args);
             }
             Route::All if session.pending.is_empty() => self.start_all_shards(session, key, entry, args),
@@ -324,6 +333,9 @@ impl Engine {
             blocking: Blocking { allowed: call.may_block, ready: self.blocking.serving.as_deref(), wait: None },
         };
         let outcome = handler(&mut context, args);
+        if context.effects.wanted {
+            context.tell_incidents();
+        }
         let dirty = context.dirty;
         if context.blocking.wait.is_some() {
             self.blocking.wait = context.blocking.wait.take();
@@ -339,6 +351,10 @@ impl Engine {
         }
         if let Err(error) = outcome {
             self.fail(entry, &error, call.protocol, out, mark);
+        }
+        self.shard.effects.caller = call.tracker;
+        if call.remember {
+            self.list_reads(entry, call.database, call.tracker, args);
         }
     }
 
@@ -390,7 +406,12 @@ impl Engine {
             Flow::Close => Step::Close,
             Flow::Reset => {
                 self.end_subscriptions(session, key);
+                self.end_tracking(session, key);
                 self.unwatch(session);
+                Step::Done
+            }
+            Flow::Tracking => {
+                self.update_tracker(session, key);
                 Step::Done
             }
             Flow::EveryCore(_) if !session.pending.is_empty() => Step::Wait,
@@ -441,6 +462,17 @@ fn advance_skip(session: &mut Session) {
     let next = session.flags.contains(SessionFlags::REPLY_SKIP_NEXT);
     session.flags.set(SessionFlags::REPLY_SKIP, next);
     session.flags.remove(SessionFlags::REPLY_SKIP_NEXT);
+}
+
+/// CLIENT CACHING counts for the next command only, other CLIENT commands aside.
+fn end_caching(session: &mut Session, entry: Option<&Entry>) {
+    let name = entry.map_or("", |entry| entry.row.spec.name);
+    // Before a transaction it counts for all its commands.
+    let in_transaction = session.flags.contains(SessionFlags::MULTI) && !matches!(name, "exec" | "discard");
+    let goes_on = in_transaction || name.starts_with("client");
+    if let Some(tracking) = session.tracking.as_deref_mut().filter(|_| !goes_on) {
+        tracking.caching = false;
+    }
 }
 
 /// Whether a command's name is the beginning of a line of HTTP.

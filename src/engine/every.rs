@@ -81,6 +81,7 @@ impl Engine {
                     random: &mut self.random,
                 },
             );
+            self.update_tracker(&mut session, operation.session);
             self.sessions.put_back(operation.session, session);
         }
         match piece {

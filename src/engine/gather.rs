@@ -15,7 +15,8 @@ use crate::resp::{Args, Output};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::blocked::Registration;
 use crate::shard::locks::{LockKey, LockSet, Mode};
-use crate::shard::{Act, Effect, EventClass, Expiry, Router, Shard, ShardId};
+use crate::shard::tracking::Tracker;
+use crate::shard::{Act, Effect, Expiry, Incidents, Router, Shard, ShardId};
 use crate::spec::Flags;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -181,6 +182,7 @@ impl Engine {
                 }
             }
         }
+        self.after_incidents();
         Loan { states, intact }
     }
 
@@ -207,9 +209,19 @@ impl Engine {
             if shard == self.core {
                 self.store_keys(states);
             } else {
-                let (from, effects) = (self.core, Vec::new());
-                let message = Message::Store { from, ticket: None, id, keep: false, states, effects, waiting: None };
-                self.post(shard, message);
+                self.post(
+                    shard,
+                    Message::Store {
+                        from: self.core,
+                        ticket: None,
+                        id,
+                        keep: false,
+                        states,
+                        effects: Vec::new(),
+                        caller: Tracker::NONE,
+                        waiting: None,
+                    },
+                );
             }
         }
     }
@@ -269,7 +281,8 @@ impl Engine {
         mut waiting: BTreeMap<ShardId, Registration<Resume>>,
         Homeward { answers, keep_locks: keep }: Homeward,
     ) -> usize {
-        let id = self.operations.get_mut(index).id;
+        let operation = self.operations.get_mut(index);
+        let (id, caller) = (operation.id, operation.call.tracker);
         let lenders = self.gather_mut(index).shards.iter_mut();
         let loans: Vec<_> = lenders.map(|lender| (lender.shard, lender.states.take().unwrap_or_default())).collect();
         let mut by_shard = self.effects_by_shard(&loans, effects);
@@ -278,14 +291,17 @@ impl Engine {
             let effects = std::mem::take(&mut by_shard[number]);
             let waiting = waiting.remove(&shard).map(Box::new);
             if shard == self.core {
-                self.store(states, effects, waiting);
+                self.store(states, effects, caller, waiting);
                 continue;
             }
             let changes = !states.is_empty() || !effects.is_empty();
             stores += usize::from(answers && changes);
             let ticket = (answers && changes).then(|| Ticket::of_part(index, number));
             if changes || !keep {
-                self.post(shard, Message::Store { from: self.core, ticket, id, keep, states, effects, waiting });
+                self.post(
+                    shard,
+                    Message::Store { from: self.core, ticket, id, keep, states, effects, caller, waiting },
+                );
             }
         }
         stores
@@ -295,7 +311,7 @@ impl Engine {
     fn effects_by_shard(&self, loans: &[(ShardId, Vec<KeyState>)], effects: Vec<Effect>) -> Vec<Vec<Effect>> {
         let mut by_shard: Vec<Vec<Effect>> = loans.iter().map(|_| Vec::new()).collect();
         for effect in effects {
-            let Act::Key { key, .. } = &effect.act else { unreachable!("only keys are gathered, not databases") };
+            let key = effect.act.key().expect("only keys are gathered, not databases");
             let shard = self.router.shard_of(key);
             if let Some(number) = loans.iter().position(|(lender, _)| *lender == shard) {
                 by_shard[number].push(effect);
@@ -319,17 +335,14 @@ impl Engine {
                 }
             }
         }
-        bench.databases.iter_mut().for_each(|db| db.keep_expired(true));
+        let incidents = self.incidents_wanted() | Incidents::EXPIRED;
+        bench.databases.iter_mut().for_each(|db| db.keep_incidents(incidents));
         std::mem::swap(&mut self.shard, &mut *bench);
         work(self);
         std::mem::swap(&mut self.shard, &mut *bench);
-        let mut effects = std::mem::take(&mut bench.effects.list);
-        for (index, db) in bench.databases.iter_mut().enumerate() {
-            let expired = db.take_expired().into_iter().map(|key| {
-                let act = Act::Key { key: key.into(), class: EventClass::Expired, event: "expired", changed: true };
-                Effect { database: index as u16, act }
-            });
-            effects.extend(expired);
+        let effects = std::mem::take(&mut bench.effects.list);
+        for db in &mut bench.databases {
+            db.keep_incidents(Incidents::empty());
             let metrics = &self.node.metrics[self.core.index()];
             metrics.keyspace_hits.add(std::mem::take(&mut db.hits));
             metrics.keyspace_misses.add(std::mem::take(&mut db.misses));
@@ -349,13 +362,15 @@ impl Engine {
         &mut self,
         states: Vec<KeyState>,
         effects: Vec<Effect>,
+        caller: Tracker,
         waiting: Option<Box<Registration<Resume>>>,
     ) {
         self.store_keys(states);
-        if self.shard.effects.wanted {
-            self.shard.effects.list.extend(effects);
-            self.after_effects();
-        }
+        let wanted = self.shard.effects.wanted;
+        let told = effects.into_iter().filter(|effect| wanted || matches!(effect.act, Act::Read { .. }));
+        self.shard.effects.list.extend(told);
+        self.shard.effects.caller = caller;
+        self.after_effects();
         if let Some(registration) = waiting {
             self.add_registration(*registration);
         }
@@ -363,15 +378,19 @@ impl Engine {
 
     /// Puts keys of this shard into the given states.
     fn store_keys(&mut self, states: Vec<KeyState>) {
+        let incidents = self.incidents_wanted();
         for KeyState { database, key, state } in states {
             let db = &mut self.shard.databases[usize::from(database)];
             db.set_now(self.now);
+            // What is to be told of it has been told where the command ran.
+            db.keep_incidents(Incidents::empty());
             match state {
                 None => {
                     db.remove(&key);
                 }
                 Some((value, expires)) => db.replace(&key, value, expires.map_or(Expiry::Never, Expiry::At)),
             }
+            db.keep_incidents(incidents);
             if self.touched.last() != Some(&database) {
                 self.touched.push(database);
             }

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! owner u32 | number u32 | command u16 | database u16 | flags u8 | 3 unused | argument count u32 | transaction u64
+//! tracking client u64, if there is one
 //! length u32 of each argument | bytes of each argument
 //! ```
 
@@ -17,8 +18,10 @@ use crate::pubsub::Announcement;
 use crate::resp::reply::{Mark, Pin};
 use crate::resp::{Args, Output, Protocol, Reply, Span};
 use crate::session::Queue;
+use crate::session::tracking::Target;
 use crate::shard::blocked::{Registration, WaitId};
 use crate::shard::locks::{LockSet, Mode, TransactionId};
+use crate::shard::tracking::{ChangedKeys, SharedKey, Tracker};
 use crate::shard::{Effect, Millis, ShardId, WatchedKey};
 use crate::spec::ChannelKind;
 use crate::types::Value;
@@ -58,6 +61,10 @@ pub struct Call {
     pub part: bool,
     /// The transaction that a part belongs to; 0: none.
     pub transaction: u64,
+    /// The client, if it tracks keys.
+    pub tracker: Tracker,
+    /// Whether it tracks the keys that this command reads.
+    pub remember: bool,
     /// Whether that transaction keeps its locks when the part has run.
     pub keep_locks: bool,
     /// Whether it may wait. Never between cores: what may wait runs on its session's core or on gathered keys.
@@ -65,11 +72,14 @@ pub struct Call {
 }
 
 const HEAD_BYTES: usize = 28;
+const TRACKER_BYTES: usize = 8;
 const RESP3: u8 = 1;
 const NO_TOUCH: u8 = 2;
 const NO_REPLY: u8 = 4;
 const PART: u8 = 8;
 const KEEP_LOCKS: u8 = 16;
+const TRACKED: u8 = 32;
+const REMEMBER: u8 = 64;
 
 /// Commands of one core's clients for another core, and the replies to them.
 #[derive(Debug)]
@@ -135,7 +145,9 @@ impl Batch {
             | if call.no_touch { NO_TOUCH } else { 0 }
             | if call.no_reply { NO_REPLY } else { 0 }
             | if call.part { PART } else { 0 }
-            | if call.keep_locks { KEEP_LOCKS } else { 0 };
+            | if call.keep_locks { KEEP_LOCKS } else { 0 }
+            | if call.tracker.is_some() { TRACKED } else { 0 }
+            | if call.remember { REMEMBER } else { 0 };
         let mut head = [0; HEAD_BYTES];
         head[0..4].copy_from_slice(&ticket.owner.to_le_bytes());
         head[4..8].copy_from_slice(&ticket.number.to_le_bytes());
@@ -145,6 +157,9 @@ impl Batch {
         head[16..20].copy_from_slice(&(args.len() as u32).to_le_bytes());
         head[20..28].copy_from_slice(&call.transaction.to_le_bytes());
         self.requests.extend_from_slice(&head);
+        if call.tracker.is_some() {
+            self.requests.extend_from_slice(&call.tracker.to_bits().to_le_bytes());
+        }
         for argument in args.clone() {
             self.requests.extend_from_slice(&(argument.len() as u32).to_le_bytes());
         }
@@ -159,7 +174,7 @@ impl Batch {
         ahead.spans.clear();
         while ahead.at < self.requests.len() && ahead.requests.len() < REQUESTS_AHEAD_MAX {
             let (ticket, call, count) = self.head(ahead.at);
-            let lengths = ahead.at + HEAD_BYTES;
+            let lengths = ahead.at + HEAD_BYTES + if call.tracker.is_some() { TRACKER_BYTES } else { 0 };
             let first = ahead.spans.len();
             ahead.at = lengths + 4 * count;
             for index in 0..count {
@@ -205,7 +220,12 @@ impl Batch {
             no_reply: head[12] & NO_REPLY != 0,
             part: head[12] & PART != 0,
             keep_locks: head[12] & KEEP_LOCKS != 0,
-            transaction: u64::from(u32_at(head, 20)) | u64::from(u32_at(head, 24)) << 32,
+            transaction: u64_at(head, 20),
+            tracker: match head[12] & TRACKED {
+                0 => Tracker::NONE,
+                _ => Tracker::from_bits(u64_at(&self.requests, at + HEAD_BYTES)),
+            },
+            remember: head[12] & REMEMBER != 0,
             may_block: false,
         };
         (ticket, call, u32_at(head, 16) as usize)
@@ -242,6 +262,10 @@ impl Batch {
         self.ends.clear();
         self.ends.shrink_to(KEEP_BYTES / size_of::<ReplyEnd>());
     }
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -311,6 +335,63 @@ pub struct Publication {
     pub payload: Bytes,
     /// The number under which the publishing core waits for the count of receivers, if it does.
     pub awaited: Option<u32>,
+}
+
+/// What clients that track keys must forget.
+#[derive(Clone, Debug)]
+pub enum Stale {
+    /// These keys.
+    Keys(Arc<[SharedKey]>),
+    /// All keys.
+    All,
+}
+
+/// What one core tells another for clients that track keys.
+#[derive(Clone, Debug)]
+pub enum Note {
+    /// A key has changed that a client of the receiver has read.
+    Stale {
+        /// The client.
+        client: u64,
+        /// The key.
+        key: SharedKey,
+        /// Who changed it, if that client tracks keys.
+        by: Tracker,
+    },
+    /// All keys of a database have gone. A core tells it only itself.
+    AllStale,
+    /// Keys have changed that begin with a prefix that clients of the receiver track.
+    Changed {
+        /// The prefix.
+        prefix: SharedKey,
+        /// The keys.
+        keys: Arc<ChangedKeys>,
+    },
+    /// A client of the receiver is to be told what another one tracks.
+    Redirected {
+        /// That other one.
+        tracker: Tracker,
+        /// Whether that other one speaks RESP3.
+        resp3: bool,
+        /// Who is to be told.
+        target: Target,
+        /// What.
+        stale: Stale,
+    },
+    /// The client has gone that should hear what a client of the receiver tracks.
+    Broken {
+        /// The client of the receiver.
+        client: u64,
+    },
+    /// One client less of a core tracks these prefixes.
+    Dropped {
+        /// The core.
+        core: ShardId,
+        /// The prefixes.
+        prefixes: Arc<[Box<[u8]>]>,
+    },
+    /// Clients that track keys have gone for good.
+    Departed(Arc<[Tracker]>),
 }
 
 /// What one core tells another.
@@ -389,6 +470,8 @@ pub enum Message {
         states: Vec<KeyState>,
         /// What was done to the keys.
         effects: Vec<Effect>,
+        /// By whom, if that client tracks keys.
+        caller: Tracker,
         /// Who waits for them from now on.
         waiting: Option<Box<Registration<Resume>>>,
     },
@@ -434,6 +517,8 @@ pub enum Message {
         /// The part.
         part: Box<dyn Any + Send>,
     },
+    /// Notes for clients that track keys, in order.
+    Notes(Vec<Note>),
     /// Lets a client watch keys of the receiver.
     Watch {
         /// Who asks.
@@ -502,6 +587,7 @@ mod tests {
     use crate::limits::REQUESTS_AHEAD_MAX;
     use crate::resp::Protocol;
     use crate::shard::ShardId;
+    use crate::shard::tracking::Tracker;
 
     #[test]
     fn commands_come_out_as_they_went_in() {
@@ -519,6 +605,8 @@ mod tests {
                 transaction: u64::from(number) << 30,
                 keep_locks: number % 11 == 0,
                 may_block: false,
+                tracker: Tracker::from_bits(u64::from(number % 4)),
+                remember: number % 8 == 1,
             };
             batch.push(Ticket { owner: 9, number }, call, words.iter().map(Vec::as_slice));
         }
@@ -530,6 +618,7 @@ mod tests {
                 assert_eq!((call.no_touch, call.no_reply, call.part), (seen % 3 == 0, seen % 5 == 0, seen % 7 == 0));
                 assert_eq!((args.at(1), args.at(2).len()), (seen.to_string().as_bytes(), seen as usize));
                 assert_eq!((call.transaction, call.keep_locks), (u64::from(seen) << 30, seen % 11 == 0));
+                assert_eq!((call.tracker.to_bits(), call.remember), (u64::from(seen % 4), seen % 8 == 1));
                 out.bytes.extend_from_slice(args.at(1));
                 seen += 1;
                 ticket.number % 13 != 0

@@ -10,6 +10,8 @@
 //! - `operation`  requests that several shards answer: `split`, `gather`, `every`; `join` makes one reply of several
 //! - `coordinator` their locks, and the commands that these hold up
 //! - `blocking`   clients that wait in a blocking command: how they are served, and how waiting ends
+//! - `notifications` events of keys, published
+//! - `tracking`   client tracking: who is told that a key has changed
 //! - `transaction` MULTI and EXEC: the queue, where it runs, its reply
 //! - `stepwise`   transactions over all shards, command by command
 //! - `watch`      WATCH: who watches which keys of which shard
@@ -28,10 +30,12 @@ mod hop;
 mod intake;
 mod join;
 pub mod message;
+mod notifications;
 mod operation;
 mod pubsub;
 mod split;
 mod stepwise;
+mod tracking;
 mod transaction;
 mod watch;
 
@@ -78,6 +82,7 @@ pub struct Engine {
     /// Per core, replies to commands that had to wait for locks.
     late: Vec<Option<Box<Batch>>>,
     exchange: pubsub::Exchange,
+    trackers: tracking::Trackers,
     random: Random,
     now: Millis,
     next_cron_ms: Millis,
@@ -124,7 +129,7 @@ impl Engine {
         let shards = node.metrics.len();
         let mut shard = Shard::new(core, config.databases);
         shard.set_lazy_free(config.lazy_free);
-        Self {
+        let mut engine = Self {
             core,
             router: Router::new(u16::try_from(shards).expect("at most SHARDS_MAX shards")),
             config_version: node.config_version(),
@@ -141,6 +146,7 @@ impl Engine {
             blocking: Blocking::default(),
             late: (0..shards).map(|_| None).collect(),
             exchange: pubsub::Exchange::new(core, shards),
+            trackers: tracking::Trackers::new(shards),
             random: Random::new(seed),
             now,
             next_cron_ms: now,
@@ -166,7 +172,9 @@ impl Engine {
             executing: AHashMap::new(),
             assemblies: AHashMap::new(),
             spare_queues: Vec::new(),
-        }
+        };
+        engine.update_wanted();
+        engine
     }
 
     /// This core's counters.
@@ -200,6 +208,7 @@ impl Engine {
         if self.node.config_version() != self.config_version {
             self.config_version = self.node.config_version();
             self.config = self.node.config();
+            self.update_wanted();
             self.shard.set_lazy_free(self.config.lazy_free);
         }
         if now >= self.next_cron_ms {
@@ -224,6 +233,7 @@ impl Engine {
     /// A client is gone, or the runtime is about to close its connection.
     pub fn disconnect(&mut self, key: SessionKey) {
         self.forget_subscriber(key);
+        self.forget_tracker(key);
         let Some(mut session) = self.sessions.take(key) else { return };
         self.leave(&mut session, key);
         session.output.clear();
@@ -266,8 +276,8 @@ impl Engine {
                 let loan = self.lend(&keys, None);
                 self.post(from, Message::Lent { ticket, loan: Some(loan) });
             }
-            Message::Store { from, ticket, id, keep, states, effects, waiting } => {
-                self.store(states, effects, waiting);
+            Message::Store { from, ticket, id, keep, states, effects, caller, waiting } => {
+                self.store(states, effects, caller, waiting);
                 if let Some(ticket) = ticket {
                     self.post(from, Message::Stored { ticket });
                 }
@@ -285,6 +295,7 @@ impl Engine {
                 self.post(from, Message::Part { ticket, part });
             }
             Message::Part { ticket, part } => self.take_part(ticket, part),
+            Message::Notes(notes) => self.take_notes(notes),
             Message::Watch { from, id, client, keys } => self.watch_or_park(from, id, client, keys),
             Message::Watching { id } => self.watching(id),
             Message::Unwatch { client } => self.unwatch_here(client),
@@ -313,6 +324,7 @@ impl Engine {
             }
         }
         self.post_exchange();
+        self.post_notes();
         self.publish_databases();
     }
 
@@ -449,6 +461,7 @@ impl Engine {
             self.stall = Some(view.stall);
         }
         self.sweep_closed();
+        self.update_wanted();
         part
     }
 

@@ -195,12 +195,14 @@ impl Engine {
     /// Does to a copy of the session what a command will do to the session, if that matters to commands behind it.
     fn foresee(&self, session: &Session, copy: &mut Option<Session>, entry: &Entry, args: Args<'_>) {
         let Handler::Session(handler) = entry.row.handler else { return };
-        if !matches!(entry.row.spec.name, "select" | "hello" | "client|no-touch") {
+        const MATTER: [&str; 5] = ["select", "hello", "client|no-touch", "client|tracking", "client|caching"];
+        if !MATTER.contains(&entry.row.spec.name) {
             return;
         }
         let copy = copy.get_or_insert_with(|| {
             let mut copy = Session::new(session.id, Identity::default(), self.now);
             (copy.database, copy.protocol, copy.flags) = (session.database, session.protocol, session.flags);
+            copy.tracking = session.tracking.clone();
             copy
         });
         // What it answers, and whether it fails, is found again when it runs.
@@ -230,6 +232,7 @@ impl Engine {
         let mut out = std::mem::take(&mut session.output);
         let requests = self.reply_to_transaction(session, &queue, intact, None, &mut out);
         session.output = out;
+        self.notice_tracker(session, key);
         self.recycle_queue(queue);
         if requests.list.is_empty() {
             session.discard();
@@ -344,6 +347,7 @@ impl Engine {
         let mut out = Output::default();
         let run = Some(&*execution);
         let requests = self.reply_to_transaction(&mut session, &execution.queue, execution.intact, run, &mut out);
+        self.notice_tracker(&mut session, key);
         let waits = !requests.list.is_empty();
         if !waits {
             session.discard();
@@ -428,6 +432,8 @@ impl Engine {
         match flow {
             // UNWATCH: EXEC has ended the watches already.
             Flow::Done | Flow::Reset | Flow::Unwatch | Flow::Watch | Flow::Exec => {}
+            // The engine takes notice of it when all commands have run.
+            Flow::Tracking => {}
             Flow::Close => session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY),
             Flow::EveryCore(request) => {
                 requests.pieces.extend([out.split_off(start), Output::default()]);

@@ -119,6 +119,14 @@ macro_rules! counters {
             pub timed_clients: Counter,
             /// Keys of the core's shard that clients wait for.
             pub blocking_keys: Counter,
+            /// Clients that track keys.
+            pub tracking_clients: Counter,
+            /// Keys of the shard that are tracked.
+            pub tracking_keys: Counter,
+            /// Clients that track each of them, together.
+            pub tracking_items: Counter,
+            /// Prefixes tracked on any core, as this one has heard.
+            pub tracking_prefixes: Counter,
             /// Changes since the start.
             pub dirty: Counter,
             /// Keys, by database.
@@ -152,6 +160,10 @@ macro_rules! counters {
                     blocked_clients: Counter::default(),
                     timed_clients: Counter::default(),
                     blocking_keys: Counter::default(),
+                    tracking_clients: Counter::default(),
+                    tracking_keys: Counter::default(),
+                    tracking_items: Counter::default(),
+                    tracking_prefixes: Counter::default(),
                     dirty: Counter::default(),
                     keys: per_database(),
                     expires: per_database(),

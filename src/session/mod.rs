@@ -5,12 +5,14 @@ mod blocked;
 pub mod pending;
 pub mod registry;
 pub mod subscriptions;
+pub mod tracking;
 pub mod transaction;
 
 pub use blocked::{Blocked, Unblock};
 pub use pending::Pending;
 pub use registry::{SessionKey, Sessions};
 pub use subscriptions::Subscriptions;
+pub use tracking::Tracking;
 pub use transaction::{Queue, Transaction};
 
 use crate::resp::parser::RequestParser;
@@ -54,6 +56,12 @@ bitflags! {
         const MULTI = 1 << 14;
         /// Has subscriptions.
         const SUBSCRIBED = 1 << 15;
+        /// Tracks keys.
+        const TRACKING = 1 << 20;
+        /// The client that should hear what it tracks has gone.
+        const TRACKING_BROKEN = 1 << 21;
+        /// It tracks keys with certain prefixes.
+        const TRACKING_PREFIXES = 1 << 22;
     }
 }
 
@@ -102,6 +110,10 @@ pub struct Session {
     pub subscriptions: Option<Box<Subscriptions>>,
     /// What it waits for in a blocking command.
     pub blocked: Option<Box<Blocked>>,
+    /// What it tracks.
+    pub tracking: Option<Box<Tracking>>,
+    /// Prefixes that it tracks no more; the engine tells the other cores.
+    pub dropped_prefixes: Vec<Box<[u8]>>,
     /// When it connected.
     pub connected_ms: Millis,
     /// When it sent something last.
@@ -139,6 +151,8 @@ impl Session {
             publishing: 0,
             subscriptions: None,
             blocked: None,
+            tracking: None,
+            dropped_prefixes: Vec::new(),
             connected_ms: now,
             active_ms: now,
             over_soft_limit_ms: 0,
@@ -149,6 +163,14 @@ impl Session {
             identity: Box::new(identity),
             transaction: None,
         }
+    }
+
+    /// Ends its tracking of keys.
+    pub fn end_tracking(&mut self) {
+        if let Some(tracking) = self.tracking.take() {
+            self.dropped_prefixes.extend(tracking.prefixes);
+        }
+        self.flags.remove(SessionFlags::TRACKING | SessionFlags::TRACKING_BROKEN | SessionFlags::TRACKING_PREFIXES);
     }
 
     /// Whether the client is on this machine: it came through the Unix socket or from one of the loopback addresses that

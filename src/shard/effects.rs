@@ -1,6 +1,9 @@
 //! What commands have done to keys, for those who wait for it: WATCH, blocked clients, client tracking, keyspace
 //! notifications, and cores that work on keys of other shards. While nobody does, nothing is kept.
 
+use super::database::{Database, Incidents};
+use super::tracking::Tracker;
+
 /// The class of a keyspace event, by which notifications are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the classes")]
@@ -11,6 +14,8 @@ pub enum EventClass {
     Set,
     Hash,
     Expired,
+    New,
+    KeyMiss,
 }
 
 /// One thing done to a database.
@@ -36,10 +41,27 @@ pub enum Act {
         /// Whether it tells of a change; a further event of a change told before does not.
         changed: bool,
     },
+    /// A client that tracks keys has read one.
+    Read {
+        /// The key.
+        key: Box<[u8]>,
+        /// The client.
+        tracker: Tracker,
+    },
     /// All keys of the database were removed.
     Flushed,
     /// It was exchanged with this other database.
     Swapped(u16),
+}
+
+impl Act {
+    /// The key that it concerns, if it is just one.
+    pub fn key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Key { key, .. } | Self::Read { key, .. } => Some(key),
+            Self::Flushed | Self::Swapped(_) => None,
+        }
+    }
 }
 
 /// What has been done since somebody looked.
@@ -47,6 +69,8 @@ pub enum Act {
 pub struct Effects {
     /// Whether anybody wants to know.
     pub wanted: bool,
+    /// The client whose command it was, if it tracks keys.
+    pub caller: Tracker,
     /// What was done, in order.
     pub list: Vec<Effect>,
 }
@@ -54,7 +78,7 @@ pub struct Effects {
 impl Effects {
     /// Effects that somebody wants to know.
     pub fn wanted() -> Self {
-        Self { wanted: true, list: Vec::new() }
+        Self { wanted: true, ..Self::default() }
     }
 
     /// Keeps an event of a key, if that is wanted.
@@ -62,6 +86,21 @@ impl Effects {
     pub fn key(&mut self, database: u16, key: &[u8], class: EventClass, event: &'static str, changed: bool) {
         if self.wanted {
             self.list.push(Effect { database, act: Act::Key { key: key.into(), class, event, changed } });
+        }
+    }
+
+    /// Takes what has happened to keys of a database beside what commands tell, if that is wanted.
+    pub fn incidents(&mut self, database: u16, db: &mut Database) {
+        if !db.has_incidents() {
+            return;
+        }
+        for (kind, key) in db.take_incidents() {
+            let (class, event, changed) = match kind {
+                Incidents::CREATED => (EventClass::New, "new", false),
+                Incidents::MISSED => (EventClass::KeyMiss, "keymiss", false),
+                _ => (EventClass::Expired, "expired", true),
+            };
+            self.key(database, &key, class, event, changed);
         }
     }
 

@@ -5,14 +5,17 @@ pub mod database;
 pub mod effects;
 pub mod locks;
 pub mod routing;
+pub mod tracking;
+
 pub mod watch;
 
-pub use database::{Database, Expiry, Garbage};
+pub use database::{Database, Expiry, Garbage, Incidents};
 pub use effects::{Act, Effect, Effects, EventClass};
 pub use routing::{Router, ShardId, Slot};
 pub use watch::{Watch, WatchedKey};
 
 use crate::config::LazyFree;
+use tracking::TrackingTable;
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = i64;
@@ -25,6 +28,8 @@ pub struct Shard {
     pub databases: Vec<Database>,
     /// What commands have done and nobody has looked at yet.
     pub effects: Effects,
+    /// Who wants to hear of changes to keys.
+    pub tracking: TrackingTable,
     /// Who watches its keys.
     pub watch: Watch,
 }
@@ -36,6 +41,7 @@ impl Shard {
             id,
             databases: (0..databases).map(|_| Database::new()).collect(),
             effects: Effects::default(),
+            tracking: TrackingTable::default(),
             watch: Watch::default(),
         }
     }

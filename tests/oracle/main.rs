@@ -8,6 +8,7 @@ mod support;
 
 mod compare;
 mod coverage;
+mod events;
 mod generate;
 mod known;
 mod random;

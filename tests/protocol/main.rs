@@ -14,6 +14,7 @@ mod freeing;
 mod limits;
 mod order;
 mod pubsub;
+mod tracking;
 mod transactions;
 
 /// Shard counts that every test runs with.

@@ -94,8 +94,9 @@ pub(super) fn line(session: &Session, now: Millis) -> Vec<u8> {
     put(&mut line, format_args!(" rbp={} obl={} oll={}", output.capacity(), output.len(), session.output.pins.len()));
     let events = if session.sending_bytes > 0 || !session.output.is_empty() { "rw" } else { "r" };
     put(&mut line, format_args!(" omem={waiting} tot-mem={memory} events={events} cmd={}", last_command(session)));
+    let redirect = super::tracking::redirection(session);
     let resp = if session.protocol == Protocol::Resp3 { 3 } else { 2 };
-    put(&mut line, format_args!(" user=default redir=-1 resp={resp} lib-name="));
+    put(&mut line, format_args!(" user=default redir={redirect} resp={resp} lib-name="));
     line.extend_from_slice(&identity.lib_name);
     line.extend_from_slice(b" lib-ver=");
     line.extend_from_slice(&identity.lib_version);
@@ -116,6 +117,9 @@ fn flags(session: &Session) -> String {
     const LETTERS: &[(SessionFlags, char)] = &[
         (SessionFlags::MULTI, 'x'),
         (SessionFlags::SUBSCRIBED, 'P'),
+        (SessionFlags::TRACKING, 't'),
+        (SessionFlags::TRACKING_BROKEN, 'R'),
+        (SessionFlags::TRACKING_PREFIXES, 'B'),
         (SessionFlags::CLOSE_AFTER_REPLY, 'c'),
         (SessionFlags::CLOSE_NOW, 'A'),
         (SessionFlags::UNIX_SOCKET, 'U'),

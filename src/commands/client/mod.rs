@@ -4,6 +4,7 @@
 mod kill;
 mod list;
 mod rows;
+mod tracking;
 mod unblock;
 
 pub use rows::ROWS;

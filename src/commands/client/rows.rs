@@ -1,6 +1,6 @@
 //! The rows of CLIENT, and the lines of its help.
 
-use super::{kill, list, unblock};
+use super::{kill, list, tracking, unblock};
 use crate::commands::Row;
 use crate::spec::{Categories, Flags, Group};
 
@@ -20,6 +20,18 @@ pub const ROWS: &[Row] = &[Row::container("client", Group::Connection, SUBCOMMAN
     .complexity("Depends on subcommand.")];
 
 const SUBCOMMANDS: &[Row] = &[
+    Row::session("client|caching", 3, Group::Connection, tracking::caching)
+        .summary("Chooses whether the keys of the next command are tracked.")
+        .syntax("CLIENT CACHING <YES | NO>")
+        .since("6.0.0")
+        .flags(OWN)
+        .categories(Categories::CONNECTION),
+    Row::session("client|getredir", 2, Group::Connection, tracking::getredir)
+        .summary("Returns the id of the connection that hears what this one tracks.")
+        .syntax("CLIENT GETREDIR")
+        .since("6.0.0")
+        .flags(OWN)
+        .categories(Categories::CONNECTION),
     Row::session("client|getname", 2, Group::Connection, super::getname)
         .summary("Returns the connection's name.")
         .syntax("CLIENT GETNAME")
@@ -103,6 +115,21 @@ const SUBCOMMANDS: &[Row] = &[
         .flags(OWN)
         .categories(Categories::CONNECTION)
         .tips(TO_ALL_NODES),
+    Row::session("client|tracking", -3, Group::Connection, tracking::tracking)
+        .summary("Chooses whether this connection hears of changes to the keys it reads.")
+        .syntax(
+            "CLIENT TRACKING <ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] \
+             [NOLOOP]",
+        )
+        .since("6.0.0")
+        .flags(OWN)
+        .categories(Categories::CONNECTION),
+    Row::session("client|trackinginfo", 2, Group::Connection, tracking::trackinginfo)
+        .summary("Tells what this connection tracks.")
+        .syntax("CLIENT TRACKINGINFO")
+        .since("6.2.0")
+        .flags(OWN)
+        .categories(Categories::CONNECTION),
     Row::session("client|unblock", -3, Group::Connection, unblock::unblock)
         .summary("Ends another connection's wait in a blocking command.")
         .syntax("CLIENT UNBLOCK client-id [TIMEOUT | ERROR]")
@@ -121,6 +148,10 @@ const SUBCOMMANDS: &[Row] = &[
 
 /// CLIENT HELP.
 pub const HELP: &[&str] = &[
+    "CACHING (YES|NO)",
+    "    Tracks the keys of the next command, or does not (see TRACKING).",
+    "GETREDIR",
+    "    Tells which connection hears what this one tracks.",
     "GETNAME",
     "    Tells the name of this connection.",
     "ID",
@@ -163,6 +194,11 @@ pub const HELP: &[&str] = &[
     "    Notes the name or the version of the client's library.",
     "SETNAME <name>",
     "    Names this connection.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+    "         [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Tells this connection when keys change that it has read, or no longer.",
+    "TRACKINGINFO",
+    "    Tells what this connection tracks.",
     "UNBLOCK <client-id> [TIMEOUT|ERROR]",
     "    Ends the wait of a blocked client, as if its time were over or with an error.",
     "UNPAUSE",

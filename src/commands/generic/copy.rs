@@ -35,6 +35,8 @@ pub(super) fn renamenx(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
 fn change_name(ctx: &mut ShardContext<'_>, args: Args<'_>) {
     let (from, to) = (args.at(1), args.at(2));
     let (value, expires) = ctx.db.take(from).expect("the caller has seen the key");
+    // What was there goes first: the new key tells that it is new.
+    ctx.db.remove(to);
     ctx.db.replace(to, value, expiry(expires));
     ctx.changed(EventClass::Generic, "rename_from", from);
     ctx.changed(EventClass::Generic, "rename_to", to);
@@ -69,6 +71,7 @@ pub(super) fn copy(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let db = database(ctx, target);
     let copied = replace || !db.contains(to);
     if copied {
+        db.remove(to);
         db.replace(to, value, expiry(expires));
         ctx.changed_in(target as u16, EventClass::Generic, "copy_to", to);
     }

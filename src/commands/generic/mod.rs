@@ -250,8 +250,17 @@ const OBJECT: &[Row] = &[
         .tips(&["nondeterministic_output"]),
 ];
 
-/// Whether `key` exists. Counts a hit or a miss, as reading commands do, but leaves the access time alone.
+/// Whether `key` exists. Counts a hit or a miss and tells a miss, as reading commands do, but leaves the access time alone.
 fn exists_for_reading(db: &mut Database, key: &[u8]) -> bool {
+    let found = exists_for_looking(db, key);
+    if !found {
+        db.tell_miss(key);
+    }
+    found
+}
+
+/// The same without telling a miss, as OBJECT does.
+fn exists_for_looking(db: &mut Database, key: &[u8]) -> bool {
     let found = db.contains(key);
     *(if found { &mut db.hits } else { &mut db.misses }) += 1;
     found

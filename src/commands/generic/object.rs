@@ -1,6 +1,6 @@
 //! OBJECT: looks inside values. It counts hits and misses but leaves the access time alone.
 
-use super::exists_for_reading;
+use super::exists_for_looking;
 use crate::commands::row::Outcome;
 use crate::commands::{Flow, SessionContext, ShardContext};
 use crate::resp::{Args, CommandError};
@@ -13,7 +13,7 @@ const SHARED_INTEGERS: i64 = 10_000;
 const SHARED_REFERENCES: i64 = i32::MAX as i64;
 
 pub(super) fn encoding(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
-    exists_for_reading(ctx.db, args.at(2));
+    exists_for_looking(ctx.db, args.at(2));
     match ctx.db.peek(args.at(2)) {
         Some(value) => ctx.reply.bulk(value.encoding().as_bytes()),
         None => ctx.reply.null(),
@@ -22,7 +22,7 @@ pub(super) fn encoding(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn refcount(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
-    exists_for_reading(ctx.db, args.at(2));
+    exists_for_looking(ctx.db, args.at(2));
     match ctx.db.peek(args.at(2)) {
         Some(ValueRef::String(StringRef::Int(0..SHARED_INTEGERS))) => ctx.reply.integer(SHARED_REFERENCES),
         Some(_) => ctx.reply.integer(1),
@@ -32,7 +32,7 @@ pub(super) fn refcount(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
 }
 
 pub(super) fn idletime(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
-    exists_for_reading(ctx.db, args.at(2));
+    exists_for_looking(ctx.db, args.at(2));
     match ctx.db.idle_ms(args.at(2)) {
         Some(idle_ms) => ctx.reply.integer(idle_ms / 1000),
         None => ctx.reply.null(),
@@ -42,7 +42,7 @@ pub(super) fn idletime(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
 
 /// OBJECT FREQ: access frequencies are known only under a maxmemory policy that evicts by them.
 pub(super) fn freq(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
-    if exists_for_reading(ctx.db, args.at(2)) {
+    if exists_for_looking(ctx.db, args.at(2)) {
         return Err(CommandError::fixed(
             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
              switching between policies at runtime LRU and LFU data will take some time to adjust.",

@@ -12,7 +12,7 @@ pub(super) fn clients(text: &mut Text, facts: &Facts<'_>) {
     text.field("cluster_connections", 0);
     text.field("maxclients", facts.config.maxclients);
     text.field("blocked_clients", sum(|core| &core.blocked_clients));
-    text.field("tracking_clients", 0);
+    text.field("tracking_clients", sum(|core| &core.tracking_clients));
     text.field("clients_in_timeout_table", sum(|core| &core.timed_clients));
     text.field("total_blocking_keys", sum(|core| &core.blocking_keys));
     text.field("total_blocking_keys_on_nokey", 0);
@@ -45,8 +45,12 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.field("pubsub_patterns", core.pubsub_patterns.get());
     text.field("pubsubshard_channels", core.pubsub_shard_channels.get());
     text.zeros(&["latest_fork_usec", "total_forks"]);
-    text.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys", "tracking_total_keys"]);
-    text.zeros(&["tracking_total_items", "tracking_total_prefixes", "unexpected_error_replies"]);
+    text.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys"]);
+    let cores = &facts.node.metrics;
+    text.field("tracking_total_keys", cores.iter().map(|core| core.tracking_keys.get()).sum::<u64>());
+    text.field("tracking_total_items", cores.iter().map(|core| core.tracking_items.get()).sum::<u64>());
+    text.field("tracking_total_prefixes", core.tracking_prefixes.get());
+    text.field("unexpected_error_replies", 0);
     text.field("total_error_replies", totals.errors);
     text.field("client_query_buffer_limit_disconnections", totals.input_limit_disconnections);
     text.field("client_output_buffer_limit_disconnections", totals.output_limit_disconnections);

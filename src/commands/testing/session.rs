@@ -90,7 +90,7 @@ impl Console {
             random: &mut Random::new(1),
         };
         match handler(&mut context, args)? {
-            Flow::Done | Flow::Watch | Flow::Unwatch | Flow::Exec | Flow::Reset => {}
+            Flow::Done | Flow::Watch | Flow::Unwatch | Flow::Exec | Flow::Reset | Flow::Tracking => {}
             Flow::Close => self.closed = true,
             Flow::EveryCore(request) => {
                 // The asking session is among those of its core while the request runs.

@@ -3,6 +3,7 @@
 //! Garbage is what takes long to free: large lists, sets and hashes, and the keys of whole databases. It is kept until
 //! someone takes it away to free it elsewhere, so that commands need not wait for it.
 
+use super::incidents::{Incidents, Journal};
 use super::write::TakenKeys;
 use crate::config::LazyFree;
 use crate::limits::GARBAGE_MAX;
@@ -35,8 +36,8 @@ impl Garbage {
 pub struct Departed {
     /// Keys removed because their time was over.
     pub expired: u64,
-    /// Their names, while somebody wants them.
-    pub(super) expired_names: Option<Vec<Vec<u8>>>,
+    /// What has happened to keys.
+    pub(super) journal: Journal,
     /// What becomes garbage.
     pub(super) lazy: LazyFree,
     garbage: Vec<Garbage>,
@@ -55,9 +56,7 @@ impl Departed {
     #[cold]
     pub(super) fn expire(&mut self, key: &[u8], value: Option<Stored>) {
         self.expired += 1;
-        if let Some(names) = &mut self.expired_names {
-            names.push(key.to_vec());
-        }
+        self.journal.note(Incidents::EXPIRED, key);
         if let Some(value) = value {
             self.free(value, self.lazy.expire);
         }

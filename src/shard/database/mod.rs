@@ -4,6 +4,7 @@
 //! Short strings and integers lie inside the key's record; everything else is a [`Stored`] object that the record holds.
 
 mod departed;
+mod incidents;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use crate::types::{Stored, StringRef, ValueRef};
 
 pub use crate::structures::Expiry;
 pub use departed::{Departed, Garbage};
+pub use incidents::Incidents;
 
 type Keys = RecordTable<Stored, Slab>;
 
@@ -70,14 +72,31 @@ impl Database {
         self.touch = touch;
     }
 
-    /// Whether the names of keys that expire are kept for [`Database::take_expired`].
-    pub fn keep_expired(&mut self, keep: bool) {
-        self.departed.expired_names = keep.then(Vec::new);
+    /// Which incidents are kept for [`Database::take_incidents`].
+    pub fn keep_incidents(&mut self, wanted: Incidents) {
+        self.departed.journal.keep(wanted);
     }
 
-    /// The names of the keys that have expired since the last call, in the order in which they were removed.
-    pub fn take_expired(&mut self) -> Vec<Vec<u8>> {
-        self.departed.expired_names.as_mut().map(std::mem::take).unwrap_or_default()
+    /// Which incidents are kept.
+    pub fn kept_incidents(&self) -> Incidents {
+        self.departed.journal.kept()
+    }
+
+    /// Whether there have been incidents that are kept.
+    #[inline]
+    pub fn has_incidents(&self) -> bool {
+        !self.departed.journal.is_empty()
+    }
+
+    /// The incidents since the last call and their keys, in order.
+    pub fn take_incidents(&mut self) -> Vec<(Incidents, Box<[u8]>)> {
+        self.departed.journal.take()
+    }
+
+    /// Tells that a reading command did not find `key`, where a lookup has not told it.
+    #[inline]
+    pub fn tell_miss(&mut self, key: &[u8]) {
+        self.departed.journal.note(Incidents::MISSED, key);
     }
 
     /// What is kept as garbage from now on instead of being freed at once.
@@ -162,6 +181,7 @@ impl Database {
             Err(absent) => {
                 self.misses += 1;
                 self.departed.absent(key, absent);
+                self.departed.journal.note(Incidents::MISSED, key);
                 None
             }
         }

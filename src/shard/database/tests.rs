@@ -1,6 +1,6 @@
 //! The database against a plain model, and the rules that other rooms rely on.
 
-use super::{Database, Expiry, Garbage};
+use super::{Database, Expiry, Garbage, Incidents};
 use crate::config::{EncodingLimits, LazyFree};
 use crate::limits::GARBAGE_MAX;
 use crate::resp::CommandError;
@@ -142,7 +142,7 @@ fn other_types_are_refused() {
 fn expired_keys_are_gone_and_named() {
     let mut db = Database::new();
     db.set_now(10);
-    db.keep_expired(true);
+    db.keep_incidents(Incidents::EXPIRED);
     for key in [&b"a"[..], b"b", b"c", b"d", b"e", b"f"] {
         db.set_string(key, b"v", Expiry::At(20));
     }
@@ -156,9 +156,10 @@ fn expired_keys_are_gone_and_named() {
     assert!(!db.set_expires_at(b"d", None));
     assert!(db.take(b"e").is_none());
     assert_eq!(db.expire_some(100), 1);
-    assert_eq!(db.take_expired(), [b"a", b"b", b"c", b"d", b"e", b"f"]);
+    let expired: Vec<_> = db.take_incidents().into_iter().map(|(_, key)| key).collect();
+    assert_eq!(expired, [b"a", b"b", b"c", b"d", b"e", b"f"].map(|key| Box::from(&key[..])));
     assert_eq!((db.len(), db.departed.expired, db.expires_len()), (1, 6, 0));
-    assert!(db.take_expired().is_empty());
+    assert!(!db.has_incidents());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Changes of keys and values.
 
-use super::{Database, Expiry, Garbage, Keys, string_of, view};
+use super::{Database, Expiry, Garbage, Incidents, Keys, string_of, view};
 use crate::resp::CommandError;
 use crate::shard::Millis;
 use crate::stdx::number;
@@ -53,9 +53,13 @@ impl Database {
     #[inline]
     fn put(&mut self, key: &[u8], body: NewBody<'_, Stored>, expiry: Expiry) {
         match self.keys.put(key, body, expiry, self.clock) {
-            Written::New | Written::Replaced(None) => {}
+            Written::New => self.departed.journal.note(Incidents::CREATED, key),
+            Written::Replaced(None) => {}
             Written::Replaced(Some(value)) => self.departed.free(value, self.departed.lazy.server_del),
-            Written::Expired(value) => self.departed.expire(key, value),
+            Written::Expired(value) => {
+                self.departed.expire(key, value);
+                self.departed.journal.note(Incidents::CREATED, key);
+            }
         }
     }
 
@@ -142,6 +146,7 @@ impl Database {
         let (mut record, absent) = self.keys.live_or_insert(key, self.clock, make);
         if let Some(absent) = absent {
             self.departed.absent(key, absent);
+            self.departed.journal.note(Incidents::CREATED, key);
         }
         if self.touch {
             record.set_accessed(self.clock.access);
