@@ -12,6 +12,7 @@
 //! - [`types`]       Redis's data types as values, with their encodings
 //! - [`shard`]       one core's data: databases, expiry, scan, routing
 //! - [`session`]     one client's state
+//! - [`pubsub`]      who subscribes to what: one core's subscribers, and which other cores have some
 //! - [`commands`]    the command rows and their handlers, one file a group
 //! - [`engine`]      the per-core state machine, no I/O: dispatch, hops, mailbox messages
 //! - [`runtime`]     the only room that knows glommio and io_uring
@@ -32,6 +33,8 @@ pub mod types;
 
 pub mod session;
 pub mod shard;
+
+pub mod pubsub;
 
 pub mod commands;
 pub mod engine;

@@ -81,10 +81,14 @@ pub const MAIL_PER_TURN_MAX: usize = 256;
 /// Connections that a core accepts in one turn: a storm of them must not starve those who are connected.
 pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 
-/// Requests of one client that are read before the first of them is run: enough to hide the time that memory takes,
-/// few enough that what has been fetched is still there when its turn comes.
+/// Requests of one client, or of one batch from another core, that are read before the first of them is run: enough to
+/// hide the time that memory takes, few enough that what has been fetched is still there when its turn comes.
 pub const REQUESTS_AHEAD_MAX: usize = 16;
 
 /// Most that `client-query-buffer-limit` can be: places in a request are 32-bit numbers, between cores too. What a
 /// client has queued in MULTI and watches counts as its input.
 pub const QUERY_BUFFER_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+
+/// Publications in one message to another core. A core that takes a message hands all of it to its subscribers before it
+/// looks at anything else.
+pub const PUBLICATIONS_PER_MESSAGE_MAX: usize = 1024;

@@ -1,6 +1,14 @@
 //! Several engines in one thread, their messages delivered in an order that a seed decides: in order between two cores,
 //! in any order between pairs. A failure prints its seed; `SIMULATION_SEED` runs just that one, `SIMULATION_CASES` more.
 
+#[path = "simulation/pubsub.rs"]
+mod pubsub;
+#[allow(dead_code, reason = "each test binary uses its own part")]
+#[path = "support/reply.rs"]
+mod reply;
+#[path = "simulation/transactions.rs"]
+mod transactions;
+
 use crimson::commands::{Node, table};
 use crimson::config::Config;
 use crimson::engine::Engine;

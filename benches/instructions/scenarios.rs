@@ -38,6 +38,30 @@ pub const SCENARIOS: &[Scenario] = &[
         arguments: |n| vec!["SET".into(), key(n), VALUE.into()],
         reply: "+OK\r\n",
     },
+    Scenario {
+        name: "incr_pipelined_16",
+        pipeline: 16,
+        arguments: |n| vec!["INCRBY".into(), format!("counter:{}", key(n)), "0".into()],
+        reply: ":0\r\n",
+    },
+    Scenario {
+        name: "append_pipelined_16",
+        pipeline: 16,
+        arguments: |n| vec!["APPEND".into(), key(n), String::new()],
+        reply: ":64\r\n",
+    },
+    Scenario {
+        name: "expire_pipelined_16",
+        pipeline: 16,
+        arguments: |n| vec!["EXPIRE".into(), key(n), "100000".into()],
+        reply: ":1\r\n",
+    },
+    Scenario {
+        name: "set_nx_pipelined_16",
+        pipeline: 16,
+        arguments: |n| vec!["SET".into(), key(n), VALUE.into(), "NX".into()],
+        reply: "$-1\r\n",
+    },
 ];
 
 fn encode(arguments: &[String]) -> Vec<u8> {

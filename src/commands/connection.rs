@@ -160,7 +160,14 @@ fn hello(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandEr
 }
 
 fn ping(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandError> {
+    let subscribed = ctx.session.flags.contains(SessionFlags::SUBSCRIBED) && ctx.session.protocol == Protocol::Resp2;
     match args.len() {
+        // A subscriber tells messages from replies by their shape.
+        1 | 2 if subscribed => {
+            ctx.reply.array(2);
+            ctx.reply.bulk(b"pong");
+            ctx.reply.bulk(args.get(1).unwrap_or_default());
+        }
         1 => ctx.reply.simple("PONG"),
         2 => ctx.reply.bulk(args.at(1)),
         _ => return Err(CommandError::Arity("ping".into())),
@@ -185,7 +192,7 @@ fn reset(ctx: &mut SessionContext<'_>, _args: Args<'_>) -> Result<Flow, CommandE
     );
     ctx.reply.set_protocol(Protocol::Resp2);
     ctx.reply.simple("RESET");
-    Ok(Flow::Unwatch)
+    Ok(Flow::Reset)
 }
 
 fn select(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandError> {

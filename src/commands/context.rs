@@ -3,6 +3,7 @@
 use super::Node;
 use crate::config::{Config, EncodingLimits};
 use crate::metrics::CoreMetrics;
+use crate::pubsub::PubSub;
 use crate::resp::{CommandError, Protocol, Reply};
 use crate::session::{Session, Sessions};
 use crate::shard::{Database, Effects, Millis, Shard, ShardId};
@@ -208,6 +209,8 @@ pub enum Flow {
     Done,
     /// It is closed when what it has been answered is sent.
     Close,
+    /// With its next command, as if it had just connected: what the engine has noted of it elsewhere is forgotten.
+    Reset,
     /// It waits until every core has run this; the last step writes the reply.
     EveryCore(Arc<dyn EveryCore>),
     /// The engine lets the client watch the keys among the arguments and answers.
@@ -234,6 +237,8 @@ pub struct CoreView<'a> {
     pub sessions: &'a mut Sessions,
     /// Its data.
     pub shard: &'a mut Shard,
+    /// Its subscribers.
+    pub pubsub: &'a PubSub,
     /// Its counters.
     pub metrics: &'a CoreMetrics,
     /// The clock.

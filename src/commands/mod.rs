@@ -14,6 +14,7 @@ pub mod hash;
 pub mod info;
 pub mod list;
 pub mod node;
+pub mod pubsub;
 pub mod reclaimer;
 pub mod row;
 pub mod scan_options;
@@ -38,6 +39,7 @@ pub const FAMILIES: &[&[Row]] = &[
     hash::ROWS,
     generic::ROWS,
     transactions::ROWS,
+    pubsub::ROWS,
     connection::ROWS,
     client::ROWS,
     command::ROWS,

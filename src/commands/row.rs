@@ -2,18 +2,22 @@
 
 use super::{Flow, SessionContext, ShardContext};
 use crate::resp::{Args, CommandError};
-use crate::spec::{Categories, Flags, Group, KeySpec, RequestPolicy, ResponsePolicy, Spec};
+use crate::spec::{
+    Categories, ChannelAction, ChannelKind, ChannelSpec, Flags, Group, KeySpec, RequestPolicy, ResponsePolicy, Spec,
+};
 
 /// What a shard handler returns: it has written its reply, or the error is the reply.
 pub type Outcome = Result<(), CommandError>;
 
-/// The function that does a command.
+/// How a command is done: a function, or a part of the engine.
 #[derive(Clone, Copy)]
 pub enum Handler {
     /// Works on the data of one shard; runs on the core that owns the keys.
     Shard(fn(&mut ShardContext<'_>, Args<'_>) -> Outcome),
     /// Works on the session or the server; runs on the connection's own core.
     Session(fn(&mut SessionContext<'_>, Args<'_>) -> Result<Flow, CommandError>),
+    /// Publishes to channels or subscribes to them; the engine does that itself.
+    Channels(ChannelSpec),
     /// Has only subcommands.
     Container,
 }
@@ -47,6 +51,12 @@ impl Row {
         handler: fn(&mut SessionContext<'_>, Args<'_>) -> Result<Flow, CommandError>,
     ) -> Self {
         Self { spec: Spec::new(name, arity, group), handler: Handler::Session(handler), subcommands: &[] }
+    }
+
+    /// A command on channels.
+    pub const fn channels(name: &'static str, arity: i16, action: ChannelAction, kind: ChannelKind) -> Self {
+        let handler = Handler::Channels(ChannelSpec { action, kind });
+        Self { spec: Spec::new(name, arity, Group::PubSub), handler, subcommands: &[] }
     }
 
     /// A command that has only subcommands.

@@ -2,7 +2,7 @@
 //! and messages between cores know it.
 
 use super::{FAMILIES, Row};
-use crate::spec::{BeginSearch, FindKeys, RequestPolicy};
+use crate::spec::{BeginSearch, FindKeys, KeyFlags, RequestPolicy};
 use std::sync::LazyLock;
 
 /// A command in the table.
@@ -101,10 +101,12 @@ impl CommandTable {
 impl Entry {
     fn new(row: &'static Row, id: usize) -> Self {
         let single_key = match row.spec.keys {
-            [spec] if row.spec.request == RequestPolicy::Default => match (spec.begin, spec.find) {
-                (BeginSearch::Index(index), FindKeys::Range { last_key: 0, .. }) => index as u8,
-                _ => 0,
-            },
+            [spec] if row.spec.request == RequestPolicy::Default && !spec.flags.contains(KeyFlags::NOT_KEY) => {
+                match (spec.begin, spec.find) {
+                    (BeginSearch::Index(index), FindKeys::Range { last_key: 0, .. }) => index as u8,
+                    _ => 0,
+                }
+            }
             _ => 0,
         };
         let immediate = matches!(row.spec.name, "multi" | "exec" | "discard" | "watch" | "quit" | "reset");

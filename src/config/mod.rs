@@ -103,6 +103,13 @@ pub struct OutputLimit {
     pub soft_seconds: u64,
 }
 
+impl OutputLimit {
+    /// The place of the class of clients without a special role.
+    pub const NORMAL: usize = 0;
+    /// The place of the class of clients with subscriptions.
+    pub const PUBSUB: usize = 2;
+}
+
 impl Default for Config {
     fn default() -> Self {
         const MIB: u64 = 1024 * 1024;

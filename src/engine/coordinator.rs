@@ -194,6 +194,7 @@ impl Engine {
     fn all_locked(&mut self, index: u32) {
         match self.operations.get_mut(index).work {
             Work::Split(_) => self.send_parts(index),
+            Work::Gather(ref gather) if gather.steps.is_some() => self.go_on_stepwise(index),
             Work::Gather(_) => self.work_and_store(index),
             Work::Every(..) => unreachable!("requests to every core take no locks"),
         }
@@ -365,7 +366,9 @@ impl Engine {
             }
         }
         self.run_here(entry, call, args, out);
-        self.unlock(id);
+        if !call.keep_locks {
+            self.unlock(id);
+        }
         true
     }
 }

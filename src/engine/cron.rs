@@ -82,7 +82,8 @@ impl Engine {
             return;
         }
         for (key, session) in self.sessions.iter_mut() {
-            let busy = SessionFlags::ZOMBIE | SessionFlags::CLOSING | SessionFlags::STALLED;
+            // Subscribers may be silent as long as they like.
+            let busy = SessionFlags::ZOMBIE | SessionFlags::CLOSING | SessionFlags::STALLED | SessionFlags::SUBSCRIBED;
             if self.now - session.active_ms > limit_ms && !session.flags.intersects(busy) {
                 session.flags.insert(SessionFlags::CLOSE_NOW | SessionFlags::CLOSING);
                 self.closing.push(key);
@@ -108,7 +109,7 @@ impl Engine {
 
     /// Closes a client whose output has grown past its limit.
     pub(super) fn check_output(&mut self, session: &mut Session, key: SessionKey) {
-        if self.exceeds_output_limit(session) {
+        if !session.flags.contains(SessionFlags::CLOSE_NOW) && self.exceeds_output_limit(session) {
             tracing::warn!(client = session.id, "closing a client that reached its output buffer limit");
             self.metrics().output_limit_disconnections.add(1);
             session.flags.insert(SessionFlags::RESET);
@@ -117,7 +118,9 @@ impl Engine {
     }
 
     fn exceeds_output_limit(&self, session: &mut Session) -> bool {
-        let OutputLimit { hard_bytes, soft_bytes, soft_seconds } = self.config.client_output_buffer_limits[0];
+        let subscribed = session.flags.contains(SessionFlags::SUBSCRIBED);
+        let class = if subscribed { OutputLimit::PUBSUB } else { OutputLimit::NORMAL };
+        let OutputLimit { hard_bytes, soft_bytes, soft_seconds } = self.config.client_output_buffer_limits[class];
         if hard_bytes == 0 && soft_bytes == 0 {
             return false;
         }

@@ -1,7 +1,7 @@
 //! One request: its row, its checks, and the shard that runs it.
 
-use super::Engine;
 use super::message::{Call, Ticket};
+use super::{Engine, pubsub};
 use crate::commands::context::OtherDatabases;
 use crate::commands::debug;
 use crate::commands::{Blocking, Entry, Flow, Handler, SessionContext, ShardContext};
@@ -59,10 +59,19 @@ impl Engine {
         if !entry.row.spec.accepts(args.len()) {
             return self.refuse(session, Some(entry), &CommandError::Arity(entry.row.spec.name.into()));
         }
+        if session.flags.contains(SessionFlags::SUBSCRIBED)
+            && let Err(error) = pubsub::check_allowed(session, entry)
+        {
+            return self.refuse(session, Some(entry), &error);
+        }
         let queues = session.flags.contains(SessionFlags::MULTI) && !entry.immediate;
-        if queues && entry.row.spec.flags.contains(Flags::NO_MULTI) {
+        let on_channels = matches!(entry.row.handler, Handler::Channels(_));
+        if queues && (on_channels || entry.row.spec.flags.contains(Flags::NO_MULTI)) {
             let error = CommandError::fixed("ERR Command not allowed inside a transaction");
             return self.refuse(session, Some(entry), &error);
+        }
+        if !self.permits(session, entry) {
+            return self.refuse(session, Some(entry), &debug::NOT_PERMITTED);
         }
         if self.node.pause_until_ms.load(Relaxed) > self.now && self.pause_holds(session, entry) {
             self.paused.push(key);
@@ -77,10 +86,8 @@ impl Engine {
         session.last_command = entry.id + 1;
         let step = match entry.row.handler {
             Handler::Shard(_) => self.dispatch_keyed(session, key, entry, shard, args),
-            Handler::Session(_) if !self.permits(session, entry) => {
-                return self.refuse(session, Some(entry), &debug::NOT_PERMITTED);
-            }
             Handler::Session(_) => self.run_session_command(session, key, entry, args),
+            Handler::Channels(channels) => self.run_on_channels(session, key, channels, args),
             Handler::Container => return self.refuse(session, Some(entry), &unknown_subcommand(args)),
         };
         if matches!(step, Step::Wait) {
@@ -174,7 +181,7 @@ impl Engine {
         let transaction = session.transaction.as_deref().filter(|_| entry.row.spec.name == "exec");
         let writes = entry.row.spec.flags.intersects(Flags::WRITE)
             || transaction.is_some_and(|transaction| transaction.queue.writes());
-        writes || !self.node.pause_writes_only.load(Relaxed)
+        writes || pubsub::publishes(entry) || !self.node.pause_writes_only.load(Relaxed)
     }
 
     /// How a command of this session is to be run.
@@ -188,6 +195,7 @@ impl Engine {
             part: false,
             transaction: 0,
             may_block: false,
+            keep_locks: false,
         }
     }
 
@@ -374,12 +382,17 @@ impl Engine {
         }
         if direct {
             session.output = out;
-        } else {
+        } else if !out.is_empty() {
             session.append_reply(out);
         }
         match flow {
             Flow::Done => Step::Done,
             Flow::Close => Step::Close,
+            Flow::Reset => {
+                self.end_subscriptions(session, key);
+                self.unwatch(session);
+                Step::Done
+            }
             Flow::EveryCore(_) if !session.pending.is_empty() => Step::Wait,
             Flow::EveryCore(request) => {
                 self.start_every_core(session, key, entry, request);

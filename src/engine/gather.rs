@@ -9,6 +9,7 @@ use super::blocking::Resume;
 use super::coordinator::each_key;
 use super::message::{Execution, KeyState, Loan, Message, Ticket};
 use super::operation::{Request, Work};
+use super::stepwise::Steps;
 use crate::commands::Entry;
 use crate::resp::{Args, Output};
 use crate::session::{Session, SessionFlags, SessionKey};
@@ -24,14 +25,18 @@ pub type Keys = BTreeMap<Vec<u8>, Mode>;
 
 /// A command or transaction that gathers its keys.
 pub(super) struct Gather {
-    job: Job,
-    shards: Vec<Lender>,
+    pub job: Job,
+    pub shards: Vec<Lender>,
     /// Whether all that the client watches is as it was.
-    intact: bool,
+    pub intact: bool,
+    /// How far a transaction is that runs command by command.
+    pub steps: Option<Steps>,
+    /// Who waits for the keys from now on, for each shard: the command has found nothing.
+    waiting: BTreeMap<ShardId, Registration<Resume>>,
 }
 
 /// What runs on the gathered keys.
-enum Job {
+pub(super) enum Job {
     Command(Arc<Request>),
     Transaction(Box<Execution>),
     /// The command has run: its reply, which waits for changed keys to be stored.
@@ -39,19 +44,27 @@ enum Job {
 }
 
 /// A shard with some of the keys.
-struct Lender {
-    shard: ShardId,
-    keys: Keys,
+pub(super) struct Lender {
+    pub shard: ShardId,
+    pub keys: Keys,
+    /// How all its keys are locked, whatever is lent.
+    pub whole: Option<Mode>,
     /// What it has lent; `None`: nothing yet, or it has refused.
-    states: Option<Vec<KeyState>>,
+    pub states: Option<Vec<KeyState>>,
 }
 
 impl Gather {
+    /// A job on the keys of `shards`.
+    pub fn new(job: Job, shards: Vec<Lender>) -> Self {
+        let steps = shards.first().is_some_and(|lender| lender.whole.is_some()).then(Steps::default);
+        Self { job, shards, intact: true, steps, waiting: BTreeMap::new() }
+    }
+
     /// A command with these arguments, and its keys by their owners.
     pub fn of_command(router: Router, entry: &Entry, request: Arc<Request>) -> Self {
         let mut shards = Vec::new();
         each_key(entry, request.args(), |key, mode| add_key(&mut shards, router.shard_of(key), key, mode));
-        Self { job: Job::Command(request), shards, intact: true }
+        Self::new(Job::Command(request), shards)
     }
 
     /// The client whose watched keys the shards have to look at.
@@ -87,6 +100,9 @@ impl Gather {
 
 impl Lender {
     fn locks(&self) -> LockSet {
+        if let Some(mode) = self.whole {
+            return LockSet::whole(mode);
+        }
         LockSet::of_keys(self.keys.iter().map(|(key, mode)| (LockKey::of(key), *mode)).collect())
     }
 
@@ -116,20 +132,22 @@ impl Engine {
         entry: &'static Entry,
         execution: Box<Execution>,
     ) {
+        if let Some(mode) = self.needs_steps(&execution) {
+            return self.start_stepwise(session, key, entry, execution, mode);
+        }
         let mut shards = Vec::new();
         execution.each_key(self.table, |key, mode| add_key(&mut shards, self.router.shard_of(key), key, mode));
-        let gather = Gather { job: Job::Transaction(execution), shards, intact: true };
-        self.gather(session, key, entry, gather);
+        self.gather(session, key, entry, Gather::new(Job::Transaction(execution), shards));
     }
 
-    fn gather(&mut self, session: &mut Session, key: SessionKey, entry: &'static Entry, gather: Gather) {
+    pub(super) fn gather(&mut self, session: &mut Session, key: SessionKey, entry: &'static Entry, gather: Gather) {
         let index = self.register(session, key, entry, Work::Gather(Box::new(gather)));
         self.operations.get_mut(index).call.may_block = entry.row.spec.flags.contains(Flags::BLOCKING);
         session.flags.insert(SessionFlags::STALLED);
         self.begin(index);
     }
 
-    fn gather_mut(&mut self, index: u32) -> &mut Gather {
+    pub(super) fn gather_mut(&mut self, index: u32) -> &mut Gather {
         let Work::Gather(gather) = &mut self.operations.get_mut(index).work else {
             unreachable!("only what gathers has lenders")
         };
@@ -149,7 +167,8 @@ impl Engine {
     pub(super) fn lend(&mut self, keys: &Keys, watcher: Option<u64>) -> Loan {
         let intact = watcher.is_none_or(|client| self.is_intact(client));
         let mut states = Vec::new();
-        for (database, db) in self.shard.databases.iter_mut().enumerate() {
+        let databases = self.shard.databases.iter_mut().enumerate().filter(|(_, db)| !db.is_empty());
+        for (database, db) in databases {
             db.set_now(self.now);
             for (key, mode) in keys {
                 let state = match mode {
@@ -187,10 +206,16 @@ impl Engine {
             if shard == self.core {
                 self.store_keys(states);
             } else {
-                self.post(
-                    shard,
-                    Message::Store { from: self.core, ticket: None, id, states, effects: Vec::new(), waiting: None },
-                );
+                let message = Message::Store {
+                    from: self.core,
+                    ticket: None,
+                    id,
+                    keep: false,
+                    states,
+                    effects: Vec::new(),
+                    waiting: None,
+                };
+                self.post(shard, message);
             }
         }
     }
@@ -216,59 +241,67 @@ impl Engine {
             Job::Transaction(execution) => execution.intact = false,
             Job::Done(_) => unreachable!("it works once"),
         });
-        let by_shard = self.effects_by_lender(&lenders, effects);
         // A command that has found nothing, and may wait, leaves its job undone: nobody is answered.
         let wait = self.blocking.wait.take();
-        let (answers, tries) = (wait.is_none(), call.may_block && self.is_trying(key, number));
-        let mut waiting = match (wait, &job) {
+        let (found, tries) = (wait.is_none(), call.may_block && self.is_trying(key, number));
+        let waiting = match (wait, &job) {
             (Some(wait), Job::Command(request)) if !tries => {
                 self.wait_gathered(key, number, entry, call, request.clone(), wait)
             }
             _ => BTreeMap::new(),
         };
-        let mut stores = 0;
-        for (number, (lender, effects)) in lenders.into_iter().zip(by_shard).enumerate() {
-            let states = lender.states.unwrap_or_default();
-            let waiting = waiting.remove(&lender.shard).map(Box::new);
-            if lender.shard == self.core {
-                self.store(states, effects, waiting);
-                continue;
-            }
-            let awaited = answers && !(states.is_empty() && effects.is_empty());
-            stores += usize::from(awaited);
-            let ticket = awaited.then(|| Ticket::of_part(index, number));
-            self.post(lender.shard, Message::Store { from: self.core, ticket, id, states, effects, waiting });
-        }
-        if answers {
-            self.gather_mut(index).job = job;
-            // One more than the stores: this step itself ends like a store.
-            self.operations.get_mut(index).waiting = stores + 1;
-            self.stored(index);
-        } else {
-            self.operations.remove(index);
-        }
+        let gather = self.gather_mut(index);
+        (gather.job, gather.shards, gather.waiting) = (job, lenders, waiting);
+        self.send_home(index, effects, false);
         self.unlock(id);
         if tries {
-            self.end_try(key, answers);
+            self.end_try(key, found);
         }
     }
 
-    /// The effects on each lender's keys.
-    fn effects_by_lender(&self, lenders: &[Lender], effects: Vec<Effect>) -> Vec<Vec<Effect>> {
-        let mut by_shard: Vec<Vec<Effect>> = lenders.iter().map(|_| Vec::new()).collect();
+    /// Sends all that was lent home, with what was done to it; the locks are kept or given up.
+    pub(super) fn send_home(&mut self, index: u32, effects: Vec<Effect>, keep: bool) {
+        let id = self.operations.get_mut(index).id;
+        let gather = self.gather_mut(index);
+        let answers = !matches!(gather.job, Job::Command(_));
+        let mut registrations = std::mem::take(&mut gather.waiting);
+        let lenders = gather.shards.iter_mut();
+        let loans: Vec<_> = lenders.map(|lender| (lender.shard, lender.states.take().unwrap_or_default())).collect();
+        let mut by_shard: Vec<Vec<Effect>> = loans.iter().map(|_| Vec::new()).collect();
         for effect in effects {
             let Act::Key { key, .. } = &effect.act else { unreachable!("only keys are gathered, not databases") };
             let shard = self.router.shard_of(key);
-            if let Some(number) = lenders.iter().position(|lender| lender.shard == shard) {
+            if let Some(number) = loans.iter().position(|(lender, _)| *lender == shard) {
                 by_shard[number].push(effect);
             }
         }
-        by_shard
+        let mut waiting = 0;
+        for (number, ((shard, states), effects)) in loans.into_iter().zip(by_shard).enumerate() {
+            let registration = registrations.remove(&shard).map(Box::new);
+            if shard == self.core {
+                self.store(states, effects, registration);
+                continue;
+            }
+            let wanted = !states.is_empty() || !effects.is_empty();
+            waiting += usize::from(wanted && answers);
+            let ticket = (wanted && answers).then(|| Ticket::of_part(index, number));
+            if wanted || !keep {
+                let (from, waiting) = (self.core, registration);
+                self.post(shard, Message::Store { from, ticket, id, keep, states, effects, waiting });
+            }
+        }
+        if !answers {
+            self.operations.remove(index);
+            return;
+        }
+        // One more than the stores: this step itself ends like a store.
+        self.operations.get_mut(index).waiting = waiting + 1;
+        self.stored(index);
     }
 
     /// Runs `work` with the lenders' values in place of this shard's. What each is to get back is left with it; what was
     /// done to the keys is returned.
-    fn work_on(&mut self, lenders: &mut [Lender], work: impl FnOnce(&mut Self)) -> Vec<Effect> {
+    pub(super) fn work_on(&mut self, lenders: &mut [Lender], work: impl FnOnce(&mut Self)) -> Vec<Effect> {
         let databases = self.shard.databases.len();
         let mut bench = self.operations.workbench.take().unwrap_or_else(|| Box::new(Shard::new(self.core, databases)));
         bench.effects.wanted = true;
@@ -347,6 +380,9 @@ impl Engine {
         if operation.waiting > 0 {
             return;
         }
+        if self.gather_mut(index).steps.is_some() {
+            return self.next_step(index);
+        }
         let mut operation = self.operations.remove(index);
         let Work::Gather(gather) = &mut operation.work else { unreachable!("only gathering operations store") };
         match std::mem::replace(&mut gather.job, Job::Done(Output::default())) {
@@ -381,7 +417,7 @@ impl Lender {
 fn add_key(shards: &mut Vec<Lender>, shard: ShardId, key: &[u8], mode: Mode) {
     let known = shards.iter().position(|lender| lender.shard == shard);
     let lender = known.unwrap_or_else(|| {
-        shards.push(Lender { shard, keys: Keys::new(), states: None });
+        shards.push(Lender { shard, keys: Keys::new(), whole: None, states: None });
         shards.len() - 1
     });
     let locked = shards[lender].keys.entry(key.to_vec()).or_insert(mode);

@@ -1,8 +1,8 @@
 //! Commands for other cores and the replies to them.
 
 use super::Engine;
-use super::message::{Batch, Call, Message, Ticket};
-use crate::limits::{BATCH_BYTES_MAX, SPARE_BATCHES_MAX};
+use super::message::{Ahead, Batch, Call, Message, Ticket};
+use crate::limits::{BATCH_BYTES_MAX, REQUESTS_AHEAD_MAX, SPARE_BATCHES_MAX};
 use crate::resp::reply::Pin;
 use crate::resp::{Args, Output};
 use crate::session::{Session, SessionFlags, SessionKey};
@@ -45,27 +45,48 @@ impl Engine {
 
     /// Runs another core's commands and sends the replies back.
     pub(super) fn run_batch(&mut self, mut batch: Box<Batch>) {
-        let mut spans = std::mem::take(&mut self.spare_spans);
-        let mut started = self.clock.raw();
+        let mut ahead = std::mem::take(&mut self.batch_ahead);
         let mut count = 0;
         let from = batch.from;
-        batch.run(&mut spans, |ticket, call, args, out| {
-            count += 1;
-            if call.transaction != 0 {
-                return self.run_transaction_part(from, ticket, call, args, out);
-            }
-            let entry = self.table.get(call.command);
-            if self.is_held_up(from, ticket.owner, entry, args) {
-                self.park(from, ticket, call, args);
-                return false;
-            }
-            self.run_here(entry, call, args, out);
-            self.count_run(entry, &mut started);
-            true
-        });
+        ahead.rewind();
+        while batch.read_ahead(&mut ahead) {
+            self.prefetch_batch(&batch, &ahead);
+            let mut started = self.clock.raw();
+            batch.run(&ahead, |ticket, call, args, out| {
+                count += 1;
+                if call.transaction != 0 {
+                    return self.run_transaction_part(from, ticket, call, args, out);
+                }
+                let entry = self.table.get(call.command);
+                if self.is_held_up(from, ticket.owner, entry, args) {
+                    self.park(from, ticket, call, args);
+                    return false;
+                }
+                self.run_here(entry, call, args, out);
+                self.count_run(entry, &mut started);
+                true
+            });
+        }
         self.metrics().commands_remote.add(count);
-        self.spare_spans = spans;
+        self.batch_ahead = ahead;
         self.outgoing.push((batch.from, Message::Replies(batch)));
+    }
+
+    /// Has the buckets and then the records fetched that the commands read ahead will need, as for a client's pipeline.
+    fn prefetch_batch(&self, batch: &Batch, ahead: &Ahead) {
+        let commands = batch.commands(ahead);
+        if commands.len() == 1 {
+            return;
+        }
+        let mut hashes = [None; REQUESTS_AHEAD_MAX];
+        for ((call, args), hash) in commands.zip(&mut hashes) {
+            let at = usize::from(self.table.get(call.command).single_key);
+            if at > 0 && at < args.len() {
+                let db = &self.shard.databases[usize::from(call.database)];
+                *hash = Some((db, db.prefetch(args.at(at))));
+            }
+        }
+        hashes.into_iter().flatten().for_each(|(db, hash)| db.prefetch_record(hash));
     }
 
     /// Hands the replies of a batch that has come back to those who wait for them.

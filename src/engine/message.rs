@@ -12,14 +12,19 @@ use super::blocking::Resume;
 use super::coordinator::each_key;
 use super::gather::Keys;
 use crate::commands::{CommandTable, EveryCore};
+use crate::limits::REQUESTS_AHEAD_MAX;
+use crate::pubsub::Announcement;
 use crate::resp::reply::{Mark, Pin};
 use crate::resp::{Args, Output, Protocol, Reply, Span};
 use crate::session::Queue;
 use crate::shard::blocked::{Registration, WaitId};
 use crate::shard::locks::{LockSet, Mode, TransactionId};
 use crate::shard::{Effect, Millis, ShardId, WatchedKey};
+use crate::spec::ChannelKind;
 use crate::types::Value;
+use bytes::Bytes;
 use std::any::Any;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Who waits for a reply: a session's request, or a part of an operation over several shards.
@@ -55,6 +60,8 @@ pub struct Call {
     pub transaction: u64,
     /// Whether it may wait. Never between cores: what may wait runs on its session's core or on gathered keys.
     pub may_block: bool,
+    /// Whether that transaction keeps its locks when the part has run.
+    pub keep_locks: bool,
 }
 
 const HEAD_BYTES: usize = 28;
@@ -62,6 +69,7 @@ const RESP3: u8 = 1;
 const NO_TOUCH: u8 = 2;
 const NO_REPLY: u8 = 4;
 const PART: u8 = 8;
+const KEEP_LOCKS: u8 = 16;
 
 /// Commands of one core's clients for another core, and the replies to them.
 #[derive(Debug)]
@@ -79,6 +87,30 @@ struct ReplyEnd {
     ticket: Ticket,
     bytes: usize,
     pins: usize,
+}
+
+/// Commands of a batch that are read but not run yet; used again and again.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    /// Where the next command begins in the batch.
+    at: usize,
+    requests: Vec<Request>,
+    spans: Vec<Span>,
+}
+
+impl Ahead {
+    /// Begins with another batch.
+    pub fn rewind(&mut self) {
+        self.at = 0;
+    }
+}
+
+#[derive(Debug)]
+struct Request {
+    ticket: Ticket,
+    call: Call,
+    /// Which of the spans are its arguments.
+    spans: Range<usize>,
 }
 
 impl Batch {
@@ -102,7 +134,8 @@ impl Batch {
         let flags = if call.protocol == Protocol::Resp3 { RESP3 } else { 0 }
             | if call.no_touch { NO_TOUCH } else { 0 }
             | if call.no_reply { NO_REPLY } else { 0 }
-            | if call.part { PART } else { 0 };
+            | if call.part { PART } else { 0 }
+            | if call.keep_locks { KEEP_LOCKS } else { 0 };
         let mut head = [0; HEAD_BYTES];
         head[0..4].copy_from_slice(&ticket.owner.to_le_bytes());
         head[4..8].copy_from_slice(&ticket.number.to_le_bytes());
@@ -120,28 +153,43 @@ impl Batch {
         }
     }
 
-    /// Runs `execute` for every command; what it appends to the output becomes the reply, unless it says `false`: then
-    /// the reply comes another way.
-    pub fn run(&mut self, spans: &mut Vec<Span>, mut execute: impl FnMut(Ticket, Call, Args<'_>, &mut Output) -> bool) {
-        let mut at = 0;
-        while at < self.requests.len() {
-            let (ticket, call, count) = self.head(at);
-            at += HEAD_BYTES;
-            let mut start = at + 4 * count;
-            spans.clear();
+    /// Reads the next commands, at most [`REQUESTS_AHEAD_MAX`], into `ahead`; whether there were any.
+    pub fn read_ahead(&self, ahead: &mut Ahead) -> bool {
+        ahead.requests.clear();
+        ahead.spans.clear();
+        while ahead.at < self.requests.len() && ahead.requests.len() < REQUESTS_AHEAD_MAX {
+            let (ticket, call, count) = self.head(ahead.at);
+            let lengths = ahead.at + HEAD_BYTES;
+            let first = ahead.spans.len();
+            ahead.at = lengths + 4 * count;
             for index in 0..count {
-                let len = u32_at(&self.requests, at + 4 * index);
-                spans.push(Span { start: start as u32, len });
-                start += len as usize;
+                let len = u32_at(&self.requests, lengths + 4 * index);
+                ahead.spans.push(Span { start: ahead.at as u32, len });
+                ahead.at += len as usize;
             }
-            at = start;
+            ahead.requests.push(Request { ticket, call, spans: first..ahead.spans.len() });
+        }
+        !ahead.requests.is_empty()
+    }
+
+    /// The commands that have been read.
+    pub fn commands<'a>(&'a self, ahead: &'a Ahead) -> impl ExactSizeIterator<Item = (Call, Args<'a>)> {
+        let args = |request: &Request| Args::new(&self.requests, &ahead.spans[request.spans.clone()]);
+        ahead.requests.iter().map(move |request| (request.call, args(request)))
+    }
+
+    /// Runs `execute` for every command that has been read; what it appends to the output becomes the reply, unless it
+    /// says `false`: then the reply comes another way.
+    pub fn run(&mut self, ahead: &Ahead, mut execute: impl FnMut(Ticket, Call, Args<'_>, &mut Output) -> bool) {
+        for Request { ticket, call, spans } in &ahead.requests {
             let mark = self.replies.mark();
-            let replied = execute(ticket, call, Args::new(&self.requests, spans), &mut self.replies);
+            let replied =
+                execute(*ticket, *call, Args::new(&self.requests, &ahead.spans[spans.clone()]), &mut self.replies);
             if call.no_reply || !replied {
                 self.replies.truncate(mark);
             } else {
                 let (bytes, pins) = (self.replies.bytes.len(), self.replies.pins.len());
-                self.ends.push(ReplyEnd { ticket, bytes, pins });
+                self.ends.push(ReplyEnd { ticket: *ticket, bytes, pins });
             }
         }
     }
@@ -156,6 +204,7 @@ impl Batch {
             no_touch: head[12] & NO_TOUCH != 0,
             no_reply: head[12] & NO_REPLY != 0,
             part: head[12] & PART != 0,
+            keep_locks: head[12] & KEEP_LOCKS != 0,
             transaction: u64::from(u32_at(head, 20)) | u64::from(u32_at(head, 24)) << 32,
             may_block: false,
         };
@@ -252,6 +301,18 @@ pub struct Loan {
     pub intact: bool,
 }
 
+/// A message to the subscribers of a channel.
+pub struct Publication {
+    /// A channel or a shard channel.
+    pub kind: ChannelKind,
+    /// The channel.
+    pub channel: Bytes,
+    /// What it says; all cores share it.
+    pub payload: Bytes,
+    /// The number under which the publishing core waits for the count of receivers, if it does.
+    pub awaited: Option<u32>,
+}
+
 /// What one core tells another.
 pub enum Message {
     /// Commands to run.
@@ -298,6 +359,15 @@ pub enum Message {
         /// The client whose watched keys must be as they were.
         watcher: Option<u64>,
     },
+    /// A transaction that has its locks asks for the values of keys in all databases.
+    Borrow {
+        /// Who asks.
+        from: ShardId,
+        /// For what.
+        ticket: Ticket,
+        /// The keys.
+        keys: Keys,
+    },
     /// The values, or that the locks are refused.
     Lent {
         /// For what.
@@ -313,6 +383,8 @@ pub enum Message {
         ticket: Option<Ticket>,
         /// Which transaction.
         id: TransactionId,
+        /// Whether it keeps its locks.
+        keep: bool,
         /// The states.
         states: Vec<KeyState>,
         /// What was done to the keys.
@@ -399,4 +471,78 @@ pub enum Message {
         /// The same transaction with its replies.
         execution: Box<Execution>,
     },
+    /// What a core's subscribers want, as far as it has changed.
+    Interest {
+        /// Who announces.
+        from: ShardId,
+        /// The changes.
+        announcement: Announcement,
+    },
+    /// The sender has heard an announcement.
+    InterestHeard {
+        /// The sender.
+        from: ShardId,
+        /// The announcement's number.
+        number: u64,
+    },
+    /// Publications for the receiver's subscribers, in order.
+    Publish {
+        /// Who publishes.
+        from: ShardId,
+        /// The publications.
+        publications: Vec<Publication>,
+    },
+    /// How many received publications that somebody waits for: their numbers and the counts.
+    Published(Vec<(u32, u32)>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ahead, Batch, Call, Ticket};
+    use crate::limits::REQUESTS_AHEAD_MAX;
+    use crate::resp::Protocol;
+    use crate::shard::ShardId;
+
+    #[test]
+    fn commands_come_out_as_they_went_in() {
+        let mut batch = Batch::new(ShardId(3));
+        let count = 2 * REQUESTS_AHEAD_MAX as u32 + 5;
+        for number in 0..count {
+            let words = [b"echo".to_vec(), number.to_string().into_bytes(), vec![b'x'; number as usize]];
+            let call = Call {
+                command: number as u16,
+                database: 5,
+                protocol: if number % 2 == 0 { Protocol::Resp2 } else { Protocol::Resp3 },
+                no_touch: number % 3 == 0,
+                no_reply: number % 5 == 0,
+                part: number % 7 == 0,
+                transaction: u64::from(number) << 30,
+                keep_locks: number % 11 == 0,
+                may_block: false,
+            };
+            batch.push(Ticket { owner: 9, number }, call, words.iter().map(Vec::as_slice));
+        }
+        let (mut ahead, mut windows, mut seen) = (Ahead::default(), Vec::new(), 0);
+        while batch.read_ahead(&mut ahead) {
+            windows.push(batch.commands(&ahead).len());
+            batch.run(&ahead, |ticket, call, args, out| {
+                assert_eq!((u32::from(call.command), call.database, args.len()), (seen, 5, 3));
+                assert_eq!((call.no_touch, call.no_reply, call.part), (seen % 3 == 0, seen % 5 == 0, seen % 7 == 0));
+                assert_eq!((args.at(1), args.at(2).len()), (seen.to_string().as_bytes(), seen as usize));
+                assert_eq!((call.transaction, call.keep_locks), (u64::from(seen) << 30, seen % 11 == 0));
+                out.bytes.extend_from_slice(args.at(1));
+                seen += 1;
+                ticket.number % 13 != 0
+            });
+        }
+        assert_eq!((seen, windows), (count, vec![REQUESTS_AHEAD_MAX, REQUESTS_AHEAD_MAX, 5]));
+        let mut answered = Vec::new();
+        batch.replies(|ticket, bytes, _| {
+            assert_eq!(bytes, ticket.number.to_string().as_bytes());
+            answered.push(ticket.number);
+        });
+        assert_eq!(answered, (0..count).filter(|number| number % 5 != 0 && number % 13 != 0).collect::<Vec<_>>());
+        ahead.rewind();
+        assert!(batch.read_ahead(&mut ahead), "the next batch begins at its start");
+    }
 }

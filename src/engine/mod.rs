@@ -11,8 +11,10 @@
 //! - `coordinator` their locks, and the commands that these hold up
 //! - `blocking`   clients that wait in a blocking command: how they are served, and how waiting ends
 //! - `transaction` MULTI and EXEC: the queue, where it runs, its reply
+//! - `stepwise`   transactions over all shards, command by command
 //! - `watch`      WATCH: who watches which keys of which shard
 //! - `effects`    what follows from changed keys
+//! - `pubsub`     subscriptions and publications: between cores, and to the sessions
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
 mod blocking;
@@ -27,7 +29,9 @@ mod intake;
 mod join;
 pub mod message;
 mod operation;
+mod pubsub;
 mod split;
+mod stepwise;
 mod transaction;
 mod watch;
 
@@ -73,13 +77,14 @@ pub struct Engine {
     blocking: Blocking,
     /// Per core, replies to commands that had to wait for locks.
     late: Vec<Option<Box<Batch>>>,
+    exchange: pubsub::Exchange,
     random: Random,
     now: Millis,
     next_cron_ms: Millis,
     cron_runs: u64,
     clock: quanta::Clock,
     ahead: intake::Ahead,
-    spare_spans: Vec<crate::resp::Span>,
+    batch_ahead: message::Ahead,
     /// Per shard, the batch that this turn's commands for it go into.
     filling: Vec<Option<Box<Batch>>>,
     #[allow(clippy::vec_box, reason = "batches travel in their boxes")]
@@ -135,13 +140,14 @@ impl Engine {
             unlocking: false,
             blocking: Blocking::default(),
             late: (0..shards).map(|_| None).collect(),
+            exchange: pubsub::Exchange::new(core, shards),
             random: Random::new(seed),
             now,
             next_cron_ms: now,
             cron_runs: 0,
             clock: quanta::Clock::new(),
             ahead: intake::Ahead::default(),
-            spare_spans: Vec::new(),
+            batch_ahead: message::Ahead::default(),
             filling: (0..shards).map(|_| None).collect(),
             spare_batches: Vec::new(),
             outgoing: Vec::new(),
@@ -183,6 +189,11 @@ impl Engine {
         self.core
     }
 
+    /// How many clients watch keys of this core's shard.
+    pub fn watching_clients(&self) -> usize {
+        self.shard.watch.clients()
+    }
+
     /// Begins a turn at `now`: all that follows until the next turn happens at that time.
     pub fn begin_turn(&mut self, now: Millis) {
         self.now = now;
@@ -212,6 +223,7 @@ impl Engine {
 
     /// A client is gone, or the runtime is about to close its connection.
     pub fn disconnect(&mut self, key: SessionKey) {
+        self.forget_subscriber(key);
         let Some(mut session) = self.sessions.take(key) else { return };
         self.leave(&mut session, key);
         session.output.clear();
@@ -250,12 +262,18 @@ impl Engine {
                 self.ask(id, locks, Waiter::Lend { from, ticket, keys, watcher });
             }
             Message::Lent { ticket, loan } => self.lent(ticket, loan),
-            Message::Store { from, ticket, id, states, effects, waiting } => {
+            Message::Borrow { from, ticket, keys } => {
+                let loan = self.lend(&keys, None);
+                self.post(from, Message::Lent { ticket, loan: Some(loan) });
+            }
+            Message::Store { from, ticket, id, keep, states, effects, waiting } => {
                 self.store(states, effects, waiting);
                 if let Some(ticket) = ticket {
                     self.post(from, Message::Stored { ticket });
                 }
-                self.unlock(id);
+                if !keep {
+                    self.unlock(id);
+                }
             }
             Message::Stored { ticket } => self.stored(ticket.operation().expect("only operations store")),
             Message::Served { by, ticket, reply } => self.served(by, ticket, reply),
@@ -272,6 +290,10 @@ impl Engine {
             Message::Unwatch { client } => self.unwatch_here(client),
             Message::Execute { from, id, execution } => self.execute_or_park(from, id, execution),
             Message::Executed { id, execution } => self.executed(id, execution),
+            Message::Interest { from, announcement } => self.take_interest(from, &announcement),
+            Message::InterestHeard { from, number } => self.interest_heard(from, number),
+            Message::Publish { from, publications } => self.take_publications(from, publications),
+            Message::Published(counts) => self.published(&counts),
         }
         self.run_own_parts();
     }
@@ -290,6 +312,7 @@ impl Engine {
                 self.outgoing.push((ShardId(index as u16), Message::Late(batch)));
             }
         }
+        self.post_exchange();
         self.publish_databases();
     }
 
@@ -300,7 +323,7 @@ impl Engine {
 
     /// Whether replies from other cores are on their way.
     pub fn awaits_replies(&self) -> bool {
-        self.batches_away > 0
+        self.batches_away > 0 || self.exchange.awaits_others()
     }
 
     /// Whether no transaction is under way that this core coordinates or takes part in, and nothing waits for one.
@@ -366,6 +389,7 @@ impl Engine {
     }
 
     fn mark_dirty(&mut self, session: &mut Session, key: SessionKey) {
+        self.release_held(session, key);
         if session.output.is_empty() && session.output.bytes.capacity() > 0 {
             let buffer = std::mem::take(&mut session.output.bytes);
             self.recycle(buffer);
@@ -415,6 +439,7 @@ impl Engine {
             core: self.core,
             sessions: &mut self.sessions,
             shard: &mut self.shard,
+            pubsub: &self.exchange.registry,
             metrics: &self.node.metrics[self.core.index()],
             now: self.now,
             stall: Duration::ZERO,

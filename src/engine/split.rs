@@ -35,7 +35,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    fn new(shard: ShardId, keys: Vec<usize>) -> Self {
+    pub fn new(shard: ShardId, keys: Vec<usize>) -> Self {
         Self { shard, keys, spans: Vec::new(), locked: false, reply: Output::default() }
     }
 }
@@ -140,7 +140,7 @@ impl Engine {
     pub(super) fn take_reply_part(&mut self, ticket: Ticket, reply: Output) {
         let index = ticket.operation().expect("parts belong to operations");
         let operation = self.operations.get_mut(index);
-        let Work::Split(split) = &mut operation.work else { unreachable!("only parts have replies") };
+        let Work::Split(split) = &mut operation.work else { return self.step_answered(index, ticket.number, reply) };
         operation.refused |= reply.is_empty();
         let part = &mut split.parts[ticket.number as usize];
         part.locked = false;
@@ -166,7 +166,7 @@ impl Engine {
         self.unlock(operation.id);
     }
 
-    fn join_parts(&mut self, entry: &Entry, call: Call, parts: Vec<Part>, reply: &mut Reply<'_>) {
+    pub(super) fn join_parts(&mut self, entry: &Entry, call: Call, parts: Vec<Part>, reply: &mut Reply<'_>) {
         let failed = parts.iter().position(|part| part.reply.bytes.first() == Some(&b'-'));
         match (failed, entry.row.spec.response) {
             (Some(index), _) => reply.append(parts.into_iter().nth(index).expect("found above").reply),

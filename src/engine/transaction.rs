@@ -400,7 +400,9 @@ impl Engine {
                     self.count_run(entry, &mut started);
                     self.follow(session, entry, flow, (out, start), &mut requests);
                 }
-                (Handler::Container, _) => unreachable!("a command without its subcommand is refused, not queued"),
+                (Handler::Channels(_) | Handler::Container, _) => {
+                    unreachable!("a command without its subcommand is refused, not queued")
+                }
             }
             if session.is_silent() {
                 out.truncate(mark);
@@ -425,7 +427,7 @@ impl Engine {
     ) {
         match flow {
             // UNWATCH: EXEC has ended the watches already.
-            Flow::Done | Flow::Unwatch | Flow::Watch | Flow::Exec => {}
+            Flow::Done | Flow::Reset | Flow::Unwatch | Flow::Watch | Flow::Exec => {}
             Flow::Close => session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY),
             Flow::EveryCore(request) => {
                 requests.pieces.extend([out.split_off(start), Output::default()]);

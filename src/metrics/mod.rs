@@ -113,6 +113,12 @@ macro_rules! counters {
             pub timed_clients: Counter,
             /// Keys of the core's shard that clients wait for.
             pub blocking_keys: Counter,
+            /// Channels with subscribers on any core, as this one has heard.
+            pub pubsub_channels: Counter,
+            /// Patterns with subscribers on any core.
+            pub pubsub_patterns: Counter,
+            /// Shard channels with subscribers on any core.
+            pub pubsub_shard_channels: Counter,
             /// Changes since the start.
             pub dirty: Counter,
             /// Keys, by database.
@@ -143,6 +149,9 @@ macro_rules! counters {
                     blocked_clients: Counter::default(),
                     timed_clients: Counter::default(),
                     blocking_keys: Counter::default(),
+                    pubsub_channels: Counter::default(),
+                    pubsub_patterns: Counter::default(),
+                    pubsub_shard_channels: Counter::default(),
                     dirty: Counter::default(),
                     keys: per_database(),
                     expires: per_database(),

@@ -4,11 +4,13 @@
 mod blocked;
 pub mod pending;
 pub mod registry;
+pub mod subscriptions;
 pub mod transaction;
 
 pub use blocked::{Blocked, Unblock};
 pub use pending::Pending;
 pub use registry::{SessionKey, Sessions};
+pub use subscriptions::Subscriptions;
 pub use transaction::{Queue, Transaction};
 
 use crate::resp::parser::RequestParser;
@@ -50,6 +52,8 @@ bitflags! {
         const INPUT_ENDED = 1 << 13;
         /// Between MULTI and the end of its transaction.
         const MULTI = 1 << 14;
+        /// Has subscriptions.
+        const SUBSCRIBED = 1 << 15;
     }
 }
 
@@ -94,6 +98,10 @@ pub struct Session {
     pub pending: Pending,
     /// What it waits for in a blocking command.
     pub blocked: Option<Box<Blocked>>,
+    /// PUBLISH commands among those requests.
+    pub publishing: u32,
+    /// What it is subscribed to.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// When it connected.
     pub connected_ms: Millis,
     /// When it sent something last.
@@ -129,6 +137,8 @@ impl Session {
             output: Output::default(),
             pending: Pending::default(),
             blocked: None,
+            publishing: 0,
+            subscriptions: None,
             connected_ms: now,
             active_ms: now,
             over_soft_limit_ms: 0,

@@ -21,6 +21,8 @@ pub struct Pending {
 struct Inner {
     head: u32,
     slots: VecDeque<Slot>,
+    /// How many of the slots are waiting.
+    waiting: usize,
     held: Vec<u8>,
     /// Bytes of values pinned in held replies.
     pinned: usize,
@@ -38,6 +40,11 @@ impl Pending {
         self.inner.as_ref().map_or(0, |inner| inner.slots.len())
     }
 
+    /// How many replies are not there yet; the others wait for those.
+    pub fn waiting(&self) -> usize {
+        self.inner.as_ref().map_or(0, |inner| inner.waiting)
+    }
+
     /// Bytes of replies that wait for their turn.
     pub fn held_bytes(&self) -> usize {
         self.inner.as_ref().map_or(0, |inner| inner.held.len() + inner.pinned)
@@ -47,6 +54,7 @@ impl Pending {
     pub fn expect(&mut self) -> u32 {
         let inner = self.inner.get_or_insert_default();
         inner.slots.push_back(Slot::Waiting);
+        inner.waiting += 1;
         inner.head.wrapping_add(inner.slots.len() as u32 - 1)
     }
 
@@ -57,12 +65,14 @@ impl Pending {
         if index == 0 {
             append(output, reply, pins);
             inner.slots.pop_front();
+            inner.waiting -= 1;
             inner.head = inner.head.wrapping_add(1);
             inner.release(output);
         } else if let Some(slot) = inner.slots.get_mut(index) {
             let start = inner.held.len();
             inner.held.extend_from_slice(reply);
             inner.pinned += pins.iter().map(|pin| pin.value.len()).sum::<usize>();
+            inner.waiting -= 1;
             *slot = Slot::Held { start, end: inner.held.len(), pins };
         }
     }

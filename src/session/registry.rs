@@ -4,7 +4,7 @@ use super::Session;
 
 /// Where a session stands in its core's registry. A key is used again only after its session is gone; a message that
 /// outlives its session is told apart by the session's id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(pub u32);
 
 /// The sessions of one core.

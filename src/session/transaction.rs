@@ -95,6 +95,13 @@ impl Queue {
         })
     }
 
+    /// Command `index`, which must be there, with its arguments.
+    pub fn get(&self, index: usize) -> (u16, Args<'_>) {
+        let start = index.checked_sub(1).map_or(0, |before| self.commands[before].spans_end as usize);
+        let queued = &self.commands[index];
+        (queued.command, Args::new(&self.bytes, &self.spans[start..queued.spans_end as usize]))
+    }
+
     /// Bytes it takes.
     pub fn memory_bytes(&self) -> usize {
         self.bytes.capacity()
@@ -128,6 +135,7 @@ mod tests {
         let words = |args: Args<'_>| args.iter_from(0).map(<[u8]>::to_vec).collect::<Vec<_>>();
         let all: Vec<_> = queue.iter().map(|(command, args)| (command, words(args).join(&b' '))).collect();
         assert_eq!(all, [(3, b"GET key".to_vec()), (4, b"SET key 1".to_vec())]);
+        assert_eq!([words(queue.get(0).1).len(), words(queue.get(1).1).len()], [2, 3]);
         assert!(queue.writes() && queue.len() == 2 && queue.memory_bytes() >= 13);
         queue.clear();
         assert!(queue.is_empty() && !queue.writes() && queue.iter().next().is_none());

@@ -1,9 +1,11 @@
-//! What a command is: name, arity, flags, categories, key specs, policies, syntax line. Facts only; handlers are joined
+//! What a command is: name, arity, flags, categories, key specs, channel specs, policies, syntax line. Facts only; handlers are joined
 //! to them in `commands`. Dispatch, routing, COMMAND INFO, COMMAND DOCS, ACL and metrics all read these.
 
+pub mod channels;
 pub mod keys;
 mod names;
 
+pub use channels::{ChannelAction, ChannelKind, ChannelSpec};
 pub use keys::{BeginSearch, FindKeys, KeyFlags, KeySpec};
 
 use bitflags::bitflags;

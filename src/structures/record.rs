@@ -412,6 +412,18 @@ impl<O> Record<O> {
         true
     }
 
+    /// Writes another integer over the one in this record; whether there was one with room for it.
+    #[inline]
+    pub fn overwrite_integer(self, integer: i64, accessed: u32) -> bool {
+        let shape = self.shape();
+        if shape.flags & INTEGER == 0 || shape.value_len < integer_bytes(integer) {
+            return false;
+        }
+        self.set_accessed(accessed);
+        self.copy_in(shape.value_at::<O>(), &integer.to_le_bytes()[..shape.value_len]);
+        true
+    }
+
     /// Writes another body into this record, which has the key already, if it fits as it is: the same allocation size
     /// and object for object. Gives the object that was there, or where it does not fit the body.
     #[inline]
@@ -543,6 +555,12 @@ impl<'a, O> RecordMut<'a, O> {
     #[inline]
     pub fn set_accessed(&mut self, accessed: u32) {
         self.0.set_accessed(accessed & ACCESS_MASK);
+    }
+
+    /// Writes another integer over the one in the record; whether there was one with room for it.
+    #[inline]
+    pub fn overwrite_integer(&mut self, integer: i64, accessed: u32) -> bool {
+        self.0.overwrite_integer(integer, accessed)
     }
 
     /// The object, if the record holds one.

@@ -1,4 +1,4 @@
-"""What a program with redis-py does: every type, pipelines, scans, large values, decoding, errors, many threads.
+"""What a program with redis-py does: every type, pipelines, scans, large values, decoding, errors, subscriptions, many threads.
 
 usage: redis_py.py PORT PROTOCOL
 """
@@ -150,6 +150,47 @@ def connections(r):
     assert "get" in r.command()
 
 
+def publications(r):
+    def messages(subscriber, count):
+        found = [subscriber.get_message(timeout=20) for _ in range(count)]
+        assert all(found), found
+        return [(message["type"], message["pattern"], message["channel"], message["data"]) for message in found]
+
+    subscribers = [r.pubsub() for _ in range(6)]
+    for subscriber in subscribers:
+        subscriber.subscribe("news", "art")
+        subscriber.psubscribe("n*")
+        kinds = [("subscribe", None, b"art", 2), ("subscribe", None, b"news", 1), ("psubscribe", None, b"n*", 3)]
+        assert sorted(kind[::2] for kind in messages(subscriber, 3)) == sorted(kind[::2] for kind in kinds)
+    assert r.publish("news", "hello") == 12 and r.publish("art", b"\0\xff") == 6 and r.publish("other", "x") == 0
+    expected = [
+        ("message", None, b"news", b"hello"), ("pmessage", b"n*", b"news", b"hello"), ("message", None, b"art", b"\0\xff"),
+    ]
+    for subscriber in subscribers:
+        assert messages(subscriber, 3) == expected
+    assert sorted(r.pubsub_channels()) == [b"art", b"news"] and r.pubsub_numpat() == 1
+    assert r.pubsub_numsub("news", "x") == [(b"news", 6), (b"x", 0)]
+    seen = []
+    listener = r.pubsub()
+    listener.subscribe(handled=lambda message: seen.append(message["data"]))
+    thread = listener.run_in_thread(sleep_time=0.01)
+    while r.pubsub_numsub("handled")[0][1] == 0:
+        pass
+    assert [r.publish("handled", number) for number in range(50)] == [1] * 50
+    while len(seen) < 50:
+        pass
+    assert seen == [str(number).encode() for number in range(50)]
+    thread.stop()
+    thread.join()
+    for subscriber in subscribers:
+        subscriber.unsubscribe()
+        subscriber.punsubscribe()
+        assert len(messages(subscriber, 3)) == 3
+        assert subscriber.subscribed is False
+        subscriber.close()
+    assert r.pubsub_channels() == []
+
+
 def threads(r):
     failures = []
 
@@ -172,7 +213,7 @@ def threads(r):
 
 def main():
     r = connect()
-    checks = [strings, lists, sets, hashes, keys, pipelines, large_values, errors, connections, threads]
+    checks = [strings, lists, sets, hashes, keys, pipelines, large_values, errors, connections, publications, threads]
     for check in checks:
         r.flushall()
         check(r)

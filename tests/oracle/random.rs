@@ -43,7 +43,8 @@ impl Case {
         let mut g = Gen::new(seed);
         let commands = (0..COMMANDS).map(|_| {
             // A third of the commands come from other families, so that types meet.
-            let family = family.filter(|_| !g.chance(33)).unwrap_or_else(|| g.pick(&FAMILIES));
+            let mixed = family != Some(Family::Transactions) && g.chance(33);
+            let family = family.filter(|_| !mixed).unwrap_or_else(|| g.pick(&FAMILIES));
             g.command(family)
         });
         let commands = commands.collect();
@@ -156,6 +157,11 @@ fn keys() {
 #[test]
 fn connections() {
     run_cases(Some(Family::Connection));
+}
+
+#[test]
+fn transactions() {
+    run_cases(Some(Family::Transactions));
 }
 
 #[test]

@@ -170,6 +170,8 @@ impl Pair {
 
     /// Compares every key of every database: type, value and time to live.
     fn compare_content(&mut self) -> Result<(), Failure> {
+        // A transaction may be open.
+        self.both(&cmd!["DISCARD"])?;
         let oracle = content("oracle", &mut self.oracle)?;
         let subject = content("subject", &mut self.subject)?;
         for (place, (command, reply)) in &oracle {

@@ -13,6 +13,8 @@ mod framing;
 mod freeing;
 mod limits;
 mod order;
+mod pubsub;
+mod transactions;
 
 /// Shard counts that every test runs with.
 const SHARDS: [usize; 2] = [1, 4];

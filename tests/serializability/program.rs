@@ -21,10 +21,7 @@ pub fn write(random: &mut Random) -> VecDeque<Vec<Vec<String>>> {
 }
 
 fn transaction(random: &mut Random) -> Vec<Vec<String>> {
-    let commands = (0..1 + random.below(4))
-        .map(|_| command(random))
-        .filter(|c| c[0] != "DBSIZE" && c[0] != "FLUSHALL")
-        .collect::<Vec<_>>();
+    let commands = (0..1 + random.below(4)).map(|_| command(random)).collect::<Vec<_>>();
     [vec![words("MULTI")], commands, vec![words("EXEC")]].concat()
 }
 

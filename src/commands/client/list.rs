@@ -6,6 +6,7 @@ use crate::resp::args::is_token;
 use crate::resp::{Args, CommandError, Protocol};
 use crate::session::{Identity, Session, SessionFlags, Transaction};
 use crate::shard::Millis;
+use crate::spec::ChannelKind;
 use std::any::Any;
 use std::io::Write;
 use std::sync::Arc;
@@ -80,7 +81,10 @@ pub(super) fn line(session: &Session, now: Millis) -> Vec<u8> {
     line.extend_from_slice(&identity.name);
     let (age, idle) = (seconds(session.connected_ms), seconds(session.active_ms));
     let (flags, database) = (flags(session), session.database);
-    put(&mut line, format_args!(" age={age} idle={idle} flags={flags} db={database} sub=0 psub=0 ssub=0"));
+    put(&mut line, format_args!(" age={age} idle={idle} flags={flags} db={database}"));
+    let count = |kind| session.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.of(kind).len());
+    let [channels, patterns, shard_channels] = ChannelKind::ALL.map(count);
+    put(&mut line, format_args!(" sub={channels} psub={patterns} ssub={shard_channels}"));
     let in_multi = transaction.filter(|_| session.flags.contains(SessionFlags::MULTI));
     put(&mut line, format_args!(" multi={}", in_multi.map_or(-1, |transaction| transaction.queued as i64)));
     let (used, free) = (input.len() - session.input_used, input.capacity() - input.len());
@@ -107,10 +111,11 @@ fn last_command(session: &Session) -> &'static str {
     session.last_command.checked_sub(1).map_or("NULL", |id| table().get(id).row.spec.name)
 }
 
-/// Redis's letters; `N` when there is none.
+/// Redis's letters; `N` when there is none. Differs: `d`, a watched key has changed, is not shown: the key's shard knows.
 fn flags(session: &Session) -> String {
     const LETTERS: &[(SessionFlags, char)] = &[
         (SessionFlags::MULTI, 'x'),
+        (SessionFlags::SUBSCRIBED, 'P'),
         (SessionFlags::CLOSE_AFTER_REPLY, 'c'),
         (SessionFlags::CLOSE_NOW, 'A'),
         (SessionFlags::UNIX_SOCKET, 'U'),

@@ -35,9 +35,9 @@ impl ClientType {
         hit.map(|(_, kind)| *kind).ok_or_else(|| CommandError::quoting("ERR Unknown client type '", name, "'"))
     }
 
-    /// The type of a session: every connection is a normal client until there is replication or publish/subscribe.
-    fn of(_session: &Session) -> Self {
-        Self::Normal
+    /// The type of a session: there are no masters and replicas until there is replication.
+    fn of(session: &Session) -> Self {
+        if session.flags.contains(SessionFlags::SUBSCRIBED) { Self::PubSub } else { Self::Normal }
     }
 }
 

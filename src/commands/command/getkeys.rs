@@ -40,14 +40,14 @@ fn find(args: Args<'_>) -> Result<Keys<'_>, CommandError> {
         _ => command,
     };
     let spec = &entry.row.spec;
-    if spec.keys.is_empty() {
+    if spec.keys.iter().all(|key_spec| key_spec.flags.contains(KeyFlags::NOT_KEY)) {
         return Err(CommandError::fixed("ERR The command has no key arguments"));
     }
     if !spec.accepts(args.len()) {
         return Err(CommandError::fixed("ERR Invalid number of arguments specified for command"));
     }
     let mut keys = Keys::new();
-    for key_spec in spec.keys.iter().filter(|key_spec| !key_spec.flags.contains(KeyFlags::NOT_KEY)) {
+    for key_spec in spec.keys {
         key_spec.each(args, |index| keys.push((args.at(index), key_spec.flags)))?;
     }
     refine(entry, args, &mut keys);
@@ -104,6 +104,7 @@ mod tests {
             ("COMMAND GETKEYS nosuch a", "ERR Invalid command specified"),
             ("COMMAND GETKEYS CLIENT nosuch", "ERR Invalid command specified"),
             ("COMMAND GETKEYS PING a", "ERR The command has no key arguments"),
+            ("COMMAND GETKEYS SPUBLISH a b", "ERR The command has no key arguments"),
             ("COMMAND GETKEYS CLIENT KILL x", "ERR The command has no key arguments"),
             ("COMMAND GETKEYS GET a b", "ERR Invalid number of arguments specified for command"),
             ("COMMAND GETKEYS GET", "ERR Invalid number of arguments specified for command"),

@@ -80,14 +80,21 @@ fn expire_at(ctx: &mut ShardContext<'_>, args: Args<'_>, scale: i64, base: Milli
     let conditions = Conditions::parse(args)?;
     let at = args.integer(2)?.checked_mul(scale).and_then(|count| count.checked_add(base));
     let at = at.ok_or(CommandError::InvalidExpire(command))?;
-    let allowed = ctx.db.expires_at(key).is_some_and(|before| conditions.allow(before, at));
-    if allowed && at <= ctx.now() {
-        ctx.db.delete(key, ctx.config.lazy_free.expire);
-        ctx.changed(EventClass::Generic, "del", key);
-    } else if allowed {
-        ctx.db.set_expires_at(key, Some(at));
-        ctx.changed(EventClass::Generic, "expire", key);
-    }
+    let allow = |before| conditions.allow(before, at);
+    let allowed = if at <= ctx.now() {
+        let allowed = ctx.db.expires_at(key).is_some_and(allow);
+        if allowed {
+            ctx.db.delete(key, ctx.config.lazy_free.expire);
+            ctx.changed(EventClass::Generic, "del", key);
+        }
+        allowed
+    } else {
+        let allowed = ctx.db.set_expires_at_if(key, Some(at), allow);
+        if allowed {
+            ctx.changed(EventClass::Generic, "expire", key);
+        }
+        allowed
+    };
     ctx.reply.integer(i64::from(allowed));
     Ok(())
 }

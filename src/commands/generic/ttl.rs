@@ -43,9 +43,8 @@ fn seconds(millis: Millis) -> i64 {
 
 pub(super) fn persist(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let key = args.at(1);
-    let expires = ctx.db.expires_at(key).flatten().is_some();
+    let expires = ctx.db.set_expires_at_if(key, None, |before| before.is_some());
     if expires {
-        ctx.db.set_expires_at(key, None);
         ctx.changed(EventClass::Generic, "persist", key);
     }
     ctx.reply.integer(i64::from(expires));

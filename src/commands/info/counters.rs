@@ -39,7 +39,12 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.zeros(&["evicted_keys", "evicted_clients", "total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     text.field("keyspace_hits", totals.keyspace_hits);
     text.field("keyspace_misses", totals.keyspace_misses);
-    text.zeros(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec", "total_forks"]);
+    // Every core knows what all are interested in.
+    let core = &facts.node.metrics[facts.core.index()];
+    text.field("pubsub_channels", core.pubsub_channels.get());
+    text.field("pubsub_patterns", core.pubsub_patterns.get());
+    text.field("pubsubshard_channels", core.pubsub_shard_channels.get());
+    text.zeros(&["latest_fork_usec", "total_forks"]);
     text.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys", "tracking_total_keys"]);
     text.zeros(&["tracking_total_items", "tracking_total_prefixes", "unexpected_error_replies"]);
     text.field("total_error_replies", totals.errors);

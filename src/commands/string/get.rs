@@ -78,8 +78,7 @@ pub(super) fn getex(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
                 ctx.changed(EventClass::Generic, "expire", key);
             }
         }
-        Lifetime::Persist if ctx.db.expires_at(key).flatten().is_some() => {
-            ctx.db.set_expires_at(key, None);
+        Lifetime::Persist if ctx.db.set_expires_at_if(key, None, |before| before.is_some()) => {
             ctx.changed(EventClass::Generic, "persist", key);
         }
         _ => {}

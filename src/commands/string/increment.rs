@@ -29,14 +29,8 @@ pub(super) fn decrby(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
 
 /// Adds to the integer at `key`; a missing key counts as 0.
 fn add(ctx: &mut ShardContext<'_>, key: &[u8], increment: i64) -> Outcome {
-    let before = match ctx.db.peek(key) {
-        None => 0,
-        Some(ValueRef::String(string)) => string.integer().ok_or(CommandError::NotInteger)?,
-        Some(_) => return Err(CommandError::WrongType),
-    };
-    let sum = before.checked_add(increment);
-    let sum = sum.ok_or(CommandError::fixed("ERR increment or decrement would overflow"))?;
-    ctx.db.set_integer(key, sum);
+    const OVERFLOW: CommandError = CommandError::fixed("ERR increment or decrement would overflow");
+    let sum = ctx.db.edit_integer(key, |before| before.checked_add(increment).ok_or(OVERFLOW))?;
     ctx.changed(EventClass::String, "incrby", key);
     ctx.reply.integer(sum);
     Ok(())

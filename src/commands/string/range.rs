@@ -3,25 +3,22 @@
 use crate::commands::ShardContext;
 use crate::commands::context::EventClass;
 use crate::commands::row::Outcome;
+use crate::config::Config;
 use crate::resp::{Args, CommandError};
 use crate::shard::{Database, Expiry};
-use crate::types::{StringRef, ValueRef};
+use crate::types::{StringRef, StringValue, Value, ValueRef};
 
 pub(super) fn append(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let (key, suffix) = (args.at(1), args.at(2));
-    let len = match current_len(ctx.db, key)? {
-        None => {
-            ctx.db.set_string(key, suffix, Expiry::Never);
-            suffix.len()
-        }
-        Some(len) => {
-            check_len(ctx, len, suffix.len())?;
-            ctx.db.edit_string(key, |bytes| {
-                bytes.extend_from_slice(suffix);
-                bytes.len()
-            })?
-        }
-    };
+    let appended = ctx.db.edit_string(key, |bytes| {
+        check_len(ctx.config, bytes.len(), suffix.len())?;
+        bytes.extend_from_slice(suffix);
+        Ok(bytes.len())
+    })?;
+    let len = appended.unwrap_or_else(|| {
+        ctx.db.set_string(key, suffix, Expiry::Never);
+        suffix.len()
+    });
     ctx.changed(EventClass::String, "append", key);
     ctx.reply.count(len);
     Ok(())
@@ -31,40 +28,49 @@ pub(super) fn setrange(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let (key, part) = (args.at(1), args.at(3));
     let offset = args.integer(2)?;
     let offset = usize::try_from(offset).map_err(|_| CommandError::fixed("ERR offset is out of range"))?;
-    let len = current_len(ctx.db, key)?;
     if part.is_empty() {
-        ctx.reply.count(len.unwrap_or(0));
+        let len = current_len(ctx.db, key)?;
+        ctx.reply.count(len);
         return Ok(());
     }
-    check_len(ctx, offset, part.len())?;
-    let end = offset + part.len();
-    let len = ctx.db.edit_string(key, |bytes| {
+    let write = |bytes: &mut Vec<u8>| {
+        check_len(ctx.config, offset, part.len())?;
+        let end = offset + part.len();
         if bytes.len() < end {
             bytes.resize(end, 0);
         }
         bytes[offset..end].copy_from_slice(part);
-        bytes.len()
-    })?;
+        Ok(bytes.len())
+    };
+    let len = match ctx.db.edit_string(key, write)? {
+        Some(len) => len,
+        None => {
+            let mut bytes = Vec::new();
+            let len = write(&mut bytes)?;
+            ctx.db.replace(key, Value::String(StringValue::Bytes { bytes, raw: true }), Expiry::Never);
+            len
+        }
+    };
     ctx.changed(EventClass::String, "setrange", key);
     ctx.reply.count(len);
     Ok(())
 }
 
-/// Length of the string at `key`, which is about to be changed.
-fn current_len(db: &mut Database, key: &[u8]) -> Result<Option<usize>, CommandError> {
+/// Length of the string at `key`, which nobody reads; 0 where there is none.
+fn current_len(db: &mut Database, key: &[u8]) -> Result<usize, CommandError> {
     match db.peek(key) {
-        None => Ok(None),
-        Some(ValueRef::String(string)) => Ok(Some(string.len())),
+        None => Ok(0),
+        Some(ValueRef::String(string)) => Ok(string.len()),
         Some(_) => Err(CommandError::WrongType),
     }
 }
 
 /// Refuses a string that would become longer than a client may send one.
-fn check_len(ctx: &ShardContext<'_>, start: usize, added: usize) -> Outcome {
+fn check_len(config: &Config, start: usize, added: usize) -> Outcome {
     const TOO_LONG: CommandError = CommandError::fixed("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
     // `start` comes from an i64 and `added` from memory: the sum cannot overflow 64 unsigned bits.
     let len = start as u64 + added as u64;
-    if len > ctx.config.proto_max_bulk_len || i64::try_from(len).is_err() { Err(TOO_LONG) } else { Ok(()) }
+    if len > config.proto_max_bulk_len || i64::try_from(len).is_err() { Err(TOO_LONG) } else { Ok(()) }
 }
 
 pub(super) fn getrange(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {

@@ -3,6 +3,7 @@
 
 use crate::commands::{CoreView, Flow, Handler, Node, SessionContext, table};
 use crate::config::Config;
+use crate::pubsub::PubSub;
 use crate::resp::{Args, CommandError, Output, Reply, Span};
 use crate::session::{Identity, Session, SessionFlags, SessionKey, Sessions};
 use crate::shard::{Millis, Shard, ShardId};
@@ -19,6 +20,8 @@ pub struct Console {
     pub sessions: Sessions,
     /// The core's data.
     pub shard: Shard,
+    /// The core's subscribers.
+    pub pubsub: PubSub,
     /// The clock.
     pub now: Millis,
     /// Whether the session was closed.
@@ -37,6 +40,7 @@ impl Console {
             session: session(7, now),
             sessions: Sessions::default(),
             shard: Shard::new(ShardId(0), Config::default().databases),
+            pubsub: PubSub::new(ShardId(0), 1),
             now,
             closed: false,
             stalled: Duration::ZERO,
@@ -74,7 +78,7 @@ impl Console {
             return Err(CommandError::Arity(entry.row.spec.name.into()));
         }
         self.session.last_command = entry.id + 1;
-        let Handler::Session(handler) = entry.row.handler else { panic!("{} works on keys", entry.row.spec.name) };
+        let Handler::Session(handler) = entry.row.handler else { panic!("{} needs an engine", entry.row.spec.name) };
         let config = self.node.config();
         let mut context = SessionContext {
             reply: Reply::new(output, self.session.protocol),
@@ -86,7 +90,7 @@ impl Console {
             random: &mut Random::new(1),
         };
         match handler(&mut context, args)? {
-            Flow::Done | Flow::Watch | Flow::Unwatch | Flow::Exec => {}
+            Flow::Done | Flow::Watch | Flow::Unwatch | Flow::Exec | Flow::Reset => {}
             Flow::Close => self.closed = true,
             Flow::EveryCore(request) => {
                 // The asking session is among those of its core while the request runs.
@@ -96,6 +100,7 @@ impl Console {
                     core: ShardId(0),
                     sessions: &mut self.sessions,
                     shard: &mut self.shard,
+                    pubsub: &self.pubsub,
                     metrics: &self.node.metrics[0],
                     now: self.now,
                     stall: Duration::ZERO,

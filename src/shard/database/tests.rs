@@ -39,30 +39,84 @@ fn strings_are_changed_in_place() {
     let mut db = Database::new();
     db.set_now(1_000);
     db.set_string(b"k", b"12", Expiry::At(5_000));
-    assert_eq!(db.edit_string(b"k", |bytes| bytes.push(b'3')), Ok(()));
+    let append = |db: &mut Database, suffix: &[u8]| {
+        let appended = db.edit_string(b"k", |bytes| {
+            bytes.extend_from_slice(suffix);
+            Ok(())
+        });
+        assert_eq!(appended, Ok(Some(())));
+    };
+    append(&mut db, b"3");
     assert_eq!((text(&mut db, b"k").as_deref(), encoding(&mut db, b"k")), (Some(&b"123"[..]), "raw"));
     assert_eq!(db.expires_at(b"k"), Some(Some(5_000)));
     for _ in 0..3_000 {
-        db.edit_string(b"k", |bytes| bytes.extend_from_slice(b"0123456789")).expect("a string");
+        append(&mut db, b"0123456789");
     }
     assert_eq!(text(&mut db, b"k").expect("a string").len(), 30_003);
     assert_eq!(db.expires_at(b"k"), Some(Some(5_000)));
 
     let Ok(Some(StringRef::Large(large))) = db.string(b"k") else { panic!("not large") };
     let (lent, place) = (large.shared().clone(), large.as_slice().as_ptr());
-    db.edit_string(b"k", |bytes| bytes[0] = b'x').expect("a string");
+    db.edit_string(b"k", |bytes| Ok(std::mem::replace(&mut bytes[0], b'x'))).expect("a string");
     assert_eq!(lent[..3], b"123"[..], "a reply on its way keeps what it was given");
     drop(lent);
     let Ok(Some(StringRef::Large(large))) = db.string(b"k") else { panic!("not large") };
     let copied = large.as_slice().as_ptr();
     assert_ne!(copied, place);
-    db.edit_string(b"k", |bytes| bytes[1] = b'y').expect("a string");
+    db.edit_string(b"k", |bytes| Ok(std::mem::replace(&mut bytes[1], b'y'))).expect("a string");
     let Ok(Some(StringRef::Large(large))) = db.string(b"k") else { panic!("not large") };
     assert_eq!((large.as_slice().as_ptr(), &large.as_slice()[..3]), (copied, &b"xy3"[..]));
 
     db.get_or_insert::<List>(b"l", List::new).expect("a list");
-    assert_eq!(db.edit_string(b"l", |_| ()), Err(CommandError::WrongType));
-    assert_eq!(db.edit_string(b"new", |bytes| bytes.len()), Ok(0));
+    assert_eq!(db.edit_string(b"l", |_| Ok(())), Err(CommandError::WrongType));
+    assert_eq!(db.edit_string(b"new", |bytes| Ok(bytes.len())), Ok(None));
+    for key in [&b"k"[..], b"n"] {
+        db.set_string(b"n", b"short", Expiry::Never);
+        let before = text(&mut db, key);
+        assert_eq!(db.edit_string(key, |_| Err::<(), _>(CommandError::Syntax)), Err(CommandError::Syntax));
+        assert_eq!(text(&mut db, key), before);
+    }
+}
+
+#[test]
+fn integers_are_changed_in_place() {
+    let mut db = Database::new();
+    db.set_now(1_000);
+    for expiry in [Expiry::Never, Expiry::At(5_000)] {
+        let mut expected = 0;
+        db.set_string(b"n", b"0", expiry);
+        for change in [1, 126, 1, 200, -500, 40_000, -1, 1 << 40, -(1 << 40), i64::MAX - 60_000, -3, i64::MIN + 9] {
+            expected += change;
+            assert_eq!(db.edit_integer(b"n", |before| Ok(before + change)), Ok(expected));
+            assert!(matches!(db.string(b"n"), Ok(Some(StringRef::Int(integer))) if integer == expected));
+        }
+        assert_eq!(db.expires_at(b"n"), Some(if let Expiry::At(at) = expiry { Some(at) } else { None }));
+        assert_eq!(db.edit_integer(b"n", |_| Err(CommandError::Syntax)), Err(CommandError::Syntax));
+        assert_eq!(db.edit_integer(b"n", Ok), Ok(expected));
+    }
+    db.set_now(6_000);
+    assert_eq!(db.edit_integer(b"n", |before| Ok(before + 7)), Ok(7), "its time was over");
+    assert_eq!(db.expires_at(b"n"), Some(None));
+    db.replace(b"t", Value::String(StringValue::text(b"41".to_vec())), Expiry::Never);
+    assert_eq!(db.edit_integer(b"t", |before| Ok(before + 1)), Ok(42));
+    assert_eq!(encoding(&mut db, b"t"), "int");
+    db.set_string(b"s", b"text", Expiry::Never);
+    assert_eq!(db.edit_integer(b"s", Ok), Err(CommandError::NotInteger));
+    db.get_or_insert::<List>(b"l", List::new).expect("a list");
+    assert_eq!(db.edit_integer(b"l", Ok), Err(CommandError::WrongType));
+}
+
+#[test]
+fn times_to_live_are_set_on_conditions() {
+    let mut db = Database::new();
+    db.set_string(b"k", b"v", Expiry::Never);
+    assert!(!db.set_expires_at_if(b"k", Some(100), |before| before.is_some()));
+    assert_eq!(db.expires_at(b"k"), Some(None));
+    assert!(db.set_expires_at_if(b"k", Some(100), |before| before.is_none()));
+    assert!(!db.set_expires_at_if(b"k", None, |before| before == Some(99)));
+    assert!(db.set_expires_at_if(b"k", None, |before| before == Some(100)));
+    assert_eq!(db.expires_at(b"k"), Some(None));
+    assert!(!db.set_expires_at_if(b"missing", Some(100), |_| true));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Changes of keys and values.
 
-use super::{Database, Expiry, Garbage, Keys, view};
+use super::{Database, Expiry, Garbage, Keys, string_of, view};
 use crate::resp::CommandError;
 use crate::shard::Millis;
 use crate::stdx::number;
@@ -69,37 +69,61 @@ impl Database {
         self.put(key, body, expiry);
     }
 
-    /// Stores an integer, whatever `key` held before; the time to live stays.
+    /// Changes the integer at `key`, 0 where there is none, as `change` says; the new one. The time to live stays.
     #[inline]
-    pub fn set_integer(&mut self, key: &[u8], integer: i64) {
-        self.put(key, NewBody::Integer(integer), Expiry::Keep);
+    pub fn edit_integer(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(i64) -> Result<i64, CommandError>,
+    ) -> Result<i64, CommandError> {
+        let access = self.clock.access;
+        let mut record = self.live(key);
+        let before = match record.as_ref().map(|record| string_of(record.as_ref())) {
+            None => 0,
+            Some(Some(string)) => string.integer().ok_or(CommandError::NotInteger)?,
+            Some(None) => return Err(CommandError::WrongType),
+        };
+        let integer = change(before)?;
+        let written = record.as_mut().is_some_and(|record| record.overwrite_integer(integer, access));
+        if !written {
+            self.put(key, NewBody::Integer(integer), Expiry::Keep);
+        }
+        Ok(integer)
     }
 
-    /// Changes the bytes of the string at `key` in place, making an empty one first where there is none; the time to
-    /// live stays. The encoding becomes `raw`.
-    pub fn edit_string<R>(&mut self, key: &[u8], change: impl FnOnce(&mut Vec<u8>) -> R) -> Result<R, CommandError> {
+    /// Changes the bytes of the string at `key` in place, unless `change` refuses; `None` where there is none. The time to
+    /// live stays, and the encoding becomes `raw`.
+    pub fn edit_string<R>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut Vec<u8>) -> Result<R, CommandError>,
+    ) -> Result<Option<R>, CommandError> {
         let mut bytes = std::mem::take(&mut self.scratch);
+        let Some(record) = self.touched(key) else {
+            self.scratch = bytes;
+            return Ok(None);
+        };
         bytes.clear();
-        if let Some(record) = self.touched(key) {
-            match record.as_ref().body() {
-                Body::Bytes { bytes: old, .. } => bytes.extend_from_slice(old),
-                Body::Integer(integer) => bytes.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes()),
-                Body::Object(_) => {
-                    let changed = match record.into_object() {
-                        Some(Stored::String(large)) => Ok(large.edit(change)),
-                        _ => Err(CommandError::WrongType),
-                    };
-                    self.scratch = bytes;
-                    return changed;
-                }
+        match record.as_ref().body() {
+            Body::Bytes { bytes: old, .. } => bytes.extend_from_slice(old),
+            Body::Integer(integer) => bytes.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes()),
+            Body::Object(_) => {
+                let changed = match record.into_object() {
+                    Some(Stored::String(large)) => large.edit(change).map(Some),
+                    _ => Err(CommandError::WrongType),
+                };
+                self.scratch = bytes;
+                return changed;
             }
         }
-        let result = change(&mut bytes);
-        self.put(key, string_body(&bytes, true), Expiry::Keep);
+        let changed = change(&mut bytes);
+        if changed.is_ok() {
+            self.put(key, string_body(&bytes, true), Expiry::Keep);
+        }
         if bytes.capacity() <= SCRATCH_BYTES_MAX {
             self.scratch = bytes;
         }
-        Ok(result)
+        changed.map(Some)
     }
 
     /// The object at `key`, for changing. A caller that empties it must [`Database::remove`] it.
@@ -194,8 +218,19 @@ impl Database {
 
     /// Sets or removes the time `key` expires at; whether there is such a key.
     pub fn set_expires_at(&mut self, key: &[u8], at: Option<Millis>) -> bool {
-        let set = self.keys.set_expires(key, at, self.clock.now);
-        set.map_err(|absent| self.departed.absent(key, absent)).is_ok()
+        self.set_expires_at_if(key, at, |_| true)
+    }
+
+    /// Sets or removes the time `key` expires at, if there is such a key and `allow` agrees when it is told the time
+    /// before; whether it did.
+    pub fn set_expires_at_if(
+        &mut self,
+        key: &[u8],
+        at: Option<Millis>,
+        allow: impl FnOnce(Option<Millis>) -> bool,
+    ) -> bool {
+        let set = self.keys.set_expires_if(key, at, self.clock.now, allow);
+        set.map_err(|absent| self.departed.absent(key, absent)).unwrap_or(false)
     }
 
     /// Removes every key. Freeing many takes long: if `lazily`, they become garbage instead.

@@ -9,10 +9,20 @@ const AVERAGE_SEGMENTS: usize = 256;
 const AVERAGE_RECORDS: usize = 1024;
 
 impl<O, A: Allocator> RecordTable<O, A> {
-    /// Sets or removes the time the record of `key` expires at.
-    pub fn set_expires(&mut self, key: &[u8], at: Option<i64>, now: i64) -> Result<(), Absent<O>> {
+    /// Sets or removes the time the record of `key` expires at, if `allow` agrees when it is told the one before; whether
+    /// it did.
+    pub fn set_expires_if(
+        &mut self,
+        key: &[u8],
+        at: Option<i64>,
+        now: i64,
+        allow: impl FnOnce(Option<i64>) -> bool,
+    ) -> Result<bool, Absent<O>> {
         let place = self.live_place(self.hash(key), key, now)?;
         let old: Record<O> = record(place.slot().entry());
+        if !allow(old.expires()) {
+            return Ok(false);
+        }
         match at {
             Some(at) if old.is_timed() => old.set_expires(at),
             None if !old.is_timed() => {}
@@ -28,7 +38,7 @@ impl<O, A: Allocator> RecordTable<O, A> {
             // SAFETY: nothing was inserted or removed since the place was found.
             unsafe { place.expires(at) };
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Removes records whose time is over, looking at about `budget` records with a time to live, and gives the key and

@@ -127,7 +127,7 @@ impl<A: Allocator> Pair<A> {
             }
             7 | 8 => {
                 let at = (random.below(3) > 0).then_some(soon);
-                let found = self.table.set_expires(&key, at, self.clock.now).err();
+                let found = self.table.set_expires_if(&key, at, self.clock.now, |_| true).err();
                 assert_eq!(found.map(number), self.absent(&key).map(number));
                 if let Some((_, expires)) = self.map.get_mut(&key) {
                     *expires = at;
@@ -265,7 +265,7 @@ fn small_records_take_no_byte_more_than_they_must() {
         let mut table = RecordTable::<Object, Slab>::new();
         table.put(key, body, Expiry::Never, Clock::NONE);
         assert_eq!(table.record_bytes(), bytes);
-        table.set_expires(key, Some(1), 0).expect("it is there");
+        assert!(table.set_expires_if(key, Some(1), 0, |_| true).expect("it is there"));
         assert_eq!(table.record_bytes(), bytes + 8);
     }
 }

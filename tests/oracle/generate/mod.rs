@@ -7,6 +7,7 @@ mod keys;
 mod lists;
 mod sets;
 mod strings;
+mod transactions;
 
 use crimson::stdx::random::Random;
 
@@ -22,9 +23,10 @@ pub enum Family {
     Hashes,
     Keys,
     Connection,
+    Transactions,
 }
 
-/// All families.
+/// The families whose commands may be mixed: all but transactions, in which every command must be one of their own.
 pub const FAMILIES: [Family; 6] =
     [Family::Strings, Family::Lists, Family::Sets, Family::Hashes, Family::Keys, Family::Connection];
 
@@ -117,7 +119,7 @@ impl Gen {
     /// A command of `family`, now and then a damaged one.
     pub fn command(&mut self, family: Family) -> Command {
         let mut command = self.sound_command(family);
-        if self.chance(6) {
+        if family != Family::Transactions && self.chance(6) {
             self.damage(&mut command);
         }
         if self.chance(5) {
@@ -134,6 +136,7 @@ impl Gen {
             Family::Hashes => hashes::command(self),
             Family::Keys => keys::command(self),
             Family::Connection => connection::command(self),
+            Family::Transactions => transactions::command(self),
         }
     }
 
@@ -201,7 +204,7 @@ impl Gen {
             Family::Sets => &["t1", "t2", "t3", "{t}t4", "{t}t5"],
             Family::Hashes => &["h1", "h2", "{t}h3", "{t}h4"],
             Family::Keys => &["s1", "s2", "l1", "l2", "t1", "t2", "h1", "h2", "{t}s4", "{t}l4", "{t}t4", "{t}h3"],
-            Family::Connection => &["none", "", "k\0\r\n\u{ff}", "{", "{}x", "other"],
+            Family::Connection | Family::Transactions => &["none", "", "k\0\r\n\u{ff}", "{", "{}x", "other"],
         };
         self.pick(keys).into()
     }

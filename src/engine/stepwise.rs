@@ -1,0 +1,225 @@
+//! Transactions over several shards with commands that concern whole databases (FLUSHALL, DBSIZE, SCAN ...). They lock
+//! all shards whole, and then run command by command under these locks: a command on databases on every shard, one on
+//! keys on the keys' shard or, with keys on several, on the workbench.
+
+use super::Engine;
+use super::coordinator::{each_key, whole_shard_mode};
+use super::dispatch::Route;
+use super::gather::{Gather, Job, Keys, Lender};
+use super::message::{Call, Execution, Message, Ticket};
+use super::operation::Work;
+use super::split::Part;
+use crate::commands::Entry;
+use crate::resp::{Output, Reply};
+use crate::session::{Session, SessionKey};
+use crate::shard::ShardId;
+use crate::shard::locks::Mode;
+use crate::spec::{Flags, RequestPolicy};
+
+/// How far such a transaction is.
+#[derive(Default)]
+pub(super) struct Steps {
+    /// Commands that have run.
+    done: usize,
+    /// The replies to the command that runs now, by shard.
+    parts: Vec<Part>,
+    /// Whether keys are being borrowed for it.
+    borrows: bool,
+}
+
+impl Engine {
+    /// Whether a transaction has to run command by command; how it locks all shards then.
+    pub(super) fn needs_steps(&self, execution: &Execution) -> Option<Mode> {
+        let on_keys = execution.queue.iter().zip(&execution.calls).filter(|(_, call)| call.is_some());
+        let entries = on_keys.map(|((command, _), _)| self.table.get(command));
+        let (mut needs, mut writes) = (false, false);
+        for entry in entries {
+            needs |= whole_shard_mode(entry).is_some() || entry.row.spec.request == RequestPolicy::Special;
+            writes |= entry.row.spec.flags.contains(Flags::WRITE);
+        }
+        needs.then_some(if writes { Mode::Exclusive } else { Mode::Shared })
+    }
+
+    pub(super) fn start_stepwise(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        execution: Box<Execution>,
+        mode: Mode,
+    ) {
+        let shards = (0..self.router.shards() as u16).map(ShardId);
+        let lender = |shard| Lender { shard, keys: Keys::new(), whole: Some(mode), states: None };
+        let gather = Gather::new(Job::Transaction(execution), shards.map(lender).collect());
+        self.gather(session, key, entry, gather);
+    }
+
+    /// All locks are there, or all keys that the next command needs.
+    pub(super) fn go_on_stepwise(&mut self, index: u32) {
+        let gather = self.gather_mut(index);
+        let steps = gather.steps.as_mut().expect("the caller has looked");
+        if std::mem::take(&mut steps.borrows) {
+            return self.run_borrowed_step(index);
+        }
+        let intact = gather.intact;
+        gather.execution().intact = intact;
+        self.next_step(index);
+    }
+
+    /// Runs the next command, or ends the transaction.
+    pub(super) fn next_step(&mut self, index: u32) {
+        loop {
+            let gather = self.gather_mut(index);
+            let step = gather.steps.as_ref().expect("the caller has looked").done;
+            let execution = gather.execution();
+            let done = !execution.intact || step == execution.queue.len();
+            if done {
+                return self.end_stepwise(index);
+            }
+            if let Some(call) = execution.calls[step] {
+                return self.start_step(index, step, call);
+            }
+            let end = execution.replies.mark();
+            execution.ends.push(end);
+            self.gather_mut(index).steps.as_mut().expect("just seen").done += 1;
+        }
+    }
+
+    fn start_step(&mut self, index: u32, step: usize, call: Call) {
+        // The queue is taken out while its command is sent.
+        let queue = std::mem::take(&mut self.gather_mut(index).execution().queue);
+        let (command, args) = queue.get(step);
+        let entry = self.table.get(command);
+        let shards: Vec<ShardId> = match self.route(entry, args) {
+            Route::One(shard) => vec![shard],
+            Route::Any => vec![self.core],
+            Route::All => (0..self.router.shards() as u16).map(ShardId).collect(),
+            Route::Several => Vec::new(),
+        };
+        if shards.is_empty() {
+            let mut keys = vec![Keys::new(); self.router.shards()];
+            each_key(entry, args, |key, mode| {
+                let locked = keys[self.router.shard_of(key).index()].entry(key.to_vec()).or_insert(mode);
+                *locked = (*locked).max(mode);
+            });
+            self.gather_mut(index).execution().queue = queue;
+            return self.borrow(index, keys);
+        }
+        let id = self.operations.get_mut(index).id.0;
+        let call = Call { part: true, no_reply: false, transaction: id, keep_locks: true, ..call };
+        let steps = self.gather_mut(index).steps.as_mut().expect("it runs in steps");
+        steps.parts = shards.iter().map(|shard| Part::new(*shard, Vec::new())).collect();
+        self.operations.get_mut(index).waiting = shards.len();
+        let mut own = None;
+        for (number, shard) in shards.into_iter().enumerate() {
+            if shard == self.core {
+                let mut out = Output::default();
+                self.run_here(entry, call, args, &mut out);
+                own = Some((number as u32, out));
+            } else {
+                self.post_command(shard, Ticket::of_part(index, number), call, args);
+            }
+        }
+        self.gather_mut(index).execution().queue = queue;
+        if let Some((number, out)) = own {
+            self.step_answered(index, number, out);
+        }
+    }
+
+    /// One shard has run the command; with the last of them its reply is made.
+    pub(super) fn step_answered(&mut self, index: u32, number: u32, reply: Output) {
+        let operation = self.operations.get_mut(index);
+        operation.waiting -= 1;
+        let waits = operation.waiting > 0;
+        let steps = self.gather_mut(index).steps.as_mut().expect("only steps are answered so");
+        steps.parts[number as usize].reply = reply;
+        if waits {
+            return;
+        }
+        let parts = std::mem::take(&mut steps.parts);
+        let step = steps.done;
+        let execution = self.gather_mut(index).execution();
+        let call = execution.calls[step].expect("it ran on shards");
+        let mut replies = std::mem::take(&mut execution.replies);
+        let mut reply = Reply::new(&mut replies, call.protocol);
+        match <[Part; 1]>::try_from(parts) {
+            Ok([part]) => reply.append(part.reply),
+            Err(parts) => self.join_parts(self.table.get(call.command), call, parts, &mut reply),
+        }
+        self.gather_mut(index).execution().replies = replies;
+        self.step_done(index);
+    }
+
+    /// Asks the shards for the keys of a command whose keys lie on several.
+    fn borrow(&mut self, index: u32, mut keys: Vec<Keys>) {
+        let core = self.core;
+        let gather = self.gather_mut(index);
+        gather.steps.as_mut().expect("it runs in steps").borrows = true;
+        for lender in &mut gather.shards {
+            lender.keys = std::mem::take(&mut keys[lender.shard.index()]);
+        }
+        let remote: Vec<_> = (gather.shards.iter().enumerate())
+            .filter(|(_, lender)| lender.shard != core && !lender.keys.is_empty())
+            .map(|(number, lender)| (number, lender.shard, lender.keys.clone()))
+            .collect();
+        self.operations.get_mut(index).waiting = remote.len();
+        self.lend_own(index);
+        for (number, shard, keys) in remote {
+            self.post(shard, Message::Borrow { from: core, ticket: Ticket::of_part(index, number), keys });
+        }
+    }
+
+    fn run_borrowed_step(&mut self, index: u32) {
+        let gather = self.gather_mut(index);
+        let step = gather.steps.as_ref().expect("it runs in steps").done;
+        let mut lenders = std::mem::take(&mut gather.shards);
+        let execution = gather.execution();
+        let call = execution.calls[step].expect("it runs on keys");
+        let (queue, mut replies) = (std::mem::take(&mut execution.queue), std::mem::take(&mut execution.replies));
+        let (command, args) = queue.get(step);
+        let entry = self.table.get(command);
+        let effects = self.work_on(&mut lenders, |engine| engine.run_command(entry, call, args, &mut replies));
+        let gather = self.gather_mut(index);
+        gather.shards = lenders;
+        let execution = gather.execution();
+        (execution.queue, execution.replies) = (queue, replies);
+        self.count_step(index);
+        self.send_home(index, effects, true);
+    }
+
+    fn step_done(&mut self, index: u32) {
+        self.count_step(index);
+        self.next_step(index);
+    }
+
+    fn count_step(&mut self, index: u32) {
+        let gather = self.gather_mut(index);
+        gather.steps.as_mut().expect("it runs in steps").done += 1;
+        let execution = gather.execution();
+        let end = execution.replies.mark();
+        execution.ends.push(end);
+    }
+
+    /// Gives up all locks and answers.
+    fn end_stepwise(&mut self, index: u32) {
+        let mut operation = self.operations.remove(index);
+        let id = operation.id;
+        let Work::Gather(gather) = &mut operation.work else { unreachable!("only gathering operations have steps") };
+        let Job::Transaction(execution) = std::mem::replace(&mut gather.job, Job::Done(Output::default())) else {
+            unreachable!("only transactions have steps")
+        };
+        let shards: Vec<ShardId> = gather.shards.iter().map(|lender| lender.shard).collect();
+        let core = self.core;
+        shards.into_iter().filter(|shard| *shard != core).for_each(|shard| self.post(shard, Message::Unlock { id }));
+        self.forget_watched(execution.client, &execution.watched);
+        self.conclude(operation.session, operation.number, execution);
+        self.unlock(id);
+    }
+}
+
+impl Gather {
+    fn execution(&mut self) -> &mut Execution {
+        let Job::Transaction(execution) = &mut self.job else { unreachable!("only transactions have steps") };
+        execution
+    }
+}

@@ -1,0 +1,359 @@
+//! Publishers and subscribers on several cores whose mail is late: every count is exact, nothing is lost between a
+//! confirmation and the end of a subscription, nothing comes outside of them, and the messages of a publisher keep their
+//! order.
+
+use super::reply::Reply;
+use super::{Client, Simulation, request, seeds};
+use crimson::session::SessionFlags;
+use crimson::stdx::random::Random;
+use std::collections::{HashMap, VecDeque};
+
+const CHANNELS: [&str; 3] = ["a", "b", "ab"];
+const PATTERNS: [&str; 3] = ["a*", "*b", "[ab]"];
+/// Confirmation, end and message of each kind, and its names.
+const KINDS: [(&str, &str, &str, [&str; 3]); 3] = [
+    ("subscribe", "unsubscribe", "message", CHANNELS),
+    ("psubscribe", "punsubscribe", "pmessage", PATTERNS),
+    ("ssubscribe", "sunsubscribe", "smessage", CHANNELS),
+];
+
+/// When a subscription was confirmed, and when its end was asked for.
+struct Interval {
+    kind: usize,
+    name: &'static str,
+    from: usize,
+    to: usize,
+}
+
+#[derive(Default)]
+struct Subscriber {
+    intervals: Vec<Interval>,
+    /// What it knows itself to be subscribed to, by the order of what it has received.
+    confirmed: Vec<(usize, String)>,
+    /// How often it has received what for which subscription: kind, name, payload.
+    received: HashMap<(usize, String, String), usize>,
+    /// The last number it has received from each publisher.
+    last: HashMap<(usize, String, String), usize>,
+    /// Ends that it has asked for and that are not confirmed.
+    ending: Vec<(usize, String)>,
+    gone: bool,
+}
+
+struct Publication {
+    publisher: usize,
+    /// Whether it went to a shard channel.
+    shard: bool,
+    channel: &'static str,
+    sent: usize,
+    answered: usize,
+    receivers: i64,
+}
+
+struct Scene {
+    simulation: Simulation,
+    random: Random,
+    step: usize,
+    clients: Vec<Client>,
+    input: Vec<VecDeque<u8>>,
+    subscribers: HashMap<usize, Subscriber>,
+    publications: Vec<Publication>,
+    /// By client, its publications that are not answered.
+    unanswered: HashMap<usize, VecDeque<usize>>,
+    seed: u64,
+}
+
+impl Scene {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x5EED);
+        let shards = 1 + random.below(8);
+        let mut scene = Self {
+            simulation: Simulation::new(shards, seed),
+            random,
+            step: 0,
+            clients: Vec::new(),
+            input: Vec::new(),
+            subscribers: HashMap::new(),
+            publications: Vec::new(),
+            unanswered: HashMap::new(),
+            seed,
+        };
+        for _ in 0..3 {
+            let publisher = scene.connect();
+            scene.unanswered.insert(publisher, VecDeque::new());
+        }
+        for _ in 0..5 {
+            let subscriber = scene.connect();
+            scene.subscribers.insert(subscriber, Subscriber::default());
+        }
+        scene
+    }
+
+    fn connect(&mut self) -> usize {
+        self.clients.push(self.simulation.connect());
+        self.input.push(VecDeque::new());
+        self.clients.len() - 1
+    }
+
+    /// Somebody does something.
+    fn act(&mut self) {
+        if self.random.below(2) == 0 {
+            let publisher = self.random.below(3);
+            self.publish(publisher);
+            return;
+        }
+        let mut alive: Vec<usize> = self.subscribers.iter().filter(|(_, one)| !one.gone).map(|(key, _)| *key).collect();
+        alive.sort_unstable();
+        let subscriber = alive[self.random.below(alive.len())];
+        if self.random.below(40) == 0 {
+            self.leave(subscriber);
+            let next = self.connect();
+            self.subscribers.insert(next, Subscriber::default());
+            return;
+        }
+        let (kind, which) = (self.random.below(3), self.random.below(3));
+        let (subscribe, unsubscribe, _, names) = KINDS[kind];
+        let name = names[which];
+        if self.random.below(2) == 0 {
+            let other = names[self.random.below(3)];
+            self.input[subscriber].extend(request(&[subscribe, name, other]));
+        } else {
+            self.input[subscriber].extend(request(&[unsubscribe, name]));
+            self.end(subscriber, |interval| interval.kind == kind && interval.name == name);
+            self.subscribers.get_mut(&subscriber).expect("a subscriber").ending.push((kind, name.into()));
+        }
+    }
+
+    fn publish(&mut self, publisher: usize) {
+        let (channel, shard) = (CHANNELS[self.random.below(3)], self.random.below(4) == 0);
+        let number = self.publications.len();
+        let command = if shard { "SPUBLISH" } else { "PUBLISH" };
+        self.input[publisher].extend(request(&[command, channel, &number.to_string()]));
+        let (sent, answered) = (self.step, usize::MAX);
+        self.publications.push(Publication { publisher, shard, channel, sent, answered, receivers: 0 });
+        self.unanswered.get_mut(&publisher).expect("a publisher").push_back(number);
+    }
+
+    /// From now on these subscriptions need not hear anything.
+    fn end(&mut self, subscriber: usize, which: impl Fn(&Interval) -> bool) {
+        let step = self.step;
+        let open = self.subscribers.get_mut(&subscriber).expect("a subscriber").intervals.iter_mut();
+        open.filter(|interval| interval.to == usize::MAX && which(interval)).for_each(|interval| interval.to = step);
+    }
+
+    fn leave(&mut self, subscriber: usize) {
+        self.end(subscriber, |_| true);
+        self.subscribers.get_mut(&subscriber).expect("a subscriber").gone = true;
+        self.input[subscriber].clear();
+        let Client { core, key, .. } = self.clients[subscriber];
+        self.simulation.engines[core].disconnect(key);
+        // The key may find a new owner, whose bytes are not for this client.
+        self.clients[subscriber].core = usize::MAX;
+    }
+
+    /// Takes what clients have received.
+    fn look(&mut self) {
+        for index in 0..self.clients.len() {
+            let bytes = std::mem::take(&mut self.clients[index].received);
+            let mut at = 0;
+            while at < bytes.len() {
+                let (reply, len) = Reply::parse(&bytes[at..]).expect("whole replies");
+                at += len;
+                if self.subscribers.contains_key(&index) {
+                    self.heard(index, &reply);
+                } else {
+                    let number = self.unanswered.get_mut(&index).and_then(VecDeque::pop_front).expect("an answer");
+                    let publication = &mut self.publications[number];
+                    (publication.answered, publication.receivers) = (self.step, reply.integer());
+                }
+            }
+        }
+    }
+
+    fn heard(&mut self, index: usize, reply: &Reply) {
+        let (step, seed) = (self.step, self.seed);
+        let subscriber = self.subscribers.get_mut(&index).expect("a subscriber");
+        let words = reply.elements();
+        let (word, name) = (words[0].text(), words[1].text());
+        let kind = |place: fn(&(&str, &'static str, &'static str, [&str; 3])) -> String| {
+            KINDS.iter().position(|kind| place(kind) == word)
+        };
+        if let Some(kind) = kind(|kind| kind.0.into()) {
+            if !subscriber.confirmed.contains(&(kind, name.clone())) {
+                subscriber.confirmed.push((kind, name.clone()));
+            }
+            let name = KINDS[kind].3.into_iter().find(|known| *known == name).expect("a known name");
+            // Nothing is owed to a subscription whose end has been asked for before its beginning was confirmed.
+            if !subscriber.ending.contains(&(kind, name.into())) {
+                subscriber.intervals.push(Interval { kind, name, from: step, to: usize::MAX });
+            }
+            let count = |kinds: &[usize]| subscriber.confirmed.iter().filter(|(kind, _)| kinds.contains(kind)).count();
+            let expected = if kind == 2 { count(&[2]) } else { count(&[0, 1]) };
+            assert_eq!(words[2].integer(), expected as i64, "SIMULATION_SEED={seed}");
+        } else if let Some(kind) = kind(|kind| kind.1.into()) {
+            subscriber.confirmed.retain(|confirmed| *confirmed != (kind, name.clone()));
+            let ended = subscriber.ending.iter().position(|ending| *ending == (kind, name.clone()));
+            subscriber.ending.remove(ended.expect("it has asked for that"));
+        } else {
+            let kind = kind(|kind| kind.2.into()).expect("a message");
+            assert!(subscriber.confirmed.contains(&(kind, name.clone())), "{word} {name}: SIMULATION_SEED={seed}");
+            let payload = words[words.len() - 1].text();
+            let number: usize = payload.parse().expect("the number of a publication");
+            let publication = &self.publications[number];
+            assert_eq!(words[words.len() - 2].text(), publication.channel);
+            // Over all channels of one subscription; a later subscription may not make an earlier message come again.
+            let last = subscriber.last.insert((kind, name.clone(), publication.publisher.to_string()), number);
+            assert!(last.is_none_or(|last| last < number), "out of order: SIMULATION_SEED={seed}");
+            let last = subscriber.last.insert((9, String::new(), publication.publisher.to_string()), number);
+            assert!(last.is_none_or(|last| last <= number), "out of order: SIMULATION_SEED={seed}");
+            *subscriber.received.entry((kind, name, payload)).or_default() += 1;
+        }
+    }
+
+    fn run(&mut self, steps: usize) {
+        for _ in 0..steps {
+            self.step += 1;
+            if self.random.below(3) == 0 {
+                self.act();
+            }
+            let core = self.random.below(self.simulation.engines.len());
+            self.simulation.turn(core, &mut self.clients, &mut self.input);
+            self.look();
+        }
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        self.step += 1;
+        self.simulation.run(&mut self.clients, &mut self.input);
+        self.look();
+        assert!(self.unanswered.values().all(VecDeque::is_empty), "SIMULATION_SEED={}", self.seed);
+        assert!(self.simulation.engines.iter().all(|engine| !engine.awaits_replies()), "SIMULATION_SEED={}", self.seed);
+    }
+
+    /// Everybody received what was owed, and the counts say what was received.
+    fn judge(&self) {
+        let seed = self.seed;
+        for (number, publication) in self.publications.iter().enumerate() {
+            let payload = number.to_string();
+            let mut receipts = 0;
+            for subscriber in self.subscribers.values() {
+                let own = subscriber.received.iter().filter(|((_, _, text), _)| *text == payload);
+                receipts += own.map(|(_, times)| times).sum::<usize>();
+                for interval in &subscriber.intervals {
+                    let reached = match interval.kind {
+                        0 => !publication.shard && interval.name == publication.channel,
+                        1 => !publication.shard && fits(interval.name, publication.channel),
+                        _ => publication.shard && interval.name == publication.channel,
+                    };
+                    if reached && interval.from < publication.sent && publication.answered < interval.to {
+                        let place = (interval.kind, interval.name.to_string(), payload.clone());
+                        assert_eq!(subscriber.received.get(&place), Some(&1), "{place:?} lost: SIMULATION_SEED={seed}");
+                    }
+                }
+            }
+            assert_eq!(publication.receivers, receipts as i64, "count of {number}: SIMULATION_SEED={seed}");
+        }
+    }
+
+    /// Every core knows what all want: a publication from any of them reaches as many as there are.
+    fn probe(&mut self) {
+        for core in 0..self.simulation.engines.len() {
+            for channel in CHANNELS {
+                let key = self.simulation.engines[core].connect(Default::default(), false);
+                let mut clients = vec![Client { core, key, received: Vec::new() }];
+                let payload = self.publications.len().to_string();
+                let (publisher, sent) = (usize::MAX, self.step);
+                self.publications.push(Publication {
+                    publisher,
+                    shard: false,
+                    channel,
+                    sent,
+                    answered: sent,
+                    receivers: 0,
+                });
+                let mut input = vec![VecDeque::from(request(&["PUBLISH", channel, &payload]))];
+                std::mem::swap(&mut self.clients, &mut clients);
+                std::mem::swap(&mut self.input, &mut input);
+                self.settle_quietly(&mut clients, &mut input);
+                std::mem::swap(&mut self.clients, &mut clients);
+                std::mem::swap(&mut self.input, &mut input);
+                let answer = Reply::parse(&clients[0].received).expect("an answer").0.integer();
+                self.look();
+                let alive = self.subscribers.values().filter(|subscriber| !subscriber.gone);
+                let fits = |(kind, name): &&(usize, String)| {
+                    *kind == 0 && name == channel || *kind == 1 && fits(name, channel)
+                };
+                let expected: usize = alive.map(|one| one.confirmed.iter().filter(fits).count()).sum();
+                assert_eq!(answer, expected as i64, "{channel} from core {core}: SIMULATION_SEED={}", self.seed);
+                self.publications.last_mut().expect("just published").receivers = answer;
+                self.simulation.engines[core].disconnect(key);
+            }
+        }
+    }
+
+    /// Runs with the prober in place of the clients, whose messages wait meanwhile and are collected then.
+    fn settle_quietly(&mut self, others: &mut Vec<Client>, other_input: &mut Vec<VecDeque<u8>>) {
+        self.clients.append(others);
+        self.input.append(other_input);
+        self.simulation.run(&mut self.clients, &mut self.input);
+        *others = self.clients.split_off(1);
+        *other_input = self.input.split_off(1);
+    }
+
+    /// At the end nobody wants anything, and every core knows it.
+    fn part(&mut self) {
+        let mut alive: Vec<usize> = self.subscribers.iter().filter(|(_, one)| !one.gone).map(|(key, _)| *key).collect();
+        alive.sort_unstable();
+        for subscriber in alive {
+            if self.random.below(2) == 0 {
+                self.leave(subscriber);
+            } else {
+                for (_, unsubscribe, ..) in KINDS {
+                    self.input[subscriber].extend(request(&[unsubscribe]));
+                }
+                self.end(subscriber, |_| true);
+            }
+        }
+        self.settle_end();
+        for engine in &self.simulation.engines {
+            let metrics = engine.metrics();
+            let names = [&metrics.pubsub_channels, &metrics.pubsub_patterns, &metrics.pubsub_shard_channels];
+            assert_eq!(names.map(|counter| counter.get()), [0; 3], "SIMULATION_SEED={}", self.seed);
+        }
+    }
+
+    /// Confirmations of an end without names carry a null where there was nothing to end.
+    fn settle_end(&mut self) {
+        self.simulation.run(&mut self.clients, &mut self.input);
+        self.clients.iter_mut().for_each(|client| client.received.clear());
+        for client in self.clients.iter().filter(|client| client.core != usize::MAX) {
+            let session = self.simulation.engines[client.core].session_mut(client.key).expect("it is connected");
+            assert!(!session.flags.contains(SessionFlags::SUBSCRIBED) && session.subscriptions.is_none());
+        }
+    }
+}
+
+/// Whether one of the patterns matches one of the channels.
+fn fits(pattern: &str, channel: &str) -> bool {
+    match pattern {
+        "a*" => channel.starts_with('a'),
+        "*b" => channel.ends_with('b'),
+        _ => channel.len() == 1,
+    }
+}
+
+fn messages_arrive_exactly_where_they_should(seed: u64) {
+    let mut scene = Scene::new(seed);
+    scene.run(400);
+    scene.judge();
+    scene.probe();
+    scene.run(150);
+    scene.probe();
+    scene.judge();
+    scene.part();
+}
+
+#[test]
+fn publications_are_exact_over_any_number_of_cores() {
+    seeds().into_iter().for_each(messages_arrive_exactly_where_they_should);
+}
