@@ -194,8 +194,8 @@ impl Engine {
             no_reply: session.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP),
             part: false,
             transaction: 0,
-            may_block: false,
             keep_locks: false,
+            may_block: false,
         }
     }
 

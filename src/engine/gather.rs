@@ -20,6 +20,14 @@ use crate::spec::Flags;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// How values go home.
+pub(super) struct Homeward {
+    /// Whether somebody waits until they are there.
+    pub answers: bool,
+    /// Whether the locks stay.
+    pub keep_locks: bool,
+}
+
 /// Keys and how they are locked.
 pub type Keys = BTreeMap<Vec<u8>, Mode>;
 
@@ -31,8 +39,6 @@ pub(super) struct Gather {
     pub intact: bool,
     /// How far a transaction is that runs command by command.
     pub steps: Option<Steps>,
-    /// Who waits for the keys from now on, for each shard: the command has found nothing.
-    waiting: BTreeMap<ShardId, Registration<Resume>>,
 }
 
 /// What runs on the gathered keys.
@@ -54,17 +60,11 @@ pub(super) struct Lender {
 }
 
 impl Gather {
-    /// A job on the keys of `shards`.
-    pub fn new(job: Job, shards: Vec<Lender>) -> Self {
-        let steps = shards.first().is_some_and(|lender| lender.whole.is_some()).then(Steps::default);
-        Self { job, shards, intact: true, steps, waiting: BTreeMap::new() }
-    }
-
     /// A command with these arguments, and its keys by their owners.
     pub fn of_command(router: Router, entry: &Entry, request: Arc<Request>) -> Self {
         let mut shards = Vec::new();
         each_key(entry, request.args(), |key, mode| add_key(&mut shards, router.shard_of(key), key, mode));
-        Self::new(Job::Command(request), shards)
+        Self { job: Job::Command(request), shards, intact: true, steps: None }
     }
 
     /// The client whose watched keys the shards have to look at.
@@ -137,7 +137,8 @@ impl Engine {
         }
         let mut shards = Vec::new();
         execution.each_key(self.table, |key, mode| add_key(&mut shards, self.router.shard_of(key), key, mode));
-        self.gather(session, key, entry, Gather::new(Job::Transaction(execution), shards));
+        let gather = Gather { job: Job::Transaction(execution), shards, intact: true, steps: None };
+        self.gather(session, key, entry, gather);
     }
 
     pub(super) fn gather(&mut self, session: &mut Session, key: SessionKey, entry: &'static Entry, gather: Gather) {
@@ -206,15 +207,8 @@ impl Engine {
             if shard == self.core {
                 self.store_keys(states);
             } else {
-                let message = Message::Store {
-                    from: self.core,
-                    ticket: None,
-                    id,
-                    keep: false,
-                    states,
-                    effects: Vec::new(),
-                    waiting: None,
-                };
+                let (from, effects) = (self.core, Vec::new());
+                let message = Message::Store { from, ticket: None, id, keep: false, states, effects, waiting: None };
                 self.post(shard, message);
             }
         }
@@ -243,7 +237,7 @@ impl Engine {
         });
         // A command that has found nothing, and may wait, leaves its job undone: nobody is answered.
         let wait = self.blocking.wait.take();
-        let (found, tries) = (wait.is_none(), call.may_block && self.is_trying(key, number));
+        let (answers, tries) = (wait.is_none(), call.may_block && self.is_trying(key, number));
         let waiting = match (wait, &job) {
             (Some(wait), Job::Command(request)) if !tries => {
                 self.wait_gathered(key, number, entry, call, request.clone(), wait)
@@ -251,22 +245,54 @@ impl Engine {
             _ => BTreeMap::new(),
         };
         let gather = self.gather_mut(index);
-        (gather.job, gather.shards, gather.waiting) = (job, lenders, waiting);
-        self.send_home(index, effects, false);
+        (gather.job, gather.shards) = (job, lenders);
+        let stores = self.send_home(index, effects, waiting, Homeward { answers, keep_locks: false });
+        if answers {
+            // One more than the stores: this step itself ends like a store.
+            self.operations.get_mut(index).waiting = stores + 1;
+            self.stored(index);
+        } else {
+            self.operations.remove(index);
+        }
         self.unlock(id);
         if tries {
-            self.end_try(key, found);
+            self.end_try(key, answers);
         }
     }
 
-    /// Sends all that was lent home, with what was done to it; the locks are kept or given up.
-    pub(super) fn send_home(&mut self, index: u32, effects: Vec<Effect>, keep: bool) {
+    /// Sends all that was lent home, with what was done to it and with those who wait for keys there; from how many
+    /// shards an answer will come.
+    pub(super) fn send_home(
+        &mut self,
+        index: u32,
+        effects: Vec<Effect>,
+        mut waiting: BTreeMap<ShardId, Registration<Resume>>,
+        Homeward { answers, keep_locks: keep }: Homeward,
+    ) -> usize {
         let id = self.operations.get_mut(index).id;
-        let gather = self.gather_mut(index);
-        let answers = !matches!(gather.job, Job::Command(_));
-        let mut registrations = std::mem::take(&mut gather.waiting);
-        let lenders = gather.shards.iter_mut();
+        let lenders = self.gather_mut(index).shards.iter_mut();
         let loans: Vec<_> = lenders.map(|lender| (lender.shard, lender.states.take().unwrap_or_default())).collect();
+        let mut by_shard = self.effects_by_shard(&loans, effects);
+        let mut stores = 0;
+        for (number, (shard, states)) in loans.into_iter().enumerate() {
+            let effects = std::mem::take(&mut by_shard[number]);
+            let waiting = waiting.remove(&shard).map(Box::new);
+            if shard == self.core {
+                self.store(states, effects, waiting);
+                continue;
+            }
+            let changes = !states.is_empty() || !effects.is_empty();
+            stores += usize::from(answers && changes);
+            let ticket = (answers && changes).then(|| Ticket::of_part(index, number));
+            if changes || !keep {
+                self.post(shard, Message::Store { from: self.core, ticket, id, keep, states, effects, waiting });
+            }
+        }
+        stores
+    }
+
+    /// The effects on the keys of each shard.
+    fn effects_by_shard(&self, loans: &[(ShardId, Vec<KeyState>)], effects: Vec<Effect>) -> Vec<Vec<Effect>> {
         let mut by_shard: Vec<Vec<Effect>> = loans.iter().map(|_| Vec::new()).collect();
         for effect in effects {
             let Act::Key { key, .. } = &effect.act else { unreachable!("only keys are gathered, not databases") };
@@ -275,28 +301,7 @@ impl Engine {
                 by_shard[number].push(effect);
             }
         }
-        let mut waiting = 0;
-        for (number, ((shard, states), effects)) in loans.into_iter().zip(by_shard).enumerate() {
-            let registration = registrations.remove(&shard).map(Box::new);
-            if shard == self.core {
-                self.store(states, effects, registration);
-                continue;
-            }
-            let wanted = !states.is_empty() || !effects.is_empty();
-            waiting += usize::from(wanted && answers);
-            let ticket = (wanted && answers).then(|| Ticket::of_part(index, number));
-            if wanted || !keep {
-                let (from, waiting) = (self.core, registration);
-                self.post(shard, Message::Store { from, ticket, id, keep, states, effects, waiting });
-            }
-        }
-        if !answers {
-            self.operations.remove(index);
-            return;
-        }
-        // One more than the stores: this step itself ends like a store.
-        self.operations.get_mut(index).waiting = waiting + 1;
-        self.stored(index);
+        by_shard
     }
 
     /// Runs `work` with the lenders' values in place of this shard's. What each is to get back is left with it; what was

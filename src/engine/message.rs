@@ -58,10 +58,10 @@ pub struct Call {
     pub part: bool,
     /// The transaction that a part belongs to; 0: none.
     pub transaction: u64,
-    /// Whether it may wait. Never between cores: what may wait runs on its session's core or on gathered keys.
-    pub may_block: bool,
     /// Whether that transaction keeps its locks when the part has run.
     pub keep_locks: bool,
+    /// Whether it may wait. Never between cores: what may wait runs on its session's core or on gathered keys.
+    pub may_block: bool,
 }
 
 const HEAD_BYTES: usize = 28;

@@ -107,18 +107,18 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: Counter,)*
             /// Connections that are open.
             pub clients: Counter,
-            /// Those of them that wait in a blocking command.
-            pub blocked_clients: Counter,
-            /// Those of these whose wait ends by itself.
-            pub timed_clients: Counter,
-            /// Keys of the core's shard that clients wait for.
-            pub blocking_keys: Counter,
             /// Channels with subscribers on any core, as this one has heard.
             pub pubsub_channels: Counter,
             /// Patterns with subscribers on any core.
             pub pubsub_patterns: Counter,
             /// Shard channels with subscribers on any core.
             pub pubsub_shard_channels: Counter,
+            /// Connections that wait in a blocking command.
+            pub blocked_clients: Counter,
+            /// Those of them whose wait ends by itself.
+            pub timed_clients: Counter,
+            /// Keys of the core's shard that clients wait for.
+            pub blocking_keys: Counter,
             /// Changes since the start.
             pub dirty: Counter,
             /// Keys, by database.
@@ -146,12 +146,12 @@ macro_rules! counters {
                 Self {
                     $($name: Counter::default(),)*
                     clients: Counter::default(),
-                    blocked_clients: Counter::default(),
-                    timed_clients: Counter::default(),
-                    blocking_keys: Counter::default(),
                     pubsub_channels: Counter::default(),
                     pubsub_patterns: Counter::default(),
                     pubsub_shard_channels: Counter::default(),
+                    blocked_clients: Counter::default(),
+                    timed_clients: Counter::default(),
+                    blocking_keys: Counter::default(),
                     dirty: Counter::default(),
                     keys: per_database(),
                     expires: per_database(),

@@ -66,9 +66,6 @@ impl Core {
         let seed = std::hash::BuildHasher::hash_one(&ahash::RandomState::new(), plan.shard.0);
         let engine = Engine::new(plan.shard, node, seed, socket::now_ms());
         for (index, listener) in plan.listeners.iter().enumerate() {
-            if listener.kind == ListenerKind::Tcp {
-                socket2::SockRef::from(&listener.socket).set_tcp_nodelay(true)?;
-            }
             ring.accept(listener.socket.as_raw_fd(), index as u32);
         }
         ring.turn()?;

@@ -96,12 +96,12 @@ pub struct Session {
     pub output: Output,
     /// Requests whose replies are not there yet, and replies that wait for them.
     pub pending: Pending,
-    /// What it waits for in a blocking command.
-    pub blocked: Option<Box<Blocked>>,
     /// PUBLISH commands among those requests.
     pub publishing: u32,
     /// What it is subscribed to.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// What it waits for in a blocking command.
+    pub blocked: Option<Box<Blocked>>,
     /// When it connected.
     pub connected_ms: Millis,
     /// When it sent something last.
@@ -136,9 +136,9 @@ impl Session {
             parser: RequestParser::default(),
             output: Output::default(),
             pending: Pending::default(),
-            blocked: None,
             publishing: 0,
             subscriptions: None,
+            blocked: None,
             connected_ms: now,
             active_ms: now,
             over_soft_limit_ms: 0,
