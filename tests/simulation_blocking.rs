@@ -60,11 +60,15 @@ impl World {
         self.clients.len() - 1
     }
 
+    /// Sends a command, or several with a `;` between them.
     fn send(&mut self, client: usize, words: &[&str]) {
         let Client { core, key, .. } = self.clients[client];
-        let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-        for word in words {
-            bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+        let mut bytes = Vec::new();
+        for words in words.split(|word| *word == ";") {
+            bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+            for word in words {
+                bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+            }
         }
         self.clients[client].asked = Some(words.iter().map(ToString::to_string).collect());
         self.engines[core].begin_turn(self.now);
@@ -122,16 +126,24 @@ impl World {
         assert!(self.engines.iter().all(Engine::is_settled));
     }
 
-    /// What a client has been answered, if it has; it may ask again then.
+    /// What a client has been answered last, if it has been answered all; it may ask again then.
     fn take_reply(&mut self, client: usize) -> Option<(Vec<String>, Reply)> {
         let client = &mut self.clients[client];
         if client.received.is_empty() {
             return None;
         }
-        let text = String::from_utf8(std::mem::take(&mut client.received)).expect("replies are text");
-        let (reply, rest) = parse(&text);
-        assert!(rest.is_empty(), "a single reply: {text:?}");
-        Some((client.asked.take().expect("it has asked"), reply))
+        let text = String::from_utf8(client.received.clone()).expect("replies are text");
+        let (mut reply, mut rest) = parse(&text);
+        let asked = client.asked.as_ref().expect("it has asked");
+        for _ in asked.iter().filter(|word| *word == ";") {
+            if rest.is_empty() {
+                return None;
+            }
+            (reply, rest) = parse(rest);
+        }
+        assert!(rest.is_empty(), "a reply too many: {text:?}");
+        client.received.clear();
+        Some((client.asked.take().expect("just seen"), reply))
     }
 
     /// One command to its end.
@@ -202,12 +214,12 @@ impl Account {
     fn enter(&mut self, asked: &[String], reply: &Reply) {
         match asked[0].as_str() {
             "BLPOP" | "BRPOP" | "BLMPOP" => self.taken.extend(bulks(reply).into_iter().skip(1)),
-            "LPOP" => self.taken.extend(bulks(reply)),
-            "CLIENT" | "BLMOVE" | "BRPOPLPUSH" | "LMOVE" | "RENAME" | "SWAPDB" | "RPUSH" | "LPUSH" | "EVAL" => {}
+            "LPOP" | "MULTI" => self.taken.extend(bulks(reply)),
+            "CLIENT" | "BLMOVE" | "BRPOPLPUSH" | "LMOVE" | "RPUSH" | "LPUSH" => {}
             other => panic!("{other} is not one of the commands here"),
         }
         if let Reply::Line(line) = reply {
-            let fine = !line.starts_with('-') || line.starts_with("-UNBLOCKED") || line == "-ERR no such key";
+            let fine = !line.starts_with('-') || line.starts_with("-UNBLOCKED");
             assert!(fine, "{asked:?}: {line}");
         }
     }
@@ -237,8 +249,22 @@ fn consume(random: &mut Random) -> Vec<String> {
 
 /// What a producer does.
 fn produce(random: &mut Random, account: &mut Account) -> Vec<String> {
-    match random.below(12) {
+    match random.below(14) {
         0 => vec!["LPOP".into(), key(random)],
+        12.. => {
+            // What is taken again was never there; with DBSIZE it runs on all shards, command by command.
+            let mut text = format!("MULTI ; RPUSH {} {}", key(random), account.element());
+            for _ in 0..random.below(4) {
+                let more = match random.below(4) {
+                    0 => format!(" ; LPOP {}", key(random)),
+                    1 => " ; DBSIZE".into(),
+                    _ => format!(" ; LPUSH {} {}", key(random), account.element()),
+                };
+                text.push_str(&more);
+            }
+            text.push_str(" ; EXEC");
+            text.split(' ').map(String::from).collect()
+        }
         1 => vec!["LMOVE".into(), key(random), key(random), "LEFT".into(), "LEFT".into()],
         n => {
             let name = if n < 7 { "RPUSH" } else { "LPUSH" };

@@ -113,9 +113,9 @@ macro_rules! counters {
             pub pubsub_patterns: Counter,
             /// Shard channels with subscribers on any core.
             pub pubsub_shard_channels: Counter,
-            /// Those of them that wait in a blocking command.
+            /// Connections that wait in a blocking command.
             pub blocked_clients: Counter,
-            /// Those of these whose wait ends by itself.
+            /// Those of them whose wait ends by itself.
             pub timed_clients: Counter,
             /// Keys of the core's shard that clients wait for.
             pub blocking_keys: Counter,

@@ -198,14 +198,15 @@ impl<W> BlockedClients<W> {
 
     /// Keeps a ready key until locks have gone.
     pub fn hold(&mut self, database: u16, key: Box<[u8]>) {
+        if let Some(queue) = self.queues.get_mut(&database).and_then(|queues| queues.get_mut(&key)) {
+            queue.ready = true;
+        }
         self.held.push((database, key));
     }
 
     /// Locks have gone: the keys that were held up are ready.
     pub fn let_go(&mut self) {
-        for (database, key) in std::mem::take(&mut self.held) {
-            self.touch(database, &key);
-        }
+        self.ready.extend(self.held.drain(..));
     }
 
     /// The place of the first behind `after` who waits for `key` to hold a value of `kind`. Claimed ones are passed over,
@@ -296,7 +297,8 @@ mod tests {
         assert_eq!(clients.next_ready(), Some((0, b"b"[..].into())));
         assert_eq!(clients.next_ready(), None);
         clients.hold(0, b"a"[..].into());
-        assert!(!clients.has_ready());
+        clients.touch(0, b"a");
+        assert!(!clients.has_ready(), "a key that is held up is ready when the locks have gone");
         clients.let_go();
         assert!(clients.has_ready());
     }

@@ -12,8 +12,8 @@
 //! ~ SMEMBERS s       the lines of the reply in any order
 //! * INFO server      the reply has more lines than those below; each of these is the start of one of them
 //! ! BLPOP k 0        sent; the next line is read when the client waits
-//! < BLPOP            the reply to what was sent before; without a name: a message that nothing has asked for
 //! ? GET k            asked again until the reply is this one
+//! < BLPOP            the reply to what was sent before, or the next message that nothing has asked for
 //! 2> GET k           the same on a second connection (any digit)
 //! ```
 //!
