@@ -45,7 +45,7 @@ impl Listener {
     }
 
     fn told_until_mark(&mut self) -> Vec<Event> {
-        self.client.call(&cmd!["PUBLISH", MARK, "end"]);
+        self.client.call(&["PUBLISH", MARK, "end"]);
         let mut events = Vec::new();
         loop {
             let message = self.events.read();
@@ -162,7 +162,7 @@ fn the_directive_chooses_and_is_shown_in_order() {
     for (_, server) in servers() {
         let mut client = server.client();
         for (letters, shown) in [("KEA", "AKE"), ("Kgx", "gxK"), ("Elm", "lEm"), ("nKE", "nKE"), ("", "")] {
-            client.call(&cmd!["CONFIG", "SET", "notify-keyspace-events", letters]);
+            client.call(&["CONFIG", "SET", "notify-keyspace-events", letters]);
             let answer = client.run("CONFIG GET notify-keyspace-events");
             assert_eq!(answer.elements()[1], Reply::Bulk(shown.into()));
         }
