@@ -122,6 +122,8 @@ fn mistakes_in_the_configuration_are_told() {
     assert_refused(&["--supervised", "systemd"], "", "Type=exec");
     assert_refused(&["--save", "3600", "1"], "", "snapshots are not supported yet");
     assert_refused(&["--nosuch", "1"], "", "unexpected argument '--nosuch'");
+    assert_refused(&["--prot", "1"], "", "a similar argument exists: '--port'");
+    assert_refused(&["-"], "maxclient 1", "there is no 'maxclient'; did you mean 'maxclients'?");
     assert_refused(&["/nonexistent.conf"], "", "can't open config file '/nonexistent.conf': No such file or directory");
     assert_refused(&["--dir", "/nonexistent"], "", "Can't chdir to '/nonexistent': No such file or directory");
     assert_refused(&["--logfile", "/nonexistent/log"], "", "Can't open the log file '/nonexistent/log'");

@@ -10,7 +10,9 @@ use crate::shard::{Database, Effects, Millis, Shard, ShardId};
 
 pub use crate::shard::EventClass;
 use crate::stdx::random::Random;
+use crate::types::Kind;
 use std::any::Any;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,12 +40,28 @@ pub struct ShardContext<'a> {
     pub shard: ShardId,
     /// How many shards there are.
     pub shards: u16,
+    /// Whether the command may wait, and for what it does.
+    pub blocking: Blocking<'a>,
 }
 
 impl ShardContext<'_> {
     /// The clock.
     pub fn now(&self) -> Millis {
         self.db.now()
+    }
+
+    /// Waits, if that is allowed, until one of the keys at the arguments `keys` holds a value of `kind`; then the command
+    /// runs again. One that waits writes no reply, and one that may not the same as after its time is over.
+    pub fn block(&mut self, keys: Range<usize>, kind: Kind, deadline: Option<Millis>) -> bool {
+        if self.blocking.allowed {
+            self.blocking.wait = Some(Wait { keys, kind, deadline });
+        }
+        self.blocking.allowed
+    }
+
+    /// Whether the command looks at `key`: at every one the first time, and only at the ready one after it has waited.
+    pub fn looks_at(&self, key: &[u8]) -> bool {
+        self.blocking.ready.is_none_or(|ready| ready == key)
     }
 
     /// Tells that `key` of the selected database was changed by event `event` (`set`, `lpush`, `del` ...): every write
@@ -81,6 +99,28 @@ impl ShardContext<'_> {
             self.others.tell_incidents(self.effects);
         }
     }
+}
+
+/// What a command that may block has to know, and what it has decided.
+#[derive(Default)]
+pub struct Blocking<'a> {
+    /// Whether it may wait: not in a transaction or script.
+    pub allowed: bool,
+    /// The key that has become ready, when a command that has waited runs again: the only one it looks at.
+    pub ready: Option<&'a [u8]>,
+    /// What it waits for now.
+    pub wait: Option<Wait>,
+}
+
+/// What a command waits for that has found nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Which of its arguments are the keys it waits for.
+    pub keys: Range<usize>,
+    /// What one of them has to hold.
+    pub kind: Kind,
+    /// Until when; `None`: for ever.
+    pub deadline: Option<Millis>,
 }
 
 /// The databases of a shard beside the selected one.

@@ -26,7 +26,7 @@ pub mod table;
 mod testing;
 pub mod transactions;
 
-pub use context::{CoreView, EveryCore, Flow, SessionContext, ShardContext};
+pub use context::{Blocking, CoreView, EveryCore, Flow, SessionContext, ShardContext, Wait};
 pub use node::Node;
 pub use row::{Handler, Row};
 pub use table::{CommandTable, Entry, table};

@@ -16,6 +16,17 @@ pub enum Change {
     Protected,
 }
 
+impl Change {
+    /// When, in a few words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Runtime => "changes at run time",
+            Self::Start => "fixed at start",
+            Self::Protected => "fixed at start unless enable-protected-configs permits more",
+        }
+    }
+}
+
 /// Under which heading a directive is documented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the headings")]

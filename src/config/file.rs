@@ -3,7 +3,7 @@
 //! directory the server was started in.
 
 use super::value::Reason;
-use super::{Config, find};
+use super::{Config, DIRECTIVES, Directive, find};
 use crate::limits::{CONFIG_FILE_BYTES_MAX, CONFIG_FILES_MAX, CONFIG_INCLUDE_DEPTH_MAX};
 use crate::stdx::os::error_text;
 use crate::stdx::{glob, words};
@@ -110,7 +110,7 @@ impl<'a> Reader<'a> {
             };
         }
         let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
-        let directive = find(name).ok_or(UNKNOWN)?;
+        let directive = find(name).ok_or_else(|| LineError::Reason(unknown(name).into()))?;
         directive.read(self.config, &values).map_err(LineError::Reason)
     }
 
@@ -133,6 +133,19 @@ impl<'a> Reader<'a> {
 }
 
 const UNKNOWN: &str = "Bad directive or wrong number of arguments";
+
+/// Why a line of a directive that is not there is refused: Redis's reason, and what to do.
+fn unknown(name: &[u8]) -> String {
+    /// Below this likeness, from 0 to 1, a name is another name and not a misspelt one.
+    const LIKENESS_MIN: f64 = 0.75;
+    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+    let likeness = |row: &Directive| strsim::normalized_damerau_levenshtein(&name, row.name);
+    let nearest = DIRECTIVES.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match nearest.filter(|row| likeness(row) >= LIKENESS_MIN) {
+        Some(row) => format!("{UNKNOWN}: there is no '{name}'; did you mean '{}'?", row.name),
+        None => format!("{UNKNOWN}: there is no '{name}'; `crimson --help` lists all directives"),
+    }
+}
 
 enum LineError {
     /// This line is wrong.
@@ -261,7 +274,18 @@ mod tests {
         let unknown = "Bad directive or wrong number of arguments";
         for (text, number, line, why) in [
             ("port 1\nfoo \"bar\n", 2, "foo \"bar", "Unbalanced quotes in configuration line"),
-            ("\n\n  foo 1 \n", 3, "foo 1", unknown),
+            (
+                "\n\n  foo 1 \n",
+                3,
+                "foo 1",
+                "Bad directive or wrong number of arguments: there is no 'foo'; `crimson --help` lists all directives",
+            ),
+            (
+                "MaxClient 5",
+                1,
+                "MaxClient 5",
+                "Bad directive or wrong number of arguments: there is no 'maxclient'; did you mean 'maxclients'?",
+            ),
             ("port", 1, "port", "wrong number of arguments"),
             ("port 1 2", 1, "port 1 2", "wrong number of arguments"),
             ("include", 1, "include", unknown),

@@ -145,7 +145,7 @@ fn command() -> Command {
         .args([help, version, print]);
     let defaults = Config::default();
     for row in DIRECTIVES {
-        let when = if row.change == Change::Runtime { "" } else { ", fixed at start" };
+        let when = if row.change == Change::Runtime { String::new() } else { format!(", {}", row.change.text()) };
         let lines = row.lines(&defaults);
         let values: Vec<&str> = lines.iter().map(|line| line[row.name.len()..].trim_start()).collect();
         let help = format!("{} [{}{when}] [default: {}]", row.doc, row.form(), values.join(", "));

@@ -1,6 +1,6 @@
 //! The configuration as a file with comments: `deploy/crimson.conf`, and what `--print-config` prints.
 
-use super::{Change, Config, DIRECTIVES};
+use super::{Config, DIRECTIVES};
 use std::fmt::Write;
 
 /// Columns that the comments fill at most.
@@ -28,14 +28,9 @@ pub fn text(config: &Config) -> String {
             let title = row.section.title();
             write!(text, "\n# {title}\n# {}\n", "-".repeat(title.len())).expect(INFALLIBLE);
         }
-        let when = match row.change {
-            Change::Runtime => "changes at run time",
-            Change::Start => "fixed at start",
-            Change::Protected => "fixed at start unless enable-protected-configs permits more",
-        };
         text.push('\n');
         comment(&mut text, row.doc);
-        comment(&mut text, &format!("({}; {when})", row.form()));
+        comment(&mut text, &format!("({}; {})", row.form(), row.change.text()));
         for line in row.lines(config) {
             writeln!(text, "{line}").expect(INFALLIBLE);
         }

@@ -147,6 +147,9 @@ impl Engine {
         }
         if in_order {
             self.ask_next(index);
+        } else if remote == 0 {
+            // What may wait is gathered wherever it cannot run at once.
+            self.all_locked(index);
         } else {
             let core = self.core;
             self.ask_remote(index, |shard| shard != core);
@@ -255,6 +258,7 @@ impl Engine {
         while let Some(id) = self.released.pop_front() {
             let Some(locks) = self.locks.release(id) else { continue };
             self.run_parked();
+            self.serve_held_up();
             for (id, waiter) in self.locks.grant(&locks) {
                 self.granted(id, waiter);
             }

@@ -4,7 +4,7 @@ use super::message::{Call, Ticket};
 use super::{Engine, pubsub};
 use crate::commands::context::OtherDatabases;
 use crate::commands::debug;
-use crate::commands::{Entry, Flow, Handler, SessionContext, ShardContext};
+use crate::commands::{Blocking, Entry, Flow, Handler, SessionContext, ShardContext};
 use crate::resp::error::printed;
 use crate::resp::parser::ParserLimits;
 use crate::resp::{Args, CommandError, Output, Protocol, Reply};
@@ -203,6 +203,7 @@ impl Engine {
             tracker: session.tracking.as_ref().map_or(Tracker::NONE, |tracking| tracking.tracker),
             remember: session.tracking.as_ref().is_some_and(|tracking| tracking.remembers()),
             keep_locks: false,
+            may_block: false,
         }
     }
 
@@ -228,6 +229,11 @@ impl Engine {
                 route => route,
             }
         };
+        if entry.row.spec.flags.contains(Flags::BLOCKING) {
+            let here = matches!(route, Route::One(shard) if shard == self.core);
+            let done = self.dispatch_blocking(session, key, entry, here, args);
+            return if done { Step::Done } else { Step::Wait };
+        }
         match route {
             Route::One(shard) if shard != self.core => {
                 self.forward(session, key, call, args, shard);
@@ -324,12 +330,16 @@ impl Engine {
             effects: &mut self.shard.effects,
             shard: self.core,
             shards: self.router.shards() as u16,
+            blocking: Blocking { allowed: call.may_block, ready: self.blocking.serving.as_deref(), wait: None },
         };
         let outcome = handler(&mut context, args);
         if context.effects.wanted {
             context.tell_incidents();
         }
         let dirty = context.dirty;
+        if context.blocking.wait.is_some() {
+            self.blocking.wait = context.blocking.wait.take();
+        }
         let metrics = &self.node.metrics[self.core.index()];
         if dirty > 0 {
             metrics.dirty.add(dirty);

@@ -9,7 +9,8 @@ use crate::shard::{Act, Effect, Incidents, Shard};
 impl Engine {
     /// Decides anew whether effects are noted: when somebody begins or stops to wait for them.
     pub(super) fn update_wanted(&mut self) {
-        self.shard.effects.wanted = !self.shard.watch.is_empty() || self.tells_clients();
+        let waits = !self.shard.watch.is_empty() || !self.blocking.clients.is_empty();
+        self.shard.effects.wanted = waits || self.tells_clients();
         if !self.shard.effects.wanted {
             self.shard.effects.list.clear();
         }
@@ -49,6 +50,7 @@ impl Engine {
         let mut flushed = false;
         for effect in list.drain(..) {
             self.mark_watchers(&effect);
+            self.note_ready(&effect);
             match effect.act {
                 Act::Key { key, class, event, changed } => {
                     if changed {
@@ -66,6 +68,7 @@ impl Engine {
         }
         self.shard.effects.list = list;
         self.update_wanted();
+        self.serve_ready();
     }
 
     /// Tells what the databases have noted outside of commands.

@@ -5,6 +5,7 @@
 //! keys are. Then the values go home, with what was done to them, and the locks are given up.
 
 use super::Engine;
+use super::blocking::Resume;
 use super::coordinator::each_key;
 use super::message::{Execution, KeyState, Loan, Message, Ticket};
 use super::operation::{Request, Work};
@@ -12,10 +13,21 @@ use super::stepwise::Steps;
 use crate::commands::Entry;
 use crate::resp::{Args, Output};
 use crate::session::{Session, SessionFlags, SessionKey};
+use crate::shard::blocked::Registration;
 use crate::shard::locks::{LockKey, LockSet, Mode};
 use crate::shard::tracking::Tracker;
-use crate::shard::{Act, Effect, Expiry, Incidents, Shard, ShardId};
+use crate::shard::{Act, Effect, Expiry, Incidents, Router, Shard, ShardId};
+use crate::spec::Flags;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How values go home.
+pub(super) struct Homeward {
+    /// Whether somebody waits until they are there.
+    pub answers: bool,
+    /// Whether the locks stay.
+    pub keep_locks: bool,
+}
 
 /// Keys and how they are locked.
 pub type Keys = BTreeMap<Vec<u8>, Mode>;
@@ -32,7 +44,7 @@ pub(super) struct Gather {
 
 /// What runs on the gathered keys.
 pub(super) enum Job {
-    Command(Request),
+    Command(Arc<Request>),
     Transaction(Box<Execution>),
     /// The command has run: its reply, which waits for changed keys to be stored.
     Done(Output),
@@ -49,6 +61,13 @@ pub(super) struct Lender {
 }
 
 impl Gather {
+    /// A command with these arguments, and its keys by their owners.
+    pub fn of_command(router: Router, entry: &Entry, request: Arc<Request>) -> Self {
+        let mut shards = Vec::new();
+        each_key(entry, request.args(), |key, mode| add_key(&mut shards, router.shard_of(key), key, mode));
+        Self { job: Job::Command(request), shards, intact: true, steps: None }
+    }
+
     /// The client whose watched keys the shards have to look at.
     pub fn watcher(&self) -> Option<u64> {
         match &self.job {
@@ -102,9 +121,8 @@ impl Engine {
         entry: &'static Entry,
         args: Args<'_>,
     ) {
-        let mut shards = Vec::new();
-        each_key(entry, args, |key, mode| add_key(&mut shards, self.router.shard_of(key), key, mode));
-        self.gather(session, key, entry, Job::Command(Request::of(args)), shards);
+        let gather = Gather::of_command(self.router, entry, Arc::new(Request::of(args)));
+        self.gather(session, key, entry, gather);
     }
 
     /// The same for the keys of a whole transaction, queued and watched.
@@ -120,20 +138,13 @@ impl Engine {
         }
         let mut shards = Vec::new();
         execution.each_key(self.table, |key, mode| add_key(&mut shards, self.router.shard_of(key), key, mode));
-        self.gather(session, key, entry, Job::Transaction(execution), shards);
+        let gather = Gather { job: Job::Transaction(execution), shards, intact: true, steps: None };
+        self.gather(session, key, entry, gather);
     }
 
-    pub(super) fn gather(
-        &mut self,
-        session: &mut Session,
-        key: SessionKey,
-        entry: &'static Entry,
-        job: Job,
-        shards: Vec<Lender>,
-    ) {
-        let steps = shards.first().is_some_and(|lender| lender.whole.is_some()).then(Steps::default);
-        let gather = Gather { job, shards, intact: true, steps };
+    pub(super) fn gather(&mut self, session: &mut Session, key: SessionKey, entry: &'static Entry, gather: Gather) {
         let index = self.register(session, key, entry, Work::Gather(Box::new(gather)));
+        self.operations.get_mut(index).call.may_block = entry.row.spec.flags.contains(Flags::BLOCKING);
         session.flags.insert(SessionFlags::STALLED);
         self.begin(index);
     }
@@ -198,9 +209,9 @@ impl Engine {
             if shard == self.core {
                 self.store_keys(states);
             } else {
-                let (effects, caller) = (Vec::new(), Tracker::NONE);
-                let from = self.core;
-                self.post(shard, Message::Store { from, ticket: None, id, keep: false, states, effects, caller });
+                let (from, effects, caller, waiting) = (self.core, Vec::new(), Tracker::NONE, None);
+                let message = Message::Store { from, ticket: None, id, keep: false, states, effects, caller, waiting };
+                self.post(shard, message);
             }
         }
     }
@@ -209,6 +220,7 @@ impl Engine {
     pub(super) fn work_and_store(&mut self, index: u32) {
         let operation = self.operations.get_mut(index);
         let (id, entry, call) = (operation.id, operation.entry, operation.call);
+        let (key, number) = (operation.session, operation.number);
         let Work::Gather(gather) = &mut operation.work else { unreachable!("the caller has looked") };
         let mut job = std::mem::replace(&mut gather.job, Job::Done(Output::default()));
         let mut lenders = std::mem::take(&mut gather.shards);
@@ -217,24 +229,74 @@ impl Engine {
             Job::Command(request) => {
                 let mut out = Output::default();
                 engine.run_command(entry, call, request.args(), &mut out);
-                job = Job::Done(out);
+                if engine.blocking.wait.is_none() {
+                    job = Job::Done(out);
+                }
             }
             Job::Transaction(execution) if intact => engine.run_commands(execution),
             Job::Transaction(execution) => execution.intact = false,
             Job::Done(_) => unreachable!("it works once"),
         });
+        // A command that has found nothing, and may wait, leaves its job undone: nobody is answered.
+        let wait = self.blocking.wait.take();
+        let (answers, tries) = (wait.is_none(), call.may_block && self.is_trying(key, number));
+        let waiting = match (wait, &job) {
+            (Some(wait), Job::Command(request)) if !tries => {
+                self.wait_gathered(key, number, entry, call, request.clone(), wait)
+            }
+            _ => BTreeMap::new(),
+        };
         let gather = self.gather_mut(index);
         (gather.job, gather.shards) = (job, lenders);
-        self.send_home(index, effects, false);
+        let stores = self.send_home(index, effects, waiting, Homeward { answers, keep_locks: false });
+        if answers {
+            // One more than the stores: this step itself ends like a store.
+            self.operations.get_mut(index).waiting = stores + 1;
+            self.stored(index);
+        } else {
+            self.operations.remove(index);
+        }
         self.unlock(id);
+        if tries {
+            self.end_try(key, answers);
+        }
     }
 
-    /// Sends all that was lent home, with what was done to it; the locks are kept or given up.
-    pub(super) fn send_home(&mut self, index: u32, effects: Vec<Effect>, keep: bool) {
+    /// Sends all that was lent home, with what was done to it and with those who wait for keys there; from how many
+    /// shards an answer will come.
+    pub(super) fn send_home(
+        &mut self,
+        index: u32,
+        effects: Vec<Effect>,
+        mut waiting: BTreeMap<ShardId, Registration<Resume>>,
+        Homeward { answers, keep_locks: keep }: Homeward,
+    ) -> usize {
         let operation = self.operations.get_mut(index);
         let (id, caller) = (operation.id, operation.call.tracker);
         let lenders = self.gather_mut(index).shards.iter_mut();
         let loans: Vec<_> = lenders.map(|lender| (lender.shard, lender.states.take().unwrap_or_default())).collect();
+        let mut by_shard = self.effects_by_shard(&loans, effects);
+        let mut stores = 0;
+        for (number, (shard, states)) in loans.into_iter().enumerate() {
+            let effects = std::mem::take(&mut by_shard[number]);
+            let waiting = waiting.remove(&shard).map(Box::new);
+            if shard == self.core {
+                self.store(states, effects, caller, waiting);
+                continue;
+            }
+            let changes = !states.is_empty() || !effects.is_empty();
+            stores += usize::from(answers && changes);
+            let ticket = (answers && changes).then(|| Ticket::of_part(index, number));
+            if changes || !keep {
+                let from = self.core;
+                self.post(shard, Message::Store { from, ticket, id, keep, states, effects, caller, waiting });
+            }
+        }
+        stores
+    }
+
+    /// The effects on the keys of each shard.
+    fn effects_by_shard(&self, loans: &[(ShardId, Vec<KeyState>)], effects: Vec<Effect>) -> Vec<Vec<Effect>> {
         let mut by_shard: Vec<Vec<Effect>> = loans.iter().map(|_| Vec::new()).collect();
         for effect in effects {
             let key = effect.act.key().expect("only keys are gathered, not databases");
@@ -243,22 +305,7 @@ impl Engine {
                 by_shard[number].push(effect);
             }
         }
-        let mut waiting = 0;
-        for (number, ((shard, states), effects)) in loans.into_iter().zip(by_shard).enumerate() {
-            if shard == self.core {
-                self.store(states, effects, caller);
-                continue;
-            }
-            let wanted = !states.is_empty() || !effects.is_empty();
-            waiting += usize::from(wanted);
-            let ticket = wanted.then(|| Ticket::of_part(index, number));
-            if wanted || !keep {
-                self.post(shard, Message::Store { from: self.core, ticket, id, keep, states, effects, caller });
-            }
-        }
-        // One more than the stores: this step itself ends like a store.
-        self.operations.get_mut(index).waiting = waiting + 1;
-        self.stored(index);
+        by_shard
     }
 
     /// Runs `work` with the lenders' values in place of this shard's. What each is to get back is left with it; what was
@@ -298,13 +345,23 @@ impl Engine {
     }
 
     /// Puts keys of this shard into the given states, and tells what was done to them.
-    pub(super) fn store(&mut self, states: Vec<KeyState>, effects: Vec<Effect>, caller: Tracker) {
+    /// From then on a client may wait for them.
+    pub(super) fn store(
+        &mut self,
+        states: Vec<KeyState>,
+        effects: Vec<Effect>,
+        caller: Tracker,
+        waiting: Option<Box<Registration<Resume>>>,
+    ) {
         self.store_keys(states);
         let wanted = self.shard.effects.wanted;
         let told = effects.into_iter().filter(|effect| wanted || matches!(effect.act, Act::Read { .. }));
         self.shard.effects.list.extend(told);
         self.shard.effects.caller = caller;
         self.after_effects();
+        if let Some(registration) = waiting {
+            self.add_registration(*registration);
+        }
     }
 
     /// Puts keys of this shard into the given states.

@@ -9,6 +9,7 @@
 //! length u32 of each argument | bytes of each argument
 //! ```
 
+use super::blocking::Resume;
 use super::coordinator::each_key;
 use super::gather::Keys;
 use crate::commands::{CommandTable, EveryCore};
@@ -18,6 +19,7 @@ use crate::resp::reply::{Mark, Pin};
 use crate::resp::{Args, Output, Protocol, Reply, Span};
 use crate::session::Queue;
 use crate::session::tracking::Target;
+use crate::shard::blocked::{Registration, WaitId};
 use crate::shard::locks::{LockSet, Mode, TransactionId};
 use crate::shard::tracking::{ChangedKeys, SharedKey, Tracker};
 use crate::shard::{Effect, Millis, ShardId, WatchedKey};
@@ -65,6 +67,8 @@ pub struct Call {
     pub remember: bool,
     /// Whether that transaction keeps its locks when the part has run.
     pub keep_locks: bool,
+    /// Whether it may wait. Never between cores: what may wait runs on its session's core or on gathered keys.
+    pub may_block: bool,
 }
 
 const HEAD_BYTES: usize = 28;
@@ -222,6 +226,7 @@ impl Batch {
                 _ => Tracker::from_bits(u64_at(&self.requests, at + HEAD_BYTES)),
             },
             remember: head[12] & REMEMBER != 0,
+            may_block: false,
         };
         (ticket, call, u32_at(head, 16) as usize)
     }
@@ -467,11 +472,34 @@ pub enum Message {
         effects: Vec<Effect>,
         /// By whom, if that client tracks keys.
         caller: Tracker,
+        /// Who waits for them from now on.
+        waiting: Option<Box<Registration<Resume>>>,
     },
     /// The keys are stored.
     Stored {
         /// For what.
         ticket: Ticket,
+    },
+    /// A client that waits is served.
+    Served {
+        /// By which shard.
+        by: ShardId,
+        /// Which request.
+        ticket: Ticket,
+        /// The reply.
+        reply: Output,
+    },
+    /// What a client waits for is there, but its command concerns several shards: its core is to try it again.
+    Ready(Box<Registration<Resume>>),
+    /// It has tried in vain, and the client goes on waiting.
+    Tried {
+        /// Which wait.
+        id: WaitId,
+    },
+    /// A client waits no more.
+    Forget {
+        /// Which wait.
+        id: WaitId,
     },
     /// A request to every core.
     Every {
@@ -578,6 +606,7 @@ mod tests {
                 keep_locks: number % 11 == 0,
                 tracker: Tracker::from_bits(u64::from(number % 4)),
                 remember: number % 8 == 1,
+                may_block: false,
             };
             batch.push(Ticket { owner: 9, number }, call, words.iter().map(Vec::as_slice));
         }

@@ -9,6 +9,7 @@
 //! - `hop`        commands for other cores and the replies to them
 //! - `operation`  requests that several shards answer: `split`, `gather`, `every`; `join` makes one reply of several
 //! - `coordinator` their locks, and the commands that these hold up
+//! - `blocking`   clients that wait in a blocking command: how they are served, and how waiting ends
 //! - `notifications` events of keys, published
 //! - `tracking`   client tracking: who is told that a key has changed
 //! - `transaction` MULTI and EXEC: the queue, where it runs, its reply
@@ -18,6 +19,7 @@
 //! - `pubsub`     subscriptions and publications: between cores, and to the sessions
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
+mod blocking;
 mod coordinator;
 mod cron;
 mod dispatch;
@@ -48,6 +50,7 @@ use crate::shard::locks::{Locks, TransactionId};
 use crate::shard::{Millis, Router, Shard, ShardId, WatchedKey};
 use crate::stdx::random::Random;
 use ahash::AHashMap;
+use blocking::Blocking;
 use coordinator::{Parked, Waiter};
 use message::{Batch, Message, Ticket};
 use operation::Operations;
@@ -75,6 +78,7 @@ pub struct Engine {
     /// Transactions that are giving up their locks, and whether that is going on.
     released: VecDeque<TransactionId>,
     unlocking: bool,
+    blocking: Blocking,
     /// Per core, replies to commands that had to wait for locks.
     late: Vec<Option<Box<Batch>>>,
     exchange: pubsub::Exchange,
@@ -139,6 +143,7 @@ impl Engine {
             parked: VecDeque::new(),
             released: VecDeque::new(),
             unlocking: false,
+            blocking: Blocking::default(),
             late: (0..shards).map(|_| None).collect(),
             exchange: pubsub::Exchange::new(core, shards),
             trackers: tracking::Trackers::new(shards),
@@ -212,6 +217,7 @@ impl Engine {
         if !self.paused.is_empty() {
             self.end_pause();
         }
+        self.end_overdue_waits();
     }
 
     /// Adds a client.
@@ -229,6 +235,7 @@ impl Engine {
         self.forget_subscriber(key);
         self.forget_tracker(key);
         let Some(mut session) = self.sessions.take(key) else { return };
+        self.leave(&mut session, key);
         session.output.clear();
         self.discard(&mut session);
         let done = session.pending.is_empty();
@@ -245,6 +252,8 @@ impl Engine {
     pub fn end_of_input(&mut self, key: SessionKey) {
         let Some(mut session) = self.sessions.take(key) else { return };
         session.flags.insert(SessionFlags::INPUT_ENDED);
+        // As in Redis, a client that waits in a blocking command is gone when it closes its side.
+        self.leave(&mut session, key);
         self.close_at_end_of_input(&mut session);
         self.mark_dirty(&mut session, key);
         self.sessions.put_back(key, session);
@@ -267,8 +276,8 @@ impl Engine {
                 let loan = self.lend(&keys, None);
                 self.post(from, Message::Lent { ticket, loan: Some(loan) });
             }
-            Message::Store { from, ticket, id, keep, states, effects, caller } => {
-                self.store(states, effects, caller);
+            Message::Store { from, ticket, id, keep, states, effects, caller, waiting } => {
+                self.store(states, effects, caller, waiting);
                 if let Some(ticket) = ticket {
                     self.post(from, Message::Stored { ticket });
                 }
@@ -277,6 +286,10 @@ impl Engine {
                 }
             }
             Message::Stored { ticket } => self.stored(ticket.operation().expect("only operations store")),
+            Message::Served { by, ticket, reply } => self.served(by, ticket, reply),
+            Message::Ready(registration) => self.try_again(*registration),
+            Message::Tried { id } => self.after_try(id),
+            Message::Forget { id } => self.forget(id),
             Message::Every { from, ticket, request } => {
                 let part = self.run_part(&*request);
                 self.post(from, Message::Part { ticket, part });
@@ -299,6 +312,7 @@ impl Engine {
     /// Ends a turn: closes the batches that were filled, publishes counters.
     pub fn end_turn(&mut self) {
         self.resume_sessions();
+        self.try_asked();
         for index in 0..self.filling.len() {
             if let Some(batch) = self.filling[index].take() {
                 self.batches_away += 1;
@@ -401,6 +415,7 @@ impl Engine {
 
     fn close(&mut self, session: &mut Session, key: SessionKey) {
         session.flags.insert(SessionFlags::CLOSE_NOW);
+        self.leave(session, key);
         if !session.flags.intersects(SessionFlags::CLOSING | SessionFlags::ZOMBIE) {
             session.flags.insert(SessionFlags::CLOSING);
             self.closing.push(key);
@@ -450,9 +465,13 @@ impl Engine {
         part
     }
 
-    /// Finds the sessions that a request to every core wants closed.
+    /// Finds the sessions that a request to every core wants closed or wait no more.
     fn sweep_closed(&mut self) {
+        let mut unblocked = Vec::new();
         for (key, session) in self.sessions.iter_mut() {
+            if session.blocked.is_some() {
+                unblocked.push(key);
+            }
             if session.flags.intersects(SessionFlags::ZOMBIE | SessionFlags::CLOSING) {
                 continue;
             }
@@ -466,5 +485,6 @@ impl Engine {
                 self.dirty.push(key);
             }
         }
+        unblocked.into_iter().for_each(|key| self.sweep_blocked(key));
     }
 }

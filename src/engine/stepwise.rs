@@ -5,7 +5,7 @@
 use super::Engine;
 use super::coordinator::{each_key, whole_shard_mode};
 use super::dispatch::Route;
-use super::gather::{Gather, Job, Keys, Lender};
+use super::gather::{Gather, Homeward, Job, Keys, Lender};
 use super::message::{Call, Execution, Message, Ticket};
 use super::operation::Work;
 use super::split::Part;
@@ -15,6 +15,7 @@ use crate::session::{Session, SessionKey};
 use crate::shard::ShardId;
 use crate::shard::locks::Mode;
 use crate::spec::{Flags, RequestPolicy};
+use std::collections::BTreeMap;
 
 /// How far such a transaction is.
 #[derive(Default)]
@@ -50,7 +51,8 @@ impl Engine {
     ) {
         let shards = (0..self.router.shards() as u16).map(ShardId);
         let lender = |shard| Lender { shard, keys: Keys::new(), whole: Some(mode), states: None };
-        self.gather(session, key, entry, Job::Transaction(execution), shards.map(lender).collect());
+        let (job, shards) = (Job::Transaction(execution), shards.map(lender).collect());
+        self.gather(session, key, entry, Gather { job, shards, intact: true, steps: Some(Steps::default()) });
     }
 
     /// All locks are there, or all keys that the next command needs.
@@ -183,7 +185,11 @@ impl Engine {
         let execution = gather.execution();
         (execution.queue, execution.replies) = (queue, replies);
         self.count_step(index);
-        self.send_home(index, effects, true);
+        let homeward = Homeward { answers: true, keep_locks: true };
+        let stores = self.send_home(index, effects, BTreeMap::new(), homeward);
+        // One more than the stores: this step itself ends like a store.
+        self.operations.get_mut(index).waiting = stores + 1;
+        self.stored(index);
     }
 
     fn step_done(&mut self, index: u32) {

@@ -121,6 +121,12 @@ macro_rules! counters {
             pub tracking_items: Counter,
             /// Prefixes tracked on any core, as this one has heard.
             pub tracking_prefixes: Counter,
+            /// Those of them that wait in a blocking command.
+            pub blocked_clients: Counter,
+            /// Those of these whose wait ends by itself.
+            pub timed_clients: Counter,
+            /// Keys of the core's shard that clients wait for.
+            pub blocking_keys: Counter,
             /// Changes since the start.
             pub dirty: Counter,
             /// Keys, by database.
@@ -155,6 +161,9 @@ macro_rules! counters {
                     tracking_keys: Counter::default(),
                     tracking_items: Counter::default(),
                     tracking_prefixes: Counter::default(),
+                    blocked_clients: Counter::default(),
+                    timed_clients: Counter::default(),
+                    blocking_keys: Counter::default(),
                     dirty: Counter::default(),
                     keys: per_database(),
                     expires: per_database(),

@@ -52,6 +52,8 @@ pub(super) struct Core {
     refused: Vec<u32>,
     /// When they are tried again.
     accept_again_ms: Millis,
+    /// Until when a timer of its own is to wake this core, beside the regular one.
+    alarm_ms: Millis,
     keys: Vec<SessionKey>,
     outgoing: Vec<(ShardId, crate::engine::message::Message)>,
 }
@@ -64,9 +66,6 @@ impl Core {
         let seed = std::hash::BuildHasher::hash_one(&ahash::RandomState::new(), plan.shard.0);
         let engine = Engine::new(plan.shard, node, seed, socket::now_ms());
         for (index, listener) in plan.listeners.iter().enumerate() {
-            if listener.kind == ListenerKind::Tcp {
-                socket2::SockRef::from(&listener.socket).set_tcp_nodelay(true)?;
-            }
             ring.accept(listener.socket.as_raw_fd(), index as u32);
         }
         ring.turn()?;
@@ -82,6 +81,7 @@ impl Core {
             config_version: 0,
             refused: Vec::new(),
             accept_again_ms: 0,
+            alarm_ms: 0,
             keys: Vec::new(),
             outgoing: Vec::new(),
         })
@@ -148,7 +148,7 @@ impl Core {
             }
         }
         if self.mailbox.prepare_sleep() {
-            self.ring.turn_and_wait(WAIT_IN_RING)?;
+            self.ring.turn_and_wait(self.wait_in_ring())?;
         } else {
             self.ring.turn()?;
         }
@@ -156,8 +156,36 @@ impl Core {
         Ok(())
     }
 
-    /// Sleeps in glommio until a completion, another core or the timer signals.
+    /// How long this core may wait inside its ring: until somebody's wait ends, if that is soon.
+    fn wait_in_ring(&self) -> Duration {
+        let Some(deadline) = self.engine.next_deadline() else { return WAIT_IN_RING };
+        let left_ms = deadline.saturating_sub(socket::now_ms()).max(0);
+        WAIT_IN_RING.min(Duration::from_millis(left_ms as u64))
+    }
+
+    /// Sees to it that this core is woken when the next wait of a client ends, if the regular timer would come too late.
+    fn set_alarm(&mut self) -> io::Result<()> {
+        let Some(deadline) = self.engine.next_deadline() else { return Ok(()) };
+        let now = socket::now_ms();
+        let regular_ms = cron_interval_ms(self.engine.config().hz);
+        let set = self.alarm_ms > now && self.alarm_ms <= deadline;
+        if set || deadline > now.saturating_add(regular_ms) {
+            return Ok(());
+        }
+        self.alarm_ms = deadline;
+        let event = self.mailbox.event().try_clone()?;
+        let left = Duration::from_millis((deadline - now).max(0) as u64);
+        let alarm = async move {
+            glommio::timer::sleep(left).await;
+            socket::signal(&event);
+        };
+        glommio::spawn_local(alarm).detach();
+        Ok(())
+    }
+
+    /// Sleeps in glommio until a completion, another core or a timer signals.
     async fn park(&mut self, event: &BufferedFile) -> io::Result<()> {
+        self.set_alarm()?;
         self.ring.signal_events(true);
         if self.mailbox.prepare_sleep() && !self.ring.has_work() && !self.stop.load(Ordering::SeqCst) {
             event.read_at(0, 8).await.map_err(|error| io::Error::other(error.to_string()))?;

@@ -159,6 +159,8 @@ fn open_tcp(address: SocketAddr, backlog: u32, shared: bool) -> Result<Socket, F
     if shared {
         socket.set_reuse_port(true).map_err(step("setsockopt SO_REUSEPORT"))?;
     }
+    // Before it listens: connections inherit it when the kernel makes them, which may be before a core takes them.
+    socket.set_tcp_nodelay(true).map_err(step("setsockopt TCP_NODELAY"))?;
     socket.bind(&address.into()).map_err(step("bind"))?;
     if shared {
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX)).map_err(step("listen"))?;

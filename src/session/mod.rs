@@ -1,12 +1,14 @@
 //! One client's state: what it has chosen (database, protocol, name), what it has sent and not yet been answered, and
 //! what waits to be sent to it. No sockets: the runtime moves the bytes.
 
+mod blocked;
 pub mod pending;
 pub mod registry;
 pub mod subscriptions;
 pub mod tracking;
 pub mod transaction;
 
+pub use blocked::{Blocked, Unblock};
 pub use pending::Pending;
 pub use registry::{SessionKey, Sessions};
 pub use subscriptions::Subscriptions;
@@ -110,6 +112,8 @@ pub struct Session {
     pub tracking: Option<Box<Tracking>>,
     /// Prefixes that it tracks no more; the engine tells the other cores.
     pub dropped_prefixes: Vec<Box<[u8]>>,
+    /// What it waits for in a blocking command.
+    pub blocked: Option<Box<Blocked>>,
     /// When it connected.
     pub connected_ms: Millis,
     /// When it sent something last.
@@ -148,6 +152,7 @@ impl Session {
             subscriptions: None,
             tracking: None,
             dropped_prefixes: Vec::new(),
+            blocked: None,
             connected_ms: now,
             active_ms: now,
             over_soft_limit_ms: 0,

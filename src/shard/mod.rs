@@ -1,5 +1,6 @@
 //! One core's data: its slice of every database, and the routing from a key to the shard that owns it.
 
+pub mod blocked;
 pub mod database;
 pub mod effects;
 pub mod locks;

@@ -91,6 +91,11 @@ impl KeySpec {
         Self { flags, begin: BeginSearch::Index(index), find: FindKeys::Range { last_key: -1, step, limit: 0 } }
     }
 
+    /// Every argument from `index` to the last but one.
+    pub const fn but_last(index: i32, flags: KeyFlags) -> Self {
+        Self { flags, begin: BeginSearch::Index(index), find: FindKeys::Range { last_key: -2, step: 1, limit: 0 } }
+    }
+
     /// A count at argument `index`, the keys right behind it.
     pub const fn counted(index: i32, flags: KeyFlags) -> Self {
         Self { flags, begin: BeginSearch::Index(index), find: FindKeys::KeyNum { index: 0, first: 1, step: 1 } }

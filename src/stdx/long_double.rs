@@ -42,6 +42,14 @@ impl LongDouble {
         self.0.is_finite()
     }
 
+    /// The product with `factor`, rounded up to an integer; the least one for what lies below all, `None` above all.
+    pub fn times_rounded_up(self, factor: i64) -> Option<i64> {
+        let product = (self.0 * X87DoubleExtended::from_i128(i128::from(factor)).value).value;
+        let rounded = product.to_i128_r(64, Round::TowardPositive, &mut true);
+        let above = rounded.status.contains(Status::INVALID_OP) && !product.is_negative();
+        (!above).then(|| i64::try_from(rounded.value).unwrap_or(i64::MIN))
+    }
+
     /// The decimal text with 17 digits behind the point, without the zeros at its end. The number must be finite.
     pub fn to_text(self) -> String {
         debug_assert!(self.is_finite());

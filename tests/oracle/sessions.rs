@@ -11,14 +11,15 @@
 //! OK
 //! ~ SMEMBERS s       the lines of the reply in any order
 //! * INFO server      the reply has more lines than those below; each of these is the start of one of them
+//! ! BLPOP k 0        sent; the next line is read when the client waits
+//! < BLPOP            the reply to what was sent before; without a name: a message that nothing has asked for
 //! ? GET k            asked again until the reply is this one
-//! <                  the next message, which nothing has asked for
 //! 2> GET k           the same on a second connection (any digit)
 //! ```
 //!
 //! Each runs with 1 and 4 shards, and on the oracle too, to prove that the session itself tells the truth.
 
-use crate::support::{Client, Server, poll, words};
+use crate::support::{Client, Server, encode, poll, wait_until, words};
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
@@ -77,8 +78,8 @@ impl Session {
             let (head, rest) = line.split_once(' ').unwrap_or((line, ""));
             let mut marks = head.chars();
             let (digit, kind) = match (marks.next(), marks.next(), marks.next()) {
-                (Some(kind @ ('>' | '~' | '?' | '*' | '<')), None, None) => (0, kind),
-                (Some(digit @ '0'..='9'), Some(kind @ ('>' | '~' | '?' | '*' | '<')), None) => {
+                (Some(kind @ ('>' | '~' | '?' | '*' | '!' | '<')), None, None) => (0, kind),
+                (Some(digit @ '0'..='9'), Some(kind @ ('>' | '~' | '?' | '*' | '!' | '<')), None) => {
                     (digit as u8 - b'0', kind)
                 }
                 (Some('@'), None, None) => {
@@ -128,7 +129,11 @@ impl Session {
         for step in &self.steps {
             let client = clients.entry(step.client).or_insert_with(|| server.client().with_protocol(protocol));
             let mut got = Vec::new();
-            let attempt = |client: &mut Client| lines(&client.show(&step.command), step.kind == '~');
+            let attempt = |client: &mut Client| match step.kind {
+                '!' => send_until_blocked(server, client, &step.command),
+                '<' => lines(&client.read().to_string(), false),
+                _ => lines(&client.show(&step.command), step.kind == '~'),
+            };
             let expected =
                 if step.kind == '~' { lines(&step.expected.join("\n"), true) } else { step.expected.clone() };
             if step.kind == '?' {
@@ -136,8 +141,6 @@ impl Session {
                     got = attempt(client);
                     (got == expected).then_some(())
                 });
-            } else if step.kind == '<' {
-                got = lines(&client.read().to_string(), false);
             } else {
                 got = attempt(client);
             }
@@ -160,6 +163,20 @@ impl Session {
         }
         wrong
     }
+}
+
+/// Sends a command and waits until the server counts one blocked client more; nothing is answered yet.
+fn send_until_blocked(server: &Server, client: &mut Client, command: &str) -> Vec<String> {
+    let mut observer = server.client();
+    let mut blocked = || {
+        let text = observer.run("INFO clients").text();
+        let count = text.lines().find_map(|line| line.strip_prefix("blocked_clients:"));
+        count.and_then(|count| count.trim().parse::<u64>().ok()).expect("INFO tells how many are blocked")
+    };
+    let before = blocked();
+    client.send(&encode(&words(command)));
+    wait_until("the client is blocked", || blocked() > before);
+    Vec::new()
 }
 
 /// The lines of a reply; in any order means: sorted and without their numbers.

@@ -126,8 +126,8 @@ fn flags(session: &Session) -> String {
         (SessionFlags::NO_EVICT, 'e'),
         (SessionFlags::NO_TOUCH, 'T'),
     ];
-    let letters = LETTERS.iter().filter(|(flag, _)| session.flags.contains(*flag));
-    let text: String = letters.map(|(_, letter)| *letter).collect();
+    let letters = LETTERS.iter().filter(|(flag, _)| session.flags.contains(*flag)).map(|(_, letter)| *letter);
+    let text: String = session.blocked.iter().map(|_| 'b').chain(letters).collect();
     if text.is_empty() { "N".into() } else { text }
 }
 

@@ -5,6 +5,7 @@ mod kill;
 mod list;
 mod rows;
 mod tracking;
+mod unblock;
 
 pub use rows::ROWS;
 
@@ -171,19 +172,6 @@ fn no_touch(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, Comman
     Ok(Flow::Done)
 }
 
-/// No command blocks yet, so there is never a client to unblock.
-fn unblock(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandError> {
-    match args.get(3) {
-        _ if args.len() > 4 => return Err(subcommand_syntax(args)),
-        None => {}
-        Some(reason) if is_token(reason, "TIMEOUT") || is_token(reason, "ERROR") => {}
-        Some(_) => return Err(CommandError::fixed("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
-    }
-    args.integer(2)?;
-    ctx.reply.integer(0);
-    Ok(Flow::Done)
-}
-
 fn help(ctx: &mut SessionContext<'_>, _args: Args<'_>) -> Result<Flow, CommandError> {
     super::server::write_help(&mut ctx.reply, "CLIENT", rows::HELP);
     Ok(Flow::Done)
@@ -252,16 +240,5 @@ mod tests {
         assert_eq!(console.run("CLIENT NO-TOUCH off"), "+OK\r\n");
         assert_eq!(console.run("CLIENT NO-EVICT maybe"), "-ERR syntax error\r\n");
         assert_eq!(console.session.flags, SessionFlags::NO_EVICT);
-    }
-
-    #[test]
-    fn nobody_is_blocked() {
-        let mut console = Console::new();
-        assert_eq!(console.run("CLIENT UNBLOCK 99"), ":0\r\n");
-        assert_eq!(console.run("CLIENT UNBLOCK 99 error"), ":0\r\n");
-        assert_eq!(console.run("CLIENT UNBLOCK x"), "-ERR value is not an integer or out of range\r\n");
-        let wrong = "-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\r\n";
-        assert_eq!(console.run("CLIENT UNBLOCK x foo"), wrong);
-        assert!(console.run("CLIENT HELP").starts_with("*"));
     }
 }

@@ -1,6 +1,6 @@
 //! The rows of CLIENT, and the lines of its help.
 
-use super::{kill, list, tracking};
+use super::{kill, list, tracking, unblock};
 use crate::commands::Row;
 use crate::spec::{Categories, Flags, Group};
 
@@ -130,7 +130,7 @@ const SUBCOMMANDS: &[Row] = &[
         .since("6.2.0")
         .flags(OWN)
         .categories(Categories::CONNECTION),
-    Row::session("client|unblock", -3, Group::Connection, super::unblock)
+    Row::session("client|unblock", -3, Group::Connection, unblock::unblock)
         .summary("Ends another connection's wait in a blocking command.")
         .syntax("CLIENT UNBLOCK client-id [TIMEOUT | ERROR]")
         .since("5.0.0")

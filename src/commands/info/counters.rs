@@ -2,17 +2,19 @@
 
 use super::{Facts, Text};
 use crate::commands::table;
-use crate::metrics::{CoreMetrics, CoreTotals};
+use crate::metrics::{CoreMetrics, CoreTotals, Counter};
 use std::fmt::Write;
 
 pub(super) fn clients(text: &mut Text, facts: &Facts<'_>) {
-    let connected: u64 = facts.node.metrics.iter().map(|core| core.clients.get()).sum();
-    text.field("connected_clients", connected);
+    let sum =
+        |counter: fn(&CoreMetrics) -> &Counter| facts.node.metrics.iter().map(|core| counter(core).get()).sum::<u64>();
+    text.field("connected_clients", sum(|core| &core.clients));
     text.field("cluster_connections", 0);
     text.field("maxclients", facts.config.maxclients);
-    text.field("blocked_clients", 0);
-    text.field("tracking_clients", facts.node.metrics.iter().map(|core| core.tracking_clients.get()).sum::<u64>());
-    text.zeros(&["clients_in_timeout_table", "total_blocking_keys"]);
+    text.field("blocked_clients", sum(|core| &core.blocked_clients));
+    text.field("tracking_clients", sum(|core| &core.tracking_clients));
+    text.field("clients_in_timeout_table", sum(|core| &core.timed_clients));
+    text.field("total_blocking_keys", sum(|core| &core.blocking_keys));
     text.field("total_blocking_keys_on_nokey", 0);
 }
 

@@ -1,6 +1,7 @@
-//! Commands of the group list, but the blocking ones. Here stand the rows and what the handlers share: the words for
-//! sides, the limits now, and how an element is written. Handlers: `push`, `pop`, `moves`, `read`, `edit`.
+//! Commands of the group list. Here stand the rows and what the handlers share: the words for
+//! sides, the limits now, and how an element is written. Handlers: `push`, `pop`, `moves`, `blocking`, `read`, `edit`.
 
+mod blocking;
 mod edit;
 mod moves;
 mod pop;
@@ -23,6 +24,7 @@ const ACCESS_DELETE: KeyFlags = DELETE.union(KeyFlags::ACCESS);
 const READ: KeyFlags = KeyFlags::RO.union(KeyFlags::ACCESS);
 const GROWS: Flags = Flags::WRITE.union(Flags::DENYOOM);
 const GROWS_FAST: Flags = GROWS.union(Flags::FAST);
+const BLOCKS: Flags = Flags::WRITE.union(Flags::BLOCKING);
 const WRITE_FAST: Flags = Flags::WRITE.union(Flags::FAST);
 
 /// The rows.
@@ -90,6 +92,45 @@ pub const ROWS: &[Row] = &[
         .flags(GROWS)
         .keys(&[KeySpec::one(1, ACCESS_DELETE), KeySpec::one(2, INSERT)])
         .deprecated("6.2.0", "`LMOVE` with the `RIGHT` and `LEFT` arguments"),
+    Row::shard("blpop", -3, Group::List, blocking::blpop)
+        .summary("Removes the first element of the first list that has any and returns it, or waits for one.")
+        .syntax("BLPOP key [key ...] timeout")
+        .since("2.0.0")
+        .complexity("O(N)")
+        .categories(Categories::LIST)
+        .flags(BLOCKS)
+        .keys(&[KeySpec::but_last(1, ACCESS_DELETE)]),
+    Row::shard("brpop", -3, Group::List, blocking::brpop)
+        .summary("Removes the last element of the first list that has any and returns it, or waits for one.")
+        .syntax("BRPOP key [key ...] timeout")
+        .since("2.0.0")
+        .complexity("O(N)")
+        .categories(Categories::LIST)
+        .flags(BLOCKS)
+        .keys(&[KeySpec::but_last(1, ACCESS_DELETE)]),
+    Row::shard("blmpop", -5, Group::List, blocking::blmpop)
+        .summary("Removes elements from one end of the first list that has any and returns them, or waits for some.")
+        .syntax("BLMPOP timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count]")
+        .since("7.0.0")
+        .complexity("O(N+M)")
+        .categories(Categories::LIST)
+        .flags(BLOCKS.union(Flags::MOVABLEKEYS))
+        .keys(&[KeySpec::counted(2, ACCESS_DELETE)]),
+    Row::shard("blmove", 6, Group::List, blocking::blmove)
+        .summary("Moves an element from one end of a list to one end of another and returns it, or waits for one.")
+        .syntax("BLMOVE source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout")
+        .since("6.2.0")
+        .categories(Categories::LIST)
+        .flags(BLOCKS.union(Flags::DENYOOM))
+        .keys(&[KeySpec::one(1, ACCESS_DELETE), KeySpec::one(2, INSERT)]),
+    Row::shard("brpoplpush", 4, Group::List, blocking::brpoplpush)
+        .summary("Moves the last element of a list to the left end of another and returns it, or waits for one.")
+        .syntax("BRPOPLPUSH source destination timeout")
+        .since("2.2.0")
+        .categories(Categories::LIST)
+        .flags(BLOCKS.union(Flags::DENYOOM))
+        .keys(&[KeySpec::one(1, ACCESS_DELETE), KeySpec::one(2, INSERT)])
+        .deprecated("6.2.0", "`BLMOVE` with the `RIGHT` and `LEFT` arguments"),
     Row::shard("lrange", 4, Group::List, read::lrange)
         .summary("Returns a range of elements.")
         .syntax("LRANGE key start stop")

@@ -17,7 +17,8 @@ pub(super) fn rpoplpush(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     transfer(ctx, args.at(1), args.at(2), Side::Right, Side::Left)
 }
 
-fn transfer(ctx: &mut ShardContext<'_>, source: &[u8], destination: &[u8], from: Side, to: Side) -> Outcome {
+/// Moves an element; a null where there is none.
+pub(super) fn transfer(ctx: &mut ShardContext<'_>, source: &[u8], destination: &[u8], from: Side, to: Side) -> Outcome {
     let limit = limit(ctx);
     if ctx.db.get_mut::<List>(source)?.is_none() {
         ctx.reply.null();

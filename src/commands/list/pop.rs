@@ -8,6 +8,7 @@ use crate::resp::{Args, CommandError, Reply};
 use crate::stdx::number;
 use crate::types::List;
 use crate::types::list::{NodeLimit, Side};
+use std::ops::Range;
 
 pub(super) fn lpop(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     pop(ctx, args, Side::Left, "lpop")
@@ -28,7 +29,8 @@ fn pop(ctx: &mut ShardContext<'_>, args: Args<'_>, side: Side, name: &'static st
     }
 }
 
-fn pop_one(ctx: &mut ShardContext<'_>, key: &[u8], side: Side) -> Outcome {
+/// Takes one element and answers with it; null where there is none.
+pub(super) fn pop_one(ctx: &mut ShardContext<'_>, key: &[u8], side: Side) -> Outcome {
     let limit = limit(ctx);
     let Some(list) = ctx.db.get_mut::<List>(key)? else {
         ctx.reply.null();
@@ -76,32 +78,59 @@ pub(super) fn event(side: Side) -> &'static str {
 }
 
 pub(super) fn lmpop(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
-    const NUMKEYS: CommandError = CommandError::fixed("ERR numkeys should be greater than 0");
-    let numkeys = positive(args.at(1)).ok_or(NUMKEYS)?;
-    let mut cursor = args.cursor(numkeys.saturating_add(2));
-    let side = side(cursor.value()?)?;
-    let mut count = None;
-    while let Some(option) = cursor.next() {
-        match cursor.next() {
-            Some(value) if count.is_none() && is_token(option, "count") => {
-                let text = CommandError::fixed("ERR count should be greater than 0");
-                count = Some(positive(value).ok_or(text)?);
-            }
-            _ => return Err(CommandError::Syntax),
-        }
+    let request = MultiPop::parse(args, 1)?;
+    if !request.run(ctx, args)? {
+        ctx.reply.null_array();
     }
-    let limit = limit(ctx);
-    for key in args.iter_from(2).take(numkeys) {
-        let Some(list) = ctx.db.get_mut::<List>(key)? else { continue };
-        ctx.reply.array(2);
-        ctx.reply.bulk(key);
-        take(list, side, count.unwrap_or(1), limit, &mut ctx.reply);
-        let empty = list.is_empty();
-        removed(ctx, event(side), key, empty);
-        return Ok(());
-    }
-    ctx.reply.null_array();
     Ok(())
+}
+
+/// What LMPOP and BLMPOP ask for.
+pub(super) struct MultiPop {
+    /// Which arguments are the keys.
+    pub keys: Range<usize>,
+    side: Side,
+    count: usize,
+}
+
+impl MultiPop {
+    /// Reads the arguments from the number of keys on, which stands at `numkeys`.
+    pub fn parse(args: Args<'_>, numkeys: usize) -> Result<Self, CommandError> {
+        const NUMKEYS: CommandError = CommandError::fixed("ERR numkeys should be greater than 0");
+        let first = numkeys + 1;
+        let keys = first..positive(args.at(numkeys)).ok_or(NUMKEYS)?.saturating_add(first);
+        let mut cursor = args.cursor(keys.end);
+        let side = side(cursor.value()?)?;
+        let mut count = None;
+        while let Some(option) = cursor.next() {
+            match cursor.next() {
+                Some(value) if count.is_none() && is_token(option, "count") => {
+                    let text = CommandError::fixed("ERR count should be greater than 0");
+                    count = Some(positive(value).ok_or(text)?);
+                }
+                _ => return Err(CommandError::Syntax),
+            }
+        }
+        Ok(Self { keys, side, count: count.unwrap_or(1) })
+    }
+
+    /// Takes from the first list there is; whether there is one.
+    pub fn run(&self, ctx: &mut ShardContext<'_>, args: Args<'_>) -> Result<bool, CommandError> {
+        let limit = limit(ctx);
+        for key in self.keys.clone().map(|index| args.at(index)) {
+            if !ctx.looks_at(key) {
+                continue;
+            }
+            let Some(list) = ctx.db.get_mut::<List>(key)? else { continue };
+            ctx.reply.array(2);
+            ctx.reply.bulk(key);
+            take(list, self.side, self.count, limit, &mut ctx.reply);
+            let empty = list.is_empty();
+            removed(ctx, event(self.side), key, empty);
+            return Ok(true);
+        }
+        Ok(false)
+    }
 }
 
 fn positive(argument: &[u8]) -> Option<usize> {

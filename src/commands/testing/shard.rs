@@ -11,7 +11,7 @@
 //! ```
 
 use crate::commands::context::OtherDatabases;
-use crate::commands::{Handler, Row, ShardContext, table};
+use crate::commands::{Blocking, Handler, Row, ShardContext, Wait, table};
 use crate::config::Config;
 use crate::resp::{Args, CommandError, Output, Protocol, Reply, Span};
 use crate::shard::{Database, Effects, Millis, ShardId};
@@ -33,6 +33,10 @@ pub struct Shell {
     pub dirty: u64,
     /// What the last command did to keys.
     pub effects: Effects,
+    /// Whether commands may block; [`Shell::run_raw`] runs one that does.
+    pub may_block: bool,
+    /// What the last command waits for.
+    pub wait: Option<Wait>,
     random: Random,
 }
 
@@ -47,6 +51,8 @@ impl Shell {
             now: 1_700_000_000_000,
             dirty: 0,
             effects: Effects::wanted(),
+            may_block: false,
+            wait: None,
             random: Random::new(1),
         }
     }
@@ -138,9 +144,11 @@ impl Shell {
             effects: &mut self.effects,
             shard: ShardId(0),
             shards: 1,
+            blocking: Blocking { allowed: self.may_block, ready: None, wait: None },
         };
         let result = handler(&mut ctx, args);
         self.dirty = ctx.dirty;
+        self.wait = ctx.blocking.wait.take();
         result
     }
 }

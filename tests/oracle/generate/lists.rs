@@ -5,7 +5,7 @@ use super::{Command, Family, Gen, cmd};
 /// A command on lists.
 pub fn command(g: &mut Gen) -> Command {
     let key = g.key(Family::Lists);
-    match g.below(34) {
+    match g.below(36) {
         0..=3 => push(g, "LPUSH", key),
         4..=7 => push(g, "RPUSH", key),
         8 => push(g, "LPUSHX", key),
@@ -23,8 +23,23 @@ pub fn command(g: &mut Gen) -> Command {
         27 | 28 => cmd!["LMOVE", key, g.key(Family::Lists), side(g, "LEFT", "RIGHT"), side(g, "LEFT", "RIGHT")],
         29 => cmd!["RPOPLPUSH", key, g.key(Family::Lists)],
         30..=32 => lmpop(g),
+        33 | 34 => blocking(g),
         _ if g.chance(30) => [cmd![g.pick(&["LPUSH", "RPUSH"]), key], g.many_members()].concat(),
         _ => cmd!["RPUSH", key, "x".repeat(g.pick(&[4000, 8200, 9000]))],
+    }
+}
+
+/// What may wait, but not for long.
+fn blocking(g: &mut Gen) -> Command {
+    let timeout = g.pick(&["0.001", "0.001", "0.001", "0.002", "1e-3", "-1", "x"]);
+    let (key, other) = (g.key(Family::Lists), g.key(Family::Lists));
+    let (from, to) = (side(g, "LEFT", "RIGHT"), side(g, "LEFT", "RIGHT"));
+    match g.below(5) {
+        0 => cmd!["BLPOP", key, other, timeout],
+        1 => cmd!["BRPOP", key, timeout],
+        2 => cmd!["BLMOVE", key, other, from, to, timeout],
+        3 => cmd!["BRPOPLPUSH", key, other, timeout],
+        _ => cmd!["BLMPOP", timeout, "2", key, other, from, "COUNT", g.pick(&["0", "1", "3"])],
     }
 }
 

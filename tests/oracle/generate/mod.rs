@@ -406,6 +406,8 @@ fn is_unfit(command: &Command) -> bool {
         // Subcommands that act on the connection or the server when they come out valid.
         b"client" | b"config" | b"command" | b"hello" | b"flushall" | b"debug" | b"shutdown" => true,
         b"scan" | b"sscan" | b"hscan" => true,
+        // They could wait for ever.
+        b"blpop" | b"brpop" | b"blmpop" | b"blmove" | b"brpoplpush" => true,
         _ => false,
     }
 }
