@@ -9,7 +9,7 @@ use crate::shard::{Act, Effect, Incidents, Shard};
 impl Engine {
     /// Decides anew whether effects are noted: when somebody begins or stops to wait for them.
     pub(super) fn update_wanted(&mut self) {
-        let waits = !(self.shard.watch.is_empty() && self.blocking.clients.is_empty());
+        let waits = !self.shard.watch.is_empty() || !self.blocking.clients.is_empty();
         self.shard.effects.wanted = waits || self.tells_clients();
         if !self.shard.effects.wanted {
             self.shard.effects.list.clear();

@@ -209,19 +209,9 @@ impl Engine {
             if shard == self.core {
                 self.store_keys(states);
             } else {
-                self.post(
-                    shard,
-                    Message::Store {
-                        from: self.core,
-                        ticket: None,
-                        id,
-                        keep: false,
-                        states,
-                        effects: Vec::new(),
-                        caller: Tracker::NONE,
-                        waiting: None,
-                    },
-                );
+                let (from, effects, caller, waiting) = (self.core, Vec::new(), Tracker::NONE, None);
+                let message = Message::Store { from, ticket: None, id, keep: false, states, effects, caller, waiting };
+                self.post(shard, message);
             }
         }
     }
@@ -298,10 +288,8 @@ impl Engine {
             stores += usize::from(answers && changes);
             let ticket = (answers && changes).then(|| Ticket::of_part(index, number));
             if changes || !keep {
-                self.post(
-                    shard,
-                    Message::Store { from: self.core, ticket, id, keep, states, effects, caller, waiting },
-                );
+                let from = self.core;
+                self.post(shard, Message::Store { from, ticket, id, keep, states, effects, caller, waiting });
             }
         }
         stores

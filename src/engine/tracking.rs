@@ -301,7 +301,14 @@ impl Engine {
             None if resp3 => {
                 let mut out = Output::default();
                 write_push(&mut Reply::new(&mut out, Protocol::Resp3), stale, true);
-                self.add_output(key, in_hand, |session| session.append_reply(out));
+                self.add_output(key, in_hand, |session| {
+                    // A client that is blocked has read nothing on the way; it may be waiting for as long as it likes.
+                    if session.blocked.is_some() && session.pending.len() <= 1 {
+                        Reply::new(&mut session.output, Protocol::Resp3).append(out);
+                    } else {
+                        session.append_reply(out);
+                    }
+                });
             }
             // A client that speaks RESP2 could not tell it from a reply.
             None => {}

@@ -195,7 +195,7 @@ mod tests {
                     ~2\r\n$25\r\nrequest_policy:all_shards\r\n$29\r\nresponse_policy:all_succeeded\r\n~0\r\n~0\r\n";
         assert_eq!(console.run("COMMAND INFO PING"), ping);
         let client = console.run("COMMAND INFO client");
-        assert!(client.contains("\r\n*14\r\n*10\r\n$14\r\nclient|getname\r\n"), "{client}");
+        assert!(client.contains("\r\n*18\r\n*10\r\n$14\r\nclient|caching\r\n"), "{client}");
     }
 
     #[test]
