@@ -126,7 +126,9 @@ impl Engine {
         if hard_bytes == 0 && soft_bytes == 0 {
             return false;
         }
-        let waiting = (session.output.len() + session.sending_bytes + session.pending.held_bytes()) as u64;
+        let waiting =
+            (session.output.len() + session.later_bytes() + session.sending_bytes + session.pending.held_bytes())
+                as u64;
         if hard_bytes > 0 && waiting >= hard_bytes {
             return true;
         }

@@ -66,8 +66,7 @@ impl Engine {
             return self.refuse(session, Some(entry), &error);
         }
         let queues = session.flags.contains(SessionFlags::MULTI) && !entry.immediate;
-        let on_channels = matches!(entry.row.handler, Handler::Channels(_));
-        if queues && (on_channels || entry.row.spec.flags.contains(Flags::NO_MULTI)) {
+        if queues && entry.row.spec.flags.contains(Flags::NO_MULTI) {
             let error = CommandError::fixed("ERR Command not allowed inside a transaction");
             return self.refuse(session, Some(entry), &error);
         }

@@ -6,11 +6,14 @@
 //! found beforehand, on a copy of the session.
 //!
 //! Differs: a request to every core (CLIENT LIST ...) is sent when all commands have run, so that nothing comes between.
+//! Commands on channels run at the session's core like those on the session, and so publish what the keys' shards have
+//! already done; a message to the client itself comes behind the reply to EXEC, where Redis 7.0 puts it into the array.
 
 use super::Engine;
 use super::coordinator::each_key;
 use super::dispatch::{Route, Step};
 use super::message::{Call, Execution, Message};
+use super::pubsub;
 use crate::commands::{Entry, EveryCore, Flow, Handler, SessionContext};
 use crate::limits::{SPARE_QUEUE_BYTES_MAX, SPARE_QUEUES_MAX};
 use crate::resp::reply::Mark;
@@ -48,8 +51,20 @@ pub(super) struct Piece {
 /// Requests to every core among a transaction's commands, with the places of their replies.
 #[derive(Default)]
 struct Requests {
+    assembly: u64,
     pieces: Vec<Output>,
+    /// How many of the pieces are awaited; counts of PUBLISH are not in the list, they are asked for already.
+    waiting: usize,
     list: Vec<(&'static Entry, Call, Arc<dyn EveryCore>, usize)>,
+}
+
+impl Requests {
+    /// Leaves a place behind what has been written to `out` from `start` on.
+    fn leave_place(&mut self, out: &mut Output, start: Mark) -> Piece {
+        self.pieces.extend([out.split_off(start), Output::default()]);
+        self.waiting += 1;
+        Piece { assembly: self.assembly, index: self.pieces.len() - 1 }
+    }
 }
 
 /// Where a transaction runs.
@@ -74,7 +89,9 @@ impl Engine {
             if transaction.queue.memory_bytes() == 0 {
                 transaction.queue = self.spare_queues.pop().unwrap_or_default();
             }
-            transaction.queue.push(entry.id, entry.row.spec.flags.contains(Flags::WRITE), args);
+            let writes = entry.row.spec.flags.contains(Flags::WRITE) || pubsub::publishes(entry);
+            transaction.queue.push(entry.id, writes, args);
+            transaction.subscribes |= pubsub::subscribes_in_exec(entry);
             transaction.queued += 1;
         }
         session.last_command = entry.id + 1;
@@ -101,6 +118,7 @@ impl Engine {
 
     /// Ends a session's transaction: it watches nothing any more.
     pub(super) fn discard(&mut self, session: &mut Session) {
+        self.end_announced(session);
         session.discard();
         self.unwatch(session);
         if let Some(transaction) = &mut session.transaction {
@@ -133,6 +151,9 @@ impl Engine {
             let error = CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
             self.fail_transaction(session, entry, &error);
             return Step::Done;
+        }
+        if !self.announce_for_exec(session, key) {
+            return Step::Wait;
         }
         match self.place(session) {
             Place::Here(calls) if self.is_held_up_here(session, &calls) => {
@@ -171,7 +192,7 @@ impl Engine {
         let mut calls = Vec::with_capacity(transaction.queue.len());
         for (command, args) in transaction.queue.iter() {
             let entry = self.table.get(command);
-            if let Handler::Session(_) = entry.row.handler {
+            if let Handler::Session(_) | Handler::Channels(_) = entry.row.handler {
                 self.foresee(session, &mut copy, entry, args);
                 calls.push(None);
                 continue;
@@ -230,11 +251,12 @@ impl Engine {
         let transaction = session.transaction.as_deref_mut().expect("just seen");
         let queue = std::mem::take(&mut transaction.queue);
         let mut out = std::mem::take(&mut session.output);
-        let requests = self.reply_to_transaction(session, &queue, intact, None, &mut out);
+        let requests = self.reply_to_transaction(session, key, &queue, intact, None, &mut out);
         session.output = out;
         self.notice_tracker(session, key);
         self.recycle_queue(queue);
-        if requests.list.is_empty() {
+        self.release_held(session, key);
+        if requests.waiting == 0 {
             session.discard();
             return;
         }
@@ -346,9 +368,9 @@ impl Engine {
         let Some(mut session) = self.sessions.take(key) else { return };
         let mut out = Output::default();
         let run = Some(&*execution);
-        let requests = self.reply_to_transaction(&mut session, &execution.queue, execution.intact, run, &mut out);
+        let requests = self.reply_to_transaction(&mut session, key, &execution.queue, execution.intact, run, &mut out);
         self.notice_tracker(&mut session, key);
-        let waits = !requests.list.is_empty();
+        let waits = requests.waiting > 0;
         if !waits {
             session.discard();
         }
@@ -358,6 +380,7 @@ impl Engine {
         } else {
             self.deliver(key, number, &out.bytes, out.pins);
         }
+        self.release_all_held();
         self.recycle_queue(execution.queue);
     }
 }
@@ -368,13 +391,14 @@ impl Engine {
     fn reply_to_transaction(
         &mut self,
         session: &mut Session,
+        key: SessionKey,
         queue: &Queue,
         intact: bool,
         run: Option<&Execution>,
         out: &mut Output,
     ) -> Requests {
         let start = out.mark();
-        let mut requests = Requests::default();
+        let mut requests = Requests { assembly: self.next_flight(), ..Requests::default() };
         let mut reply = Reply::new(out, session.protocol);
         if intact {
             reply.array(queue.len())
@@ -385,6 +409,7 @@ impl Engine {
             out.truncate(start);
         }
         if !intact {
+            self.end_announced(session);
             return requests;
         }
         let mut started = self.clock.raw();
@@ -404,7 +429,14 @@ impl Engine {
                     self.count_run(entry, &mut started);
                     self.follow(session, entry, flow, (out, start), &mut requests);
                 }
-                (Handler::Channels(_) | Handler::Container, _) => {
+                (Handler::Channels(_), _) => {
+                    let place = |out: &mut Output| requests.leave_place(out, start);
+                    self.run_on_channels_in_exec(session, key, entry, args, out, place);
+                    self.count_run(entry, &mut started);
+                    // Confirmations reach also a client that wants no replies.
+                    continue;
+                }
+                (Handler::Container, _) => {
                     unreachable!("a command without its subcommand is refused, not queued")
                 }
             }
@@ -412,8 +444,10 @@ impl Engine {
                 out.truncate(mark);
             }
         }
-        if !requests.list.is_empty() {
+        self.end_announced(session);
+        if requests.waiting > 0 {
             requests.pieces.push(out.split_off(start));
+            session.flags.insert(SessionFlags::ASSEMBLING);
         }
         self.after_effects();
         requests
@@ -436,17 +470,16 @@ impl Engine {
             Flow::Tracking => {}
             Flow::Close => session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY),
             Flow::EveryCore(request) => {
-                requests.pieces.extend([out.split_off(start), Output::default()]);
-                requests.list.push((entry, Self::call(session, entry), request, requests.pieces.len() - 1));
+                let Piece { index, .. } = requests.leave_place(out, start);
+                requests.list.push((entry, Self::call(session, entry), request, index));
             }
         }
     }
 
-    /// Sends a transaction's requests to every core.
+    /// Sends a transaction's requests to every core, and waits for all pieces of its reply.
     fn assemble(&mut self, key: SessionKey, number: u32, requests: Requests) {
-        let assembly = self.next_flight();
-        let Requests { pieces, list } = requests;
-        self.assemblies.insert(assembly, Assembly { session: key, number, pieces, waiting: list.len() });
+        let Requests { assembly, pieces, waiting, list } = requests;
+        self.assemblies.insert(assembly, Assembly { session: key, number, pieces, waiting });
         for (entry, call, request, index) in list {
             self.ask_every_core(key, entry, call, request, Err(Piece { assembly, index }));
         }
@@ -466,6 +499,7 @@ impl Engine {
         assembly.pieces.into_iter().for_each(|piece| reply.append(piece));
         if let Some(session) = self.sessions.get_mut(assembly.session) {
             session.discard();
+            reply.append(session.end_assembling());
         }
         self.deliver(assembly.session, assembly.number, &out.bytes, out.pins);
     }

@@ -56,6 +56,8 @@ bitflags! {
         const MULTI = 1 << 14;
         /// Has subscriptions.
         const SUBSCRIBED = 1 << 15;
+        /// Pieces of its reply to EXEC are awaited: messages leave behind that.
+        const ASSEMBLING = 1 << 16;
         /// Tracks keys.
         const TRACKING = 1 << 20;
         /// The client that should hear what it tracks has gone.
@@ -185,8 +187,27 @@ impl Session {
         self.flags.remove(SessionFlags::MULTI);
         if let Some(transaction) = &mut self.transaction {
             transaction.queue.clear();
-            (transaction.queued, transaction.aborted) = (0, false);
+            (transaction.queued, transaction.aborted, transaction.subscribes) = (0, false, false);
         }
+    }
+
+    /// Where messages to it are written.
+    pub fn message_output(&mut self) -> &mut Output {
+        match self.transaction.as_deref_mut() {
+            Some(transaction) if self.flags.contains(SessionFlags::ASSEMBLING) => &mut transaction.later,
+            _ => &mut self.output,
+        }
+    }
+
+    /// The reply to EXEC is complete: the messages that leave behind it.
+    pub fn end_assembling(&mut self) -> Output {
+        self.flags.remove(SessionFlags::ASSEMBLING);
+        self.transaction.as_deref_mut().map(|transaction| std::mem::take(&mut transaction.later)).unwrap_or_default()
+    }
+
+    /// Bytes of messages that leave behind a reply to EXEC.
+    pub fn later_bytes(&self) -> usize {
+        self.transaction.as_deref().map_or(0, |transaction| transaction.later.len())
     }
 
     /// Whether its replies are dropped.

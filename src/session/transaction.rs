@@ -1,9 +1,11 @@
 //! What a client has begun with MULTI and WATCH: the commands that wait for EXEC, and the keys that must not change
 //! until then. Whether one has changed is known to the shard that owns it.
 
-use crate::resp::{Args, Span};
+use crate::resp::{Args, Output, Span};
 use crate::shard::WatchedKey;
+use crate::spec::ChannelKind;
 use ahash::AHashSet;
+use bytes::Bytes;
 
 /// A client's transaction; a client that never needed one has none.
 #[derive(Default)]
@@ -18,6 +20,14 @@ pub struct Transaction {
     pub watched: AHashSet<WatchedKey>,
     /// Bytes of the watched keys.
     pub watched_bytes: usize,
+    /// Whether one of the commands queued subscribes.
+    pub subscribes: bool,
+    /// What the commands queued will subscribe to, once EXEC has announced it.
+    pub expected: Vec<(ChannelKind, Bytes)>,
+    /// The announcement that all cores must have heard before they run.
+    pub announcement: u64,
+    /// Messages that came while pieces of EXEC's reply were awaited; they leave behind it.
+    pub later: Output,
 }
 
 impl Transaction {

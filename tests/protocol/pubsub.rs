@@ -259,3 +259,117 @@ fn a_pause_of_writes_holds_publications_back() {
         assert_eq!(words(&client.read()), ["message", "a", "x"]);
     }
 }
+
+/// Subscribers of `channel`, enough to be on all cores.
+fn audience(server: &Server, channel: &str) -> Vec<Client> {
+    let mut subscribers: Vec<Client> = (0..16).map(|_| server.client()).collect();
+    subscribers.iter_mut().for_each(|client| subscribe(client, &format!("SUBSCRIBE {channel}")));
+    subscribers
+}
+
+/// Whoever receives a message of a transaction sees all that the transaction wrote, on whatever shard.
+#[test]
+fn a_transaction_publishes_when_it_has_written() {
+    for shards in SHARDS {
+        let server = Server::subject(shards, &[]);
+        let mut subscribers = audience(&server, "news");
+        let mut reader = server.client();
+        for keys in [&["{t}a", "{t}b"][..], &["a", "b", "c", "d", "e"]] {
+            for round in 0..10 {
+                let mut writer = server.client();
+                writer.run("MULTI");
+                writer.run(&format!("PUBLISH news {round}"));
+                keys.iter().for_each(|key| drop(writer.run(&format!("SET {key} {round}"))));
+                writer.run("PUBLISH news again");
+                writer.run("PUBLISH other nobody");
+                writer.send(&encode(&["EXEC"]));
+                writer.send(&encode(&["PING"]));
+                for client in &mut subscribers {
+                    assert_eq!(words(&client.read()), ["message", "news", &round.to_string()]);
+                    let seen: Vec<String> = keys.iter().map(|key| reader.run(&format!("GET {key}")).text()).collect();
+                    assert!(seen.iter().all(|value| *value == round.to_string()), "{seen:?}");
+                    assert_eq!(words(&client.read())[2], "again");
+                }
+                let reply = writer.read();
+                let counts: Vec<i64> =
+                    [0, keys.len() + 1, keys.len() + 2].map(|at| reply.elements()[at].integer()).to_vec();
+                assert_eq!((reply.elements().len(), counts), (keys.len() + 3, vec![16, 16, 0]));
+                assert_eq!(writer.read().text(), "PONG");
+            }
+        }
+    }
+}
+
+/// SUBSCRIBE in a transaction is confirmed in its place, and what comes afterwards comes behind the whole reply.
+#[test]
+fn a_transaction_subscribes() {
+    for shards in SHARDS {
+        let server = Server::crimson(shards, &[]);
+        for round in 0..10 {
+            let names: Vec<String> = ["own", "far", "x"].map(|name| format!("{name}{round}")).to_vec();
+            let mut subscribers = audience(&server, &names[1]);
+            let mut client = server.client();
+            for command in ["MULTI", "SET a 1", &format!("SUBSCRIBE {}", names[0]), &format!("PUBLISH {} hi", names[0])]
+            {
+                client.run(command);
+            }
+            client.run(&format!("PUBLISH {} there", names[1]));
+            client.run("GET b");
+            client.run("PING");
+            let reply = client.run("EXEC");
+            let elements = reply.elements();
+            assert_eq!(words(&elements[1]), ["subscribe", &names[0], "1"]);
+            assert_eq!((elements[2].integer(), elements[3].integer()), (1, 16), "{reply}");
+            assert_eq!(words(&elements[5]), ["pong", ""]);
+            assert_eq!(words(&client.read()), ["message", &names[0], "hi"]);
+            subscribers.iter_mut().for_each(|client| assert_eq!(words(&client.read())[2], "there"));
+            // It is a subscriber like any other now, for publishers on every core.
+            for _ in 0..4 {
+                assert_eq!(server.client().run(&format!("PUBLISH {} more", names[0])).integer(), 1);
+                assert_eq!(words(&client.read())[2], "more");
+            }
+            assert!(client.run("GET a").is_error());
+        }
+    }
+}
+
+/// A client that wants no replies gets confirmations and messages, and the others get what it publishes.
+#[test]
+fn a_silent_transaction_on_channels() {
+    for shards in SHARDS {
+        let server = Server::crimson(shards, &[]);
+        let mut subscribers = audience(&server, "far");
+        let mut client = server.client();
+        for command in ["CLIENT REPLY OFF", "MULTI", "SUBSCRIBE own", "PUBLISH far x", "PUBLISH own y", "EXEC"] {
+            client.send(&encode(&command.split(' ').collect::<Vec<_>>()));
+        }
+        assert_eq!(words(&client.read()), ["subscribe", "own", "1"]);
+        assert_eq!(words(&client.read()), ["message", "own", "y"]);
+        subscribers.iter_mut().for_each(|client| assert_eq!(words(&client.read())[2], "x"));
+    }
+}
+
+/// Clients leave while their transactions are under way: what they would have subscribed to is forgotten.
+#[test]
+fn subscribers_leave_during_their_transactions() {
+    for shards in SHARDS {
+        let server = Server::subject(shards, &[]);
+        let mut subscribers = audience(&server, "far");
+        for round in 0..40 {
+            let mut client = server.client();
+            let commands = ["MULTI", "SET a 1", "SET b 2", "SUBSCRIBE own", "PUBLISH far x", "EXEC"];
+            let bytes = commands.iter().flat_map(|command| encode(&command.split(' ').collect::<Vec<_>>()));
+            client.send(&bytes.collect::<Vec<u8>>());
+            if round % 2 == 0 {
+                std::thread::sleep(Duration::from_micros(50 * round));
+            }
+        }
+        let mut other = server.client();
+        wait_until("all are gone", || other.run("PUBLISH own nobody").integer() == 0);
+        wait_until("the name is forgotten", || other.run("INFO stats").text().contains("pubsub_channels:1\r\n"));
+        assert_eq!(other.run("PUBLISH far last").integer(), 16);
+        for client in &mut subscribers {
+            while words(&client.read())[2] != "last" {}
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use super::super::Engine;
 use super::super::dispatch::Step;
 use super::super::message::{Message, Publication};
+use super::super::transaction::Piece;
 use super::Exchange;
 use crate::limits::{OUTPUT_CHECK_BYTES, PUBLICATIONS_PER_MESSAGE_MAX, SHARED_VALUE_BYTES_MIN};
 use crate::resp::{Args, Output, Protocol, Reply};
@@ -19,12 +20,19 @@ pub struct Counts {
 }
 
 pub struct Count {
-    session: SessionKey,
-    /// The request's number in its session.
-    number: u32,
+    place: Place,
     /// Cores that have not answered.
     waiting: usize,
     receivers: u32,
+}
+
+/// Where a count goes.
+#[derive(Clone, Copy)]
+enum Place {
+    /// It is the reply to a session's request of this number.
+    Reply(SessionKey, u32),
+    /// It is a part of the reply to EXEC.
+    Piece(Piece),
 }
 
 /// A message for a session that is being worked on.
@@ -125,7 +133,7 @@ impl Engine {
         let awaited = (waiting > 0 && !silent).then(|| {
             session.publishing += 1;
             let number = session.pending.expect();
-            self.exchange.counts.insert(Count { session: key, number, waiting, receivers })
+            self.exchange.counts.insert(Count { place: Place::Reply(key, number), waiting, receivers })
         });
         if awaited.is_none() && !silent {
             reply_count(session, receivers);
@@ -133,6 +141,29 @@ impl Engine {
         self.pass_on(kind, channel, &mut payload, awaited);
         self.release_held(session, key);
         Step::Done
+    }
+
+    /// PUBLISH in a transaction, whose commands on keys have run. Its count goes to `out`, or later to the place that
+    /// `place` leaves there.
+    pub(super) fn publish_in_exec(
+        &mut self,
+        session: &Session,
+        kind: ChannelKind,
+        args: Args<'_>,
+        out: &mut Output,
+        place: impl FnOnce(&mut Output) -> Piece,
+    ) {
+        let (channel, mut payload) = (args.at(1), Payload::Borrowed(args.at(2)));
+        let receivers = self.fan_out(kind, channel, &mut payload);
+        let waiting = self.exchange.reached.len();
+        let mut awaited = None;
+        if !session.is_silent() && waiting > 0 {
+            let place = Place::Piece(place(out));
+            awaited = Some(self.exchange.counts.insert(Count { place, waiting, receivers }));
+        } else if !session.is_silent() {
+            Reply::new(out, session.protocol).count(receivers as usize);
+        }
+        self.pass_on(kind, channel, &mut payload, awaited);
     }
 
     /// Gives a message to this core's subscribers; how many there are. Notes which other cores want it.
@@ -159,15 +190,18 @@ impl Engine {
                     let mut reply = Reply::new(message, session.protocol);
                     payload.write(&mut reply, kind, pattern.map(|pattern| &pattern[..]), channel);
                 }
-                if session.output.bytes.capacity() == 0 {
-                    session.output.bytes = spare_buffers.pop().unwrap_or_default();
+                let protocol = session.protocol;
+                let output = session.message_output();
+                if output.bytes.capacity() == 0 {
+                    output.bytes = spare_buffers.pop().unwrap_or_default();
                 }
-                Reply::new(&mut session.output, session.protocol).append_from(message, 0, message.bytes.len());
+                Reply::new(output, protocol).append_from(message, 0, message.bytes.len());
+                let bytes = output.bytes.len();
                 if !session.flags.contains(SessionFlags::DIRTY) {
                     session.flags.insert(SessionFlags::DIRTY);
                     dirty.push(key);
                 }
-                if session.output.bytes.len() > OUTPUT_CHECK_BYTES {
+                if bytes > OUTPUT_CHECK_BYTES {
                     large.push(key);
                 }
             }
@@ -226,14 +260,19 @@ impl Engine {
             if count.waiting > 0 {
                 continue;
             }
-            let Count { session: key, number, receivers, .. } = *count;
+            let Count { place, receivers, .. } = *count;
             self.exchange.counts.free.push(index);
-            if let Some(session) = self.sessions.get_mut(key) {
-                session.publishing -= 1;
-            }
             let mut out = Output::default();
             Reply::new(&mut out, Protocol::Resp2).count(receivers as usize);
-            self.deliver(key, number, &out.bytes, out.pins);
+            match place {
+                Place::Piece(piece) => self.take_piece(piece, out),
+                Place::Reply(key, number) => {
+                    if let Some(session) = self.sessions.get_mut(key) {
+                        session.publishing -= 1;
+                    }
+                    self.deliver(key, number, &out.bytes, out.pins);
+                }
+            }
         }
     }
 
@@ -252,7 +291,7 @@ impl Engine {
     }
 
     /// The same for all sessions, which are in the registry again.
-    pub(super) fn release_all_held(&mut self) {
+    pub(in crate::engine) fn release_all_held(&mut self) {
         while let Some(key) = self.exchange.held.first().map(|held| held.session) {
             let Some(mut session) = self.sessions.take(key) else {
                 self.exchange.held.retain(|held| held.session != key);
@@ -266,7 +305,8 @@ impl Engine {
 
 impl Held {
     fn write(self, session: &mut Session) {
-        let mut reply = Reply::new(&mut session.output, session.protocol);
+        let protocol = session.protocol;
+        let mut reply = Reply::new(session.message_output(), protocol);
         Payload::Shared(self.payload).write(&mut reply, self.kind, self.pattern.as_deref(), &self.channel);
     }
 }

@@ -2,6 +2,9 @@
 
 use super::super::Engine;
 use super::super::message::Message;
+use super::Exchange;
+use super::subscribes_in_exec;
+use crate::commands::Handler;
 use crate::pubsub::Announcement;
 use crate::resp::{Args, Output, Reply};
 use crate::session::{Session, SessionFlags, SessionKey};
@@ -72,6 +75,7 @@ impl Engine {
         key: SessionKey,
         channels: ChannelSpec,
         args: Args<'_>,
+        out: &mut Output,
     ) {
         let kind = channels.kind;
         let mut subscriptions = session.subscriptions.take().unwrap_or_default();
@@ -80,7 +84,7 @@ impl Engine {
             names.extend(subscriptions.of(kind).iter().cloned());
         }
         let word = word(kind, ["unsubscribe", "punsubscribe", "sunsubscribe"]);
-        let mut reply = Reply::new(&mut session.output, session.protocol);
+        let mut reply = Reply::new(out, session.protocol);
         if names.is_empty() {
             confirm(&mut reply, word, None);
             reply.count(subscriptions.counted_with(kind));
@@ -135,7 +139,71 @@ impl Engine {
                 self.exchange.subscribing.push(subscribing);
             }
         }
+        let Self { exchange: Exchange { registry, announcing, .. }, resumable, .. } = self;
+        announcing.retain(|&(announcement, key)| {
+            let settled = registry.is_settled(announcement);
+            resumable.extend(settled.then_some(key));
+            !settled
+        });
         self.publish_interest();
+    }
+
+    /// Announces what a transaction will subscribe to. Whether all cores have heard of it; if not, EXEC is tried again
+    /// when they have.
+    pub(in crate::engine) fn announce_for_exec(&mut self, session: &mut Session, key: SessionKey) -> bool {
+        let transaction = session.transaction.as_deref_mut().expect("MULTI has made it");
+        if !transaction.subscribes {
+            return true;
+        }
+        if transaction.expected.is_empty() {
+            transaction.announcement = 0;
+            for (command, args) in transaction.queue.iter() {
+                let entry = self.table.get(command);
+                let Handler::Channels(channels) = entry.row.handler else { continue };
+                for name in channels.names(args).filter(|_| subscribes_in_exec(entry)) {
+                    let (name, announced) = self.exchange.registry.expect(channels.kind, name);
+                    transaction.expected.push((channels.kind, name));
+                    transaction.announcement = transaction.announcement.max(announced);
+                }
+            }
+        }
+        let announcement = transaction.announcement;
+        let settled = self.exchange.registry.is_settled(announcement);
+        if !settled {
+            self.exchange.announcing.push((announcement, key));
+        }
+        self.publish_interest();
+        settled
+    }
+
+    /// Gives up what EXEC has announced: the transaction has subscribed, or never will.
+    pub(in crate::engine) fn end_announced(&mut self, session: &mut Session) {
+        let Some(transaction) = session.transaction.as_deref_mut() else { return };
+        if transaction.expected.is_empty() {
+            return;
+        }
+        for (kind, name) in std::mem::take(&mut transaction.expected) {
+            self.exchange.registry.give_up(kind, &name);
+        }
+        self.publish_interest();
+    }
+
+    /// SUBSCRIBE in a transaction: EXEC has announced the names, so it need not wait. A client that has gone meanwhile
+    /// subscribes to nothing.
+    pub(super) fn subscribe_in_exec(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        channels: ChannelSpec,
+        args: Args<'_>,
+        out: &mut Output,
+    ) {
+        if session.flags.contains(SessionFlags::ZOMBIE) {
+            return;
+        }
+        let registry = &mut self.exchange.registry;
+        let names: Vec<Bytes> = channels.names(args).map(|name| registry.expect(channels.kind, name).0).collect();
+        self.subscribe(session, key, channels.kind, &names, out);
     }
 
     fn finish_subscribe(&mut self, Subscribing { session: key, number, kind, names, .. }: Subscribing) {
