@@ -257,6 +257,12 @@ fn a_pause_of_writes_holds_publications_back() {
         assert_eq!(publisher.run("PUBLISH a x").integer(), 1);
         assert!(start.elapsed() >= Duration::from_millis(300));
         assert_eq!(words(&client.read()), ["message", "a", "x"]);
+        publisher.run("MULTI");
+        publisher.run("PUBLISH a y");
+        assert_eq!(server.client().run("CLIENT PAUSE 400 WRITE").text(), "OK");
+        let start = std::time::Instant::now();
+        assert_eq!(publisher.run("EXEC").elements()[0].integer(), 1);
+        assert!(start.elapsed() >= Duration::from_millis(300));
     }
 }
 
