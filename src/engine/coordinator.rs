@@ -1,7 +1,7 @@
 //! Transactions over several shards: their locks, here and on other cores, and the commands that locks hold up.
 //!
 //! A transaction is coordinated by the core of its client. It asks for its locks on its own shard first and then for
-//! those on others, and works when it has them all. A shard that refuses has seen a younger transaction on the same keys
+//! those on others, and works when it has them all. A shard that refuses has granted a younger transaction the same keys
 //! before: then all locks are given up and asked for again with a new, greater id. See `shard::locks` for why nobody
 //! waits in a circle. At the second try a transaction asks one shard after another, in their order, so that two that have
 //! refused each other do not do so for ever.

@@ -304,7 +304,7 @@ impl Engine {
                 self.add_output(key, in_hand, |session| {
                     // A client that is blocked has read nothing on the way; it may be waiting for as long as it likes.
                     if session.blocked.is_some() && session.pending.len() <= 1 {
-                        Reply::new(&mut session.output, Protocol::Resp3).append(out);
+                        Reply::new(session.message_output(), Protocol::Resp3).append(out);
                     } else {
                         session.append_reply(out);
                     }
@@ -346,7 +346,8 @@ impl Engine {
         }
         // It is no reply to anything: the client may be waiting for one for as long as it likes.
         self.add_output(target.key, in_hand, |session| {
-            Reply::new(&mut session.output, session.protocol).append(out);
+            let protocol = session.protocol;
+            Reply::new(session.message_output(), protocol).append(out);
         });
         true
     }

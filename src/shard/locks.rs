@@ -2,8 +2,9 @@
 //!
 //! A transaction has an id from a counter of the whole node and asks a shard for all its locks there at once. It is
 //! *granted* when no older transaction that conflicts with it is in its way; it *waits* for older ones, and it is
-//! *refused* when a younger one that conflicts is there already: then it must give up all its locks everywhere and try
-//! again with a new id. So whoever waits is younger than those it waits for, on every shard, and nobody waits in a circle.
+//! *refused* when a younger one that conflicts has been granted its locks already: then it must give up all its locks
+//! everywhere and try again with a new id. Younger ones that still wait go on waiting, for it too. So whoever waits is
+//! younger than those it waits for, on every shard, and nobody waits in a circle.
 //!
 //! Commands on a single shard take no locks. They only ask whether a granted transaction is in their way.
 
@@ -151,7 +152,7 @@ impl<W> Locks<W> {
     pub fn ask(&mut self, id: TransactionId, locks: LockSet) -> Asked {
         let (mut younger, mut older) = (false, false);
         for rival in self.rivals(&locks).filter(|rival| self.holders[rival].locks.conflicts(&locks)) {
-            younger |= rival > id;
+            younger |= rival > id && self.holders[&rival].granted;
             older |= rival < id;
         }
         if younger {
@@ -238,15 +239,16 @@ mod tests {
         assert_eq!(table.ask(id(5), locks(&["a", "b"], Mode::Exclusive)), Asked::Granted);
         assert_eq!(table.ask(id(7), locks(&["b", "c"], Mode::Exclusive)), Asked::Waits);
         table.wait(id(7), "seven");
-        assert_eq!(table.ask(id(6), locks(&["c"], Mode::Shared)), Asked::Refused);
-        assert_eq!(table.ask(id(6), locks(&["d"], Mode::Shared)), Asked::Granted);
+        assert_eq!(table.ask(id(4), locks(&["a"], Mode::Shared)), Asked::Refused);
+        assert_eq!(table.ask(id(6), locks(&["d", "c"], Mode::Shared)), Asked::Granted, "who only waits is passed");
         assert!(table.blocks(&locks(&["a"], Mode::Shared)));
-        assert!(!table.blocks(&locks(&["c"], Mode::Exclusive)), "who waits is in nobody's way");
         assert!(!table.blocks(&locks(&["d"], Mode::Shared)));
         let released = table.release(id(5)).unwrap();
+        assert!(table.grant(&released).is_empty(), "it waits for the one that came between, too");
+        assert!(!table.blocks(&locks(&["b"], Mode::Exclusive)), "who waits is in nobody's way");
+        let released = table.release(id(6)).unwrap();
         assert_eq!(table.grant(&released), [(id(7), "seven")]);
         assert!(table.blocks(&locks(&["c"], Mode::Exclusive)));
-        table.release(id(6));
         table.release(id(7));
         assert!(table.is_empty() && table.by_key.is_empty());
     }

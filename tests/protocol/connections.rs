@@ -167,6 +167,8 @@ fn the_unix_socket_is_served() {
         let socket = ["--unixsocket", "{dir}/s.sock", "--unixsocketperm", "700", "--enable-debug-command", "local"];
         let server = Server::subject(shards, &socket);
         let path = server.dir.join("s.sock");
+        // The server listens on TCP first.
+        wait_until("the socket is there", || path.exists());
         let mode = std::fs::metadata(&path).expect("the socket is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         let mut clients: Vec<Client> = (0..8).map(|_| Client::unix(&path)).collect();
