@@ -1,7 +1,6 @@
 //! Many clients move money between accounts on four shards, in three ways, while others count it: every total that is ever
 //! read must be right. `TRANSFER_SECONDS` says for how long; a few seconds unless told.
 
-#[allow(dead_code, reason = "each test binary uses its own part")]
 #[path = "support/mod.rs"]
 mod support;
 

@@ -2,9 +2,8 @@
 //!
 //! A transaction is coordinated by the core of its client. It asks for its locks on its own shard first and then for
 //! those on others, and works when it has them all. A shard that refuses has granted a younger transaction the same keys
-//! before: then all locks are given up and asked for again with a new, greater id. See `shard::locks` for why nobody
-//! waits in a circle. At the second try a transaction asks one shard after another, in their order, so that two that have
-//! refused each other do not do so for ever.
+//! before: then all locks are given up and asked for again, patiently this time: one shard after another, in their order,
+//! and refused by nobody. See `shard::locks` for why nobody waits in a circle.
 //!
 //! Commands on a single shard take no locks and cost nothing more while nothing is locked. One that meets the locks of a
 //! granted transaction is parked, with all that its client sends to the same shard behind it, until they are gone.
@@ -105,11 +104,10 @@ impl Engine {
                 return self.ask_next(index);
             }
             let Some(locks) = operation.locks_on(core) else { return self.locked_here(index) };
-            match self.locks.ask(id, locks) {
+            match self.locks.ask(id, locks, false) {
                 Asked::Granted => return self.locked_here(index),
                 Asked::Waits => return self.locks.wait(id, Waiter::Own(index)),
-                // A transaction of another core has taken its id later and come here sooner; the next id is greater.
-                Asked::Refused => {}
+                Asked::Refused => self.operations.get_mut(index).in_order = Some(0),
             }
         }
     }
@@ -127,10 +125,10 @@ impl Engine {
             return self.ask_remote(index, |other| other == shard);
         }
         let locks = operation.locks_on(shard).expect("it is one of the operation's shards");
-        match self.locks.ask(id, locks) {
+        match self.locks.ask(id, locks, true) {
             Asked::Granted => self.locked_here(index),
             Asked::Waits => self.locks.wait(id, Waiter::Own(index)),
-            Asked::Refused => self.retry(index),
+            Asked::Refused => unreachable!("who asks in order is patient"),
         }
     }
 
@@ -159,7 +157,7 @@ impl Engine {
     /// Asks other shards for their locks.
     fn ask_remote(&mut self, index: u32, wanted: impl Fn(ShardId) -> bool) {
         let operation = self.operations.get_mut(index);
-        let id = operation.id;
+        let (id, patient) = (operation.id, operation.in_order.is_some());
         let shards: Vec<_> = operation.shards().into_iter().enumerate().filter(|(_, shard)| wanted(*shard)).collect();
         operation.waiting = shards.len();
         for (part, shard) in shards {
@@ -169,9 +167,9 @@ impl Engine {
             let message = match &operation.work {
                 Work::Gather(gather) => {
                     let (keys, watcher) = (gather.keys_on(shard), gather.watcher());
-                    Message::Lend { from, ticket, id, locks, keys, watcher }
+                    Message::Lend { from, ticket, id, locks, patient, keys, watcher }
                 }
-                _ => Message::Lock { from, ticket, id, locks },
+                _ => Message::Lock { from, ticket, id, locks, patient },
             };
             self.post(shard, message);
         }
@@ -219,8 +217,8 @@ impl Engine {
 /// The shard's side.
 impl Engine {
     /// A transaction of another core asks for locks and keeps them.
-    pub(super) fn ask(&mut self, id: TransactionId, locks: LockSet, waiter: Waiter) {
-        match self.locks.ask(id, locks) {
+    pub(super) fn ask(&mut self, id: TransactionId, locks: LockSet, patient: bool, waiter: Waiter) {
+        match self.locks.ask(id, locks, patient) {
             Asked::Granted => self.granted(id, waiter),
             Asked::Waits => self.locks.wait(id, waiter),
             Asked::Refused => match waiter {
@@ -356,7 +354,7 @@ impl Engine {
         let id = TransactionId(call.transaction);
         let entry = self.table.get(call.command);
         if !self.locks.holds(id) {
-            match self.locks.ask(id, lock_set(entry, args)) {
+            match self.locks.ask(id, lock_set(entry, args), false) {
                 Asked::Granted => {}
                 Asked::Refused => return true,
                 Asked::Waits => {

@@ -412,6 +412,8 @@ pub enum Message {
         id: TransactionId,
         /// The locks.
         locks: LockSet,
+        /// Whether it stands in line instead of being refused.
+        patient: bool,
     },
     /// The locks are granted or refused.
     Locked {
@@ -435,6 +437,8 @@ pub enum Message {
         id: TransactionId,
         /// The locks.
         locks: LockSet,
+        /// Whether it stands in line instead of being refused.
+        patient: bool,
         /// The keys.
         keys: Keys,
         /// The client whose watched keys must be as they were.

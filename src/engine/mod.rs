@@ -265,11 +265,13 @@ impl Engine {
             Message::Requests(batch) => self.run_batch(batch),
             Message::Replies(batch) => self.take_replies(batch),
             Message::Late(batch) => self.take_late_replies(batch),
-            Message::Lock { from, ticket, id, locks } => self.ask(id, locks, Waiter::Lock { from, ticket }),
+            Message::Lock { from, ticket, id, locks, patient } => {
+                self.ask(id, locks, patient, Waiter::Lock { from, ticket });
+            }
             Message::Locked { ticket, granted } => self.locked(ticket, granted),
             Message::Unlock { id } => self.unlock(id),
-            Message::Lend { from, ticket, id, locks, keys, watcher } => {
-                self.ask(id, locks, Waiter::Lend { from, ticket, keys, watcher });
+            Message::Lend { from, ticket, id, locks, patient, keys, watcher } => {
+                self.ask(id, locks, patient, Waiter::Lend { from, ticket, keys, watcher });
             }
             Message::Lent { ticket, loan } => self.lent(ticket, loan),
             Message::Borrow { from, ticket, keys } => {

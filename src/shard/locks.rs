@@ -1,10 +1,13 @@
 //! Locks of one shard's keys for transactions over several shards.
 //!
 //! A transaction has an id from a counter of the whole node and asks a shard for all its locks there at once. It is
-//! *granted* when no older transaction that conflicts with it is in its way; it *waits* for older ones, and it is
-//! *refused* when a younger one that conflicts has been granted its locks already: then it must give up all its locks
-//! everywhere and try again with a new id. Younger ones that still wait go on waiting, for it too. So whoever waits is
-//! younger than those it waits for, on every shard, and nobody waits in a circle.
+//! *granted* when nobody who conflicts with it is in its way; it *waits* for older ones, and it is *refused* when a younger
+//! one that conflicts has been granted its locks already: then it must give up all its locks everywhere and try again. So
+//! whoever waits is younger than those it waits for, on every shard, and nobody waits in a circle.
+//!
+//! At its second try it is *patient*: it asks shard by shard, in their order, and is never refused, but stands in line
+//! behind all who are there. Two patient ones do not wait in a circle because they keep to the same order; and others are
+//! refused where they would have to wait for a patient one, so that nobody whom it waits for ever waits for it.
 //!
 //! Commands on a single shard take no locks. They only ask whether a granted transaction is in their way.
 
@@ -109,6 +112,9 @@ pub enum Asked {
 /// A transaction on this shard. `W` is what is to be done when its wait is over.
 struct Holder<W> {
     locks: LockSet,
+    /// Its place in line: by the id, or for a patient one behind all that were there.
+    rank: u64,
+    patient: bool,
     granted: bool,
     waiter: Option<W>,
 }
@@ -149,21 +155,28 @@ impl<W> Locks<W> {
     }
 
     /// Asks for the locks of a transaction. One that waits is to be given to [`Locks::wait`].
-    pub fn ask(&mut self, id: TransactionId, locks: LockSet) -> Asked {
-        let (mut younger, mut older) = (false, false);
-        for rival in self.rivals(&locks).filter(|rival| self.holders[rival].locks.conflicts(&locks)) {
-            younger |= rival > id && self.holders[&rival].granted;
-            older |= rival < id;
-        }
-        if younger {
-            return Asked::Refused;
+    pub fn ask(&mut self, id: TransactionId, locks: LockSet, patient: bool) -> Asked {
+        let last = self.holders.values().map(|holder| holder.rank).max().unwrap_or(0);
+        // Ranks of patient ones are odd, those of others even: no two are the same.
+        let rank = if patient { (last.max(2 * id.0) + 1) | 1 } else { 2 * id.0 };
+        let mut waits = false;
+        for rival in self.rivals(&locks).map(|rival| &self.holders[&rival]) {
+            if !rival.locks.conflicts(&locks) {
+                continue;
+            }
+            let before = rival.rank < rank;
+            let refuses = if rival.patient { rival.granted || before } else { rival.granted && !before };
+            if refuses && !patient {
+                return Asked::Refused;
+            }
+            waits |= before;
         }
         for (key, _) in &locks.keys {
             self.by_key.entry(*key).or_default().push(id);
         }
         self.whole += usize::from(locks.whole.is_some());
-        self.holders.insert(id, Holder { locks, granted: !older, waiter: None });
-        if older { Asked::Waits } else { Asked::Granted }
+        self.holders.insert(id, Holder { locks, rank, patient, granted: !waits, waiter: None });
+        if waits { Asked::Waits } else { Asked::Granted }
     }
 
     /// Keeps what is to be done when the transaction `id`, which waits, is granted its locks.
@@ -190,18 +203,19 @@ impl<W> Locks<W> {
         Some(holder.locks)
     }
 
-    /// Grants locks to those who waited for `released` and need wait no more, oldest first.
+    /// Grants locks to those who waited for `released` and need wait no more, in line.
     pub fn grant(&mut self, released: &LockSet) -> Vec<(TransactionId, W)> {
         let mut candidates: Vec<TransactionId> = self.rivals(released).collect();
-        candidates.sort_unstable();
+        candidates.sort_unstable_by_key(|id| (self.holders[id].rank, *id));
         candidates.dedup();
         let mut granted = Vec::new();
         for id in candidates {
             let holder = &self.holders[&id];
-            let free = !holder.granted
-                && !self
-                    .rivals(&holder.locks)
-                    .any(|older| older < id && self.holders[&older].locks.conflicts(&holder.locks));
+            let in_its_way = |rival: TransactionId| {
+                let rival = &self.holders[&rival];
+                rival.rank < holder.rank && rival.locks.conflicts(&holder.locks)
+            };
+            let free = !holder.granted && !self.rivals(&holder.locks).any(in_its_way);
             if free {
                 let holder = self.holders.get_mut(&id).expect("just looked at");
                 holder.granted = true;
@@ -236,11 +250,15 @@ mod tests {
     #[test]
     fn younger_ones_wait_and_older_ones_are_refused() {
         let mut table = Locks::<&str>::default();
-        assert_eq!(table.ask(id(5), locks(&["a", "b"], Mode::Exclusive)), Asked::Granted);
-        assert_eq!(table.ask(id(7), locks(&["b", "c"], Mode::Exclusive)), Asked::Waits);
+        assert_eq!(table.ask(id(5), locks(&["a", "b"], Mode::Exclusive), false), Asked::Granted);
+        assert_eq!(table.ask(id(7), locks(&["b", "c"], Mode::Exclusive), false), Asked::Waits);
         table.wait(id(7), "seven");
-        assert_eq!(table.ask(id(4), locks(&["a"], Mode::Shared)), Asked::Refused);
-        assert_eq!(table.ask(id(6), locks(&["d", "c"], Mode::Shared)), Asked::Granted, "who only waits is passed");
+        assert_eq!(table.ask(id(4), locks(&["a"], Mode::Shared), false), Asked::Refused);
+        assert_eq!(
+            table.ask(id(6), locks(&["d", "c"], Mode::Shared), false),
+            Asked::Granted,
+            "who only waits is passed"
+        );
         assert!(table.blocks(&locks(&["a"], Mode::Shared)));
         assert!(!table.blocks(&locks(&["d"], Mode::Shared)));
         let released = table.release(id(5)).unwrap();
@@ -254,12 +272,27 @@ mod tests {
     }
 
     #[test]
+    fn patient_ones_are_never_refused_and_nobody_else_waits_for_them() {
+        let mut table = Locks::<&str>::default();
+        assert_eq!(table.ask(id(9), locks(&["a"], Mode::Exclusive), false), Asked::Granted);
+        assert_eq!(table.ask(id(3), locks(&["a"], Mode::Exclusive), true), Asked::Waits);
+        table.wait(id(3), "patient");
+        assert_eq!(table.ask(id(12), locks(&["a"], Mode::Exclusive), false), Asked::Refused, "it would have to wait");
+        assert_eq!(table.ask(id(4), locks(&["a"], Mode::Exclusive), true), Asked::Waits);
+        table.wait(id(4), "the next");
+        let released = table.release(id(9)).unwrap();
+        assert_eq!(table.grant(&released), [(id(3), "patient")]);
+        let released = table.release(id(3)).unwrap();
+        assert_eq!(table.grant(&released), [(id(4), "the next")]);
+    }
+
+    #[test]
     fn the_whole_shard_conflicts_with_every_key() {
         let mut table = Locks::<()>::default();
-        assert_eq!(table.ask(id(1), locks(&["a"], Mode::Shared)), Asked::Granted);
-        assert_eq!(table.ask(id(2), LockSet::whole(Mode::Shared)), Asked::Granted);
-        assert_eq!(table.ask(id(3), LockSet::whole(Mode::Exclusive)), Asked::Waits);
-        assert_eq!(table.ask(id(4), locks(&["b"], Mode::Shared)), Asked::Waits);
+        assert_eq!(table.ask(id(1), locks(&["a"], Mode::Shared), false), Asked::Granted);
+        assert_eq!(table.ask(id(2), LockSet::whole(Mode::Shared), false), Asked::Granted);
+        assert_eq!(table.ask(id(3), LockSet::whole(Mode::Exclusive), false), Asked::Waits);
+        assert_eq!(table.ask(id(4), locks(&["b"], Mode::Shared), false), Asked::Waits);
         assert!(table.blocks(&locks(&["x"], Mode::Exclusive)) && !table.blocks(&locks(&["x"], Mode::Shared)));
         table.wait(id(3), ());
         table.wait(id(4), ());
@@ -292,7 +325,7 @@ mod tests {
                     if random.below(10) == 0 {
                         set = set.and_whole(mode(&mut random));
                     }
-                    if table.ask(id(number), set) == Asked::Waits {
+                    if table.ask(id(number), set, random.below(4) == 0) == Asked::Waits {
                         table.wait(id(number), id(number));
                     }
                 } else {
@@ -308,8 +341,8 @@ mod tests {
                         .holders
                         .iter()
                         .filter(|(other, rival)| *other != one && rival.locks.conflicts(&holder.locks));
-                    let (granted, older) = rivals.fold((0, 0), |(g, o), (other, rival)| {
-                        (g + i32::from(rival.granted), o + i32::from(other < one))
+                    let (granted, older) = rivals.fold((0, 0), |(g, o), (_, rival)| {
+                        (g + i32::from(rival.granted), o + i32::from(rival.rank < holder.rank))
                     });
                     assert!(!holder.granted || granted == 0, "seed {seed}");
                     assert_eq!(holder.granted, older == 0, "seed {seed}");
