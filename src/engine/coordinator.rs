@@ -134,9 +134,10 @@ impl Engine {
 
     /// The locks on this shard are there.
     fn locked_here(&mut self, index: u32) {
+        let core = self.core;
         let operation = self.operations.get_mut(index);
         let in_order = operation.in_order.is_some();
-        let remote = operation.shards().len() - usize::from(operation.locks_on(self.core).is_some());
+        let remote = operation.shards().into_iter().filter(|shard| *shard != core).count();
         match operation.work {
             Work::Gather(_) => self.lend_own(index),
             // A single other shard locks, runs and unlocks its part in one go.
@@ -149,7 +150,6 @@ impl Engine {
             // What may wait is gathered wherever it cannot run at once.
             self.all_locked(index);
         } else {
-            let core = self.core;
             self.ask_remote(index, |shard| shard != core);
         }
     }

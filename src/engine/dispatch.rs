@@ -167,7 +167,7 @@ impl Engine {
         let mut out = Output::default();
         Reply::new(&mut out, session.protocol).error(error);
         self.count_error(error);
-        if !session.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP) {
+        if !session.is_silent() {
             session.append_reply(out);
         }
         advance_skip(session);
@@ -196,7 +196,7 @@ impl Engine {
             database: session.database,
             protocol: session.protocol,
             no_touch: session.flags.contains(SessionFlags::NO_TOUCH),
-            no_reply: session.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP),
+            no_reply: session.is_silent(),
             part: false,
             transaction: 0,
             tracker: session.tracking.as_ref().map_or(Tracker::NONE, |tracking| tracking.tracker),

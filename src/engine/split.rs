@@ -13,6 +13,7 @@ use crate::commands::Entry;
 use crate::resp::{Args, Output, Reply, Span};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::ShardId;
+use crate::shard::locks::LockSet;
 use crate::spec::{FindKeys, ResponsePolicy};
 
 /// A command in parts.
@@ -213,14 +214,14 @@ impl Split {
     }
 
     /// The locks of the part on `shard`, if it has one.
-    pub fn locks_on(&self, shard: ShardId, entry: &Entry) -> Option<crate::shard::locks::LockSet> {
+    pub fn locks_on(&self, shard: ShardId, entry: &Entry) -> Option<LockSet> {
         let part = self.parts.iter().find(|part| part.shard == shard)?;
         Some(part.locks(entry, &self.request))
     }
 }
 
 impl Part {
-    fn locks(&self, entry: &Entry, request: &Request) -> crate::shard::locks::LockSet {
+    fn locks(&self, entry: &Entry, request: &Request) -> LockSet {
         lock_set(entry, request.args().with_spans(&self.spans))
     }
 }

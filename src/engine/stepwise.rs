@@ -80,9 +80,7 @@ impl Engine {
             if let Some(call) = execution.calls[step] {
                 return self.start_step(index, step, call);
             }
-            let end = execution.replies.mark();
-            execution.ends.push(end);
-            self.gather_mut(index).steps.as_mut().expect("just seen").done += 1;
+            self.count_step(index);
         }
     }
 

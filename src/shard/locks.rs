@@ -156,9 +156,10 @@ impl<W> Locks<W> {
 
     /// Asks for the locks of a transaction. One that waits is to be given to [`Locks::wait`].
     pub fn ask(&mut self, id: TransactionId, locks: LockSet, patient: bool) -> Asked {
-        let last = self.holders.values().map(|holder| holder.rank).max().unwrap_or(0);
+        let own = 2 * id.0;
         // Ranks of patient ones are odd, those of others even: no two are the same.
-        let rank = if patient { (last.max(2 * id.0) + 1) | 1 } else { 2 * id.0 };
+        let behind_all = || (self.holders.values().map(|holder| holder.rank).fold(own, u64::max) + 1) | 1;
+        let rank = if patient { behind_all() } else { own };
         let mut waits = false;
         for rival in self.rivals(&locks).map(|rival| &self.holders[&rival]) {
             if !rival.locks.conflicts(&locks) {

@@ -128,7 +128,7 @@ impl Engine {
         }
         let (channel, mut payload) = (args.at(1), Payload::Borrowed(args.at(2)));
         let receivers = self.fan_out(kind, channel, &mut payload);
-        let silent = session.flags.intersects(SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP);
+        let silent = session.is_silent();
         let waiting = self.exchange.reached.len();
         let awaited = (waiting > 0 && !silent).then(|| {
             session.publishing += 1;
