@@ -14,6 +14,7 @@ use super::message::{Call, Execution, Message, Ticket};
 use super::operation::{Request, Work};
 use crate::commands::{CommandTable, Entry};
 use crate::resp::{Args, Output};
+use crate::session::Queue;
 use crate::shard::locks::{Asked, LockKey, LockSet, Mode, TransactionId};
 use crate::shard::{ShardId, WatchedKey};
 use crate::spec::{Flags, KeyFlags, RequestPolicy};
@@ -83,6 +84,20 @@ pub(super) fn each_key<'a>(entry: &Entry, args: Args<'a>, mut found: impl FnMut(
         // Arguments that do not fit are refused by the command itself, without a look at any key.
         let _ = keys.each(args, |index| found(args.at(index), mode));
     }
+}
+
+/// The same for all keys of a transaction, those of queued commands that run on shards and the watched ones.
+pub(super) fn each_key_of_transaction<'a>(
+    table: &CommandTable,
+    queue: &Queue,
+    calls: &[Option<Call>],
+    watched: impl IntoIterator<Item = &'a WatchedKey>,
+    mut found: impl FnMut(&[u8], Mode),
+) {
+    for ((command, args), _) in queue.iter().zip(calls).filter(|(_, call)| call.is_some()) {
+        each_key(table.get(command), args, &mut found);
+    }
+    watched.into_iter().for_each(|watched| found(&watched.key, Mode::Shared));
 }
 
 /// How a key with these flags is locked.

@@ -425,13 +425,18 @@ impl Lender {
     }
 }
 
-/// Adds a key to what is borrowed from its shard. One that is named twice is locked in the stricter mode.
+/// Adds a key to what is borrowed from its shard.
 fn add_key(shards: &mut Vec<Lender>, shard: ShardId, key: &[u8], mode: Mode) {
     let known = shards.iter().position(|lender| lender.shard == shard);
     let lender = known.unwrap_or_else(|| {
         shards.push(Lender { shard, keys: Keys::new(), whole: None, states: None });
         shards.len() - 1
     });
-    let locked = shards[lender].keys.entry(key.to_vec()).or_insert(mode);
+    want(&mut shards[lender].keys, key, mode);
+}
+
+/// Adds a key to those of one shard. One that is named twice is locked in the stricter mode.
+pub(super) fn want(keys: &mut Keys, key: &[u8], mode: Mode) {
+    let locked = keys.entry(key.to_vec()).or_insert(mode);
     *locked = (*locked).max(mode);
 }

@@ -10,7 +10,7 @@
 //! ```
 
 use super::blocking::Resume;
-use super::coordinator::each_key;
+use super::coordinator::each_key_of_transaction;
 use super::gather::Keys;
 use crate::commands::{CommandTable, EveryCore};
 use crate::limits::REQUESTS_AHEAD_MAX;
@@ -303,11 +303,7 @@ pub struct Execution {
 impl Execution {
     /// Calls `found` with each key, queued or watched, and how it is locked.
     pub fn each_key(&self, table: &CommandTable, mut found: impl FnMut(&[u8], Mode)) {
-        let on_keys = self.queue.iter().zip(&self.calls).filter(|(_, call)| call.is_some());
-        for ((command, args), _) in on_keys {
-            each_key(table.get(command), args, &mut found);
-        }
-        self.watched.iter().for_each(|watched| found(&watched.key, Mode::Shared));
+        each_key_of_transaction(table, &self.queue, &self.calls, &self.watched, &mut found);
     }
 
     /// Appends the reply of command `index` to `reply`.

@@ -5,7 +5,7 @@
 use super::Engine;
 use super::coordinator::{each_key, whole_shard_mode};
 use super::dispatch::Route;
-use super::gather::{Gather, Homeward, Job, Keys, Lender};
+use super::gather::{Gather, Homeward, Job, Keys, Lender, want};
 use super::message::{Call, Execution, Message, Ticket};
 use super::operation::Work;
 use super::split::Part;
@@ -97,10 +97,7 @@ impl Engine {
         };
         if shards.is_empty() {
             let mut keys = vec![Keys::new(); self.router.shards()];
-            each_key(entry, args, |key, mode| {
-                let locked = keys[self.router.shard_of(key).index()].entry(key.to_vec()).or_insert(mode);
-                *locked = (*locked).max(mode);
-            });
+            each_key(entry, args, |key, mode| want(&mut keys[self.router.shard_of(key).index()], key, mode));
             self.gather_mut(index).execution().queue = queue;
             return self.borrow(index, keys);
         }

@@ -10,7 +10,7 @@
 //! already done; a message to the client itself comes behind the reply to EXEC, where Redis 7.0 puts it into the array.
 
 use super::Engine;
-use super::coordinator::each_key;
+use super::coordinator::each_key_of_transaction;
 use super::dispatch::{Route, Step};
 use super::message::{Call, Execution, Message};
 use super::pubsub;
@@ -20,7 +20,7 @@ use crate::resp::reply::Mark;
 use crate::resp::{Args, CommandError, Output, Reply};
 use crate::session::{Identity, Queue, Session, SessionFlags, SessionKey};
 use crate::shard::ShardId;
-use crate::shard::locks::{LockKey, LockSet, Mode};
+use crate::shard::locks::{LockKey, LockSet};
 use crate::spec::Flags;
 use crate::stdx::random::Random;
 use std::sync::Arc;
@@ -320,10 +320,9 @@ impl Engine {
         }
         let transaction = session.transaction.as_deref().expect("MULTI has made it");
         let mut locks = Vec::new();
-        for ((command, args), _) in transaction.queue.iter().zip(calls).filter(|(_, call)| call.is_some()) {
-            each_key(self.table.get(command), args, |key, mode| locks.push((LockKey::of(key), mode)));
-        }
-        locks.extend(transaction.watched.iter().map(|watched| (LockKey::of(&watched.key), Mode::Shared)));
+        each_key_of_transaction(self.table, &transaction.queue, calls, &transaction.watched, |key, mode| {
+            locks.push((LockKey::of(key), mode));
+        });
         self.locks.blocks(&LockSet::of_keys(locks))
     }
 
