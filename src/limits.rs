@@ -111,3 +111,12 @@ pub const AOF_SCAN_FACTOR_MAX: u64 = 64;
 
 /// Most bytes of a manifest. A larger file is not a manifest.
 pub const AOF_MANIFEST_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A piece of the append-only log that is written with one operation, unless a turn has appended more at once.
+pub const AOF_CHUNK_BYTES: usize = 1 << 20;
+
+/// With `everysec` the log is synced early when this much waits for it: it stays in memory until then.
+pub const AOF_UNSYNCED_BYTES_MAX: usize = 64 << 20;
+
+/// While more than this waits to be written, a core takes nothing from its clients: the disk does not keep up.
+pub const AOF_UNWRITTEN_BYTES_MAX: usize = 64 << 20;

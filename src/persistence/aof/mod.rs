@@ -7,7 +7,9 @@ pub mod reader;
 pub mod record;
 mod scan;
 mod walk;
+pub mod writer;
 
 pub use batch::{Kind, Sealer, SegmentId};
 pub use reader::{End, Format, Reader, Step};
 pub use record::{Encoder, Transaction};
+pub use writer::{Fsync, Writer};

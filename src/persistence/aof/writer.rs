@@ -1,0 +1,441 @@
+//! The writer of one shard's log: what is appended, what is written, what is known to be on disk. It does no I/O: it
+//! names the next job, and is told how it went. There is one job at a time.
+//!
+//! What is not known to be on disk stays in memory. After a write or sync that failed nobody can say what of it the disk
+//! has; then it is written again from the last place that is known, once a second until it works. So a log that has
+//! failed and recovered has no gap.
+
+use super::batch::{Sealer, SegmentId};
+use crate::limits::{AOF_CHUNK_BYTES, AOF_UNSYNCED_BYTES_MAX, AOF_UNWRITTEN_BYTES_MAX};
+use std::collections::VecDeque;
+
+/// When what is written is forced to disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before anybody is told of it.
+    Always,
+    /// Once a second.
+    #[default]
+    EverySecond,
+    /// When the kernel likes.
+    No,
+}
+
+impl Fsync {
+    /// As the directive writes them, in the order of the discriminants.
+    pub const NAMES: &[&str] = &["always", "everysec", "no"];
+
+    /// The one at `index` of [`Fsync::NAMES`].
+    pub fn from_index(index: usize) -> Self {
+        [Self::Always, Self::EverySecond, Self::No][index]
+    }
+}
+
+/// How long a failed write rests before it is tried again, and the time between syncs, in milliseconds.
+const SECOND_MS: i64 = 1000;
+
+/// A file that is being written, by whatever stands for it outside.
+struct Segment<F> {
+    file: F,
+    sealer: Sealer,
+    /// Up to here the file is on disk. What follows are the chunks, one behind the other.
+    synced: u64,
+    chunks: VecDeque<Vec<u8>>,
+    /// So many of the chunks are written.
+    written: usize,
+    /// Whether something was written since the last sync.
+    dirty: bool,
+}
+
+impl<F> Segment<F> {
+    fn offset(&self) -> u64 {
+        self.synced + self.chunks.iter().take(self.written).map(|chunk| chunk.len() as u64).sum::<u64>()
+    }
+
+    /// Bytes of the chunks from `from` on.
+    fn bytes_from(&self, from: usize) -> usize {
+        self.chunks.iter().skip(from).map(Vec::len).sum()
+    }
+
+    /// The first chunks are known to be on disk; a buffer that is free again.
+    fn settle(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut spare = None;
+        for chunk in self.chunks.drain(..count) {
+            self.synced += chunk.len() as u64;
+            spare = Some(chunk);
+        }
+        self.written -= count;
+        spare
+    }
+}
+
+/// What is to be done next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Job<'a, F> {
+    /// Write these bytes, which stay where they are until [`Writer::done`].
+    Write {
+        /// To which file.
+        file: &'a F,
+        /// Where.
+        offset: u64,
+        /// What.
+        bytes: &'a [u8],
+        /// Whether it is done only when it is on disk.
+        durable: bool,
+    },
+    /// Force to disk what is written.
+    Sync {
+        /// Of which file.
+        file: &'a F,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Flight {
+    Write { durable: bool },
+    /// Covers so many written chunks.
+    Sync { chunks: usize },
+}
+
+/// Why nothing is written for a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Trouble {
+    errno: i32,
+    again_ms: i64,
+}
+
+/// What became of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// It went well.
+    Well,
+    /// It failed, and will be tried again.
+    Failed,
+}
+
+/// The writer of one shard's log.
+pub struct Writer<F> {
+    policy: Fsync,
+    /// The last one takes what is appended; those before it are finished first.
+    segments: VecDeque<Segment<F>>,
+    flight: Option<Flight>,
+    trouble: Option<Trouble>,
+    synced_ms: i64,
+    /// Bytes appended and known to be on disk (with `no`: written), since the beginning.
+    appended: u64,
+    durable: u64,
+    spare: Vec<u8>,
+}
+
+impl<F> Writer<F> {
+    /// Appends to a file that ends at `offset`.
+    pub fn new(policy: Fsync, file: F, sealer: Sealer, offset: u64, now_ms: i64) -> Self {
+        let mut writer = Self {
+            policy,
+            segments: VecDeque::new(),
+            flight: None,
+            trouble: None,
+            synced_ms: now_ms,
+            appended: 0,
+            durable: 0,
+            spare: Vec::new(),
+        };
+        writer.push(file, sealer, offset);
+        writer
+    }
+
+    fn push(&mut self, file: F, sealer: Sealer, offset: u64) {
+        let segment = Segment { file, sealer, synced: offset, chunks: VecDeque::new(), written: 0, dirty: false };
+        self.segments.push_back(segment);
+    }
+
+    fn last(&mut self) -> &mut Segment<F> {
+        self.segments.back_mut().expect("there is always a file to append to")
+    }
+
+    /// From now on appends to an empty file. What was appended before is written and synced first, so that the old file
+    /// has no gap whenever the new one has anything.
+    pub fn switch(&mut self, file: F, segment: SegmentId) {
+        self.push(file, Sealer::new(segment), 0);
+    }
+
+    /// Follows another policy from now on.
+    pub fn set_policy(&mut self, policy: Fsync) {
+        self.policy = policy;
+    }
+
+    /// Appends the records of a turn as a batch, and empties `records`.
+    pub fn append(&mut self, records: &mut Vec<u8>, now_ms: i64) {
+        if records.is_empty() {
+            return;
+        }
+        let in_flight = matches!(self.flight, Some(Flight::Write { .. })) && self.segments.len() == 1;
+        let mut spare = std::mem::take(&mut self.spare);
+        let segment = self.segments.back_mut().expect("there is always a file to append to");
+        let taken = segment.written + usize::from(in_flight);
+        let room = segment.chunks.len() > taken
+            && segment.chunks.back().is_some_and(|chunk| chunk.len() + records.len() <= AOF_CHUNK_BYTES);
+        if !room {
+            spare.clear();
+            segment.chunks.push_back(std::mem::take(&mut spare));
+        }
+        self.spare = spare;
+        let chunk = segment.chunks.back_mut().expect("just seen");
+        let start = chunk.len();
+        chunk.append(records);
+        segment.sealer.seal(chunk, start, now_ms.max(0) as u64);
+        self.appended += (chunk.len() - start) as u64;
+    }
+
+    /// Bytes appended since the beginning, and of those the ones that replies need not wait for.
+    pub fn positions(&self) -> (u64, u64) {
+        (self.appended, self.durable)
+    }
+
+    /// Whether replies have to wait, because what they tell of is not on disk yet.
+    pub fn holds_replies(&self) -> bool {
+        self.policy == Fsync::Always && self.durable < self.appended
+    }
+
+    /// Whether a job is under way.
+    pub fn is_busy(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// Whether everything appended is on disk.
+    pub fn is_settled(&self) -> bool {
+        let settled = |segment: &Segment<F>| segment.chunks.is_empty() && !segment.dirty;
+        self.flight.is_none() && self.segments.len() == 1 && settled(&self.segments[0])
+    }
+
+    /// Whether so much waits to be written that nothing more should be appended for a while.
+    pub fn is_congested(&self) -> bool {
+        let waiting: usize = self.segments.iter().map(|segment| segment.bytes_from(segment.written)).sum();
+        waiting > AOF_UNWRITTEN_BYTES_MAX
+    }
+
+    /// The error number of what failed last, while it has not succeeded since.
+    pub fn trouble(&self) -> Option<i32> {
+        self.trouble.as_ref().map(|trouble| trouble.errno)
+    }
+
+    /// Length of the file that is appended to, with what is not written yet.
+    pub fn file_bytes(&self) -> u64 {
+        self.segments.back().map_or(0, |segment| segment.synced + segment.bytes_from(0) as u64)
+    }
+
+    /// Bytes that are not written yet.
+    pub fn unwritten_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes_from(segment.written) as u64).sum()
+    }
+
+    /// Begins the next job, if there is one and none is under way. `flush` asks for a sync without waiting for its time.
+    pub fn next(&mut self, now_ms: i64, flush: bool) -> Option<Job<'_, F>> {
+        if self.flight.is_some() || self.trouble.as_ref().is_some_and(|trouble| now_ms < trouble.again_ms) {
+            return None;
+        }
+        // A file that is over and on disk is let go.
+        while self.segments.len() > 1 && self.segments[0].chunks.is_empty() && !self.segments[0].dirty {
+            self.segments.pop_front();
+        }
+        let closing = self.segments.len() > 1;
+        let segment = self.segments.front().expect("there is always a file to append to");
+        let unsynced = segment.bytes_from(0) - segment.bytes_from(segment.written);
+        let overdue = self.policy == Fsync::EverySecond
+            && (now_ms - self.synced_ms >= SECOND_MS || unsynced >= AOF_UNSYNCED_BYTES_MAX);
+        let writes = segment.written < segment.chunks.len();
+        let must = flush && !writes || closing && !writes || self.policy == Fsync::Always || overdue;
+        if segment.dirty && must {
+            self.flight = Some(Flight::Sync { chunks: segment.written });
+            return Some(Job::Sync { file: &segment.file });
+        }
+        if !writes {
+            return None;
+        }
+        let durable = self.policy == Fsync::Always;
+        self.flight = Some(Flight::Write { durable });
+        let segment = self.segments.front().expect("just seen");
+        let bytes = &segment.chunks[segment.written][..];
+        Some(Job::Write { file: &segment.file, offset: segment.offset(), bytes, durable })
+    }
+
+    /// The job under way is over: `result` is the bytes written or synced, or a negative error number.
+    pub fn done(&mut self, result: i32, now_ms: i64) -> Done {
+        let flight = self.flight.take().expect("a job was under way");
+        let closing = self.segments.len() > 1;
+        let segment = self.segments.front_mut().expect("there is always a file to append to");
+        let failed = match flight {
+            Flight::Write { .. } if result >= 0 && result as usize != segment.chunks[segment.written].len() => {
+                Some(libc::ENOSPC)
+            }
+            _ if result < 0 => Some(-result),
+            _ => None,
+        };
+        if let Some(errno) = failed {
+            (segment.written, segment.dirty) = (0, false);
+            self.trouble = Some(Trouble { errno, again_ms: now_ms + SECOND_MS });
+            return Done::Failed;
+        }
+        self.trouble = None;
+        let before = segment.synced;
+        let spare = match flight {
+            Flight::Write { durable } => {
+                segment.written += 1;
+                segment.dirty |= !durable;
+                let keeps = !durable && (self.policy != Fsync::No || closing);
+                if keeps { None } else { segment.settle(segment.written) }
+            }
+            Flight::Sync { chunks } => {
+                self.synced_ms = now_ms;
+                segment.dirty = segment.written > chunks;
+                segment.settle(chunks)
+            }
+        };
+        self.durable += segment.synced - before;
+        if let Some(spare) = spare
+            && spare.capacity() <= 2 * AOF_CHUNK_BYTES
+        {
+            self.spare = spare;
+        }
+        Done::Well
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persistence::aof::Kind;
+    use proptest::prelude::*;
+
+    const SEGMENT: SegmentId = SegmentId { generation: 1, shard: 0, kind: Kind::Increment };
+
+    fn writer(policy: Fsync) -> Writer<u8> {
+        Writer::new(policy, 1, Sealer::new(SEGMENT), 0, 0)
+    }
+
+    fn record() -> Vec<u8> {
+        b"*1\r\n$4\r\nPING\r\n".to_vec()
+    }
+
+    /// Begins the next job: its file, `w` with the offset and length, `d` where durable, or `s`.
+    fn job(writer: &mut Writer<u8>, now: i64) -> Option<(u8, char, u64, usize)> {
+        writer.next(now, false).map(|job| match job {
+            Job::Write { file, offset, bytes, durable } => (*file, if durable { 'd' } else { 'w' }, offset, bytes.len()),
+            Job::Sync { file } => (*file, 's', 0, 0),
+        })
+    }
+
+    #[test]
+    fn always_holds_replies_until_the_write_is_on_disk() {
+        let mut writer = writer(Fsync::Always);
+        writer.append(&mut record(), 5);
+        assert!(writer.holds_replies());
+        let (file, kind, offset, len) = job(&mut writer, 5).unwrap();
+        assert_eq!((file, kind, offset), (1, 'd', 0));
+        writer.append(&mut record(), 5);
+        assert_eq!(job(&mut writer, 5), None, "one job at a time");
+        assert_eq!(writer.done(len as i32, 6), Done::Well);
+        assert!(writer.holds_replies(), "the second batch is not there yet");
+        let (_, _, offset, second) = job(&mut writer, 6).unwrap();
+        assert_eq!(offset, len as u64);
+        writer.done(second as i32, 7);
+        assert!(!writer.holds_replies() && writer.is_settled());
+    }
+
+    #[test]
+    fn everysec_syncs_once_a_second() {
+        let mut writer = writer(Fsync::EverySecond);
+        writer.append(&mut record(), 10);
+        assert!(!writer.holds_replies());
+        let (_, kind, _, len) = job(&mut writer, 10).unwrap();
+        assert_eq!(kind, 'w');
+        writer.done(len as i32, 10);
+        assert_eq!(job(&mut writer, 999), None);
+        assert_eq!(job(&mut writer, 1000), Some((1, 's', 0, 0)));
+        writer.append(&mut record(), 1001);
+        writer.done(0, 1001);
+        let (_, kind, offset, _) = job(&mut writer, 1001).unwrap();
+        assert_eq!((kind, offset), ('w', len as u64));
+    }
+
+    #[test]
+    fn after_a_failure_all_is_written_again_that_may_be_missing() {
+        let mut writer = writer(Fsync::EverySecond);
+        writer.append(&mut record(), 0);
+        let (_, _, _, len) = job(&mut writer, 0).unwrap();
+        writer.done(len as i32, 0);
+        assert_eq!(job(&mut writer, 1000).unwrap().1, 's');
+        assert_eq!(writer.done(-libc::EIO, 1000), Done::Failed);
+        assert_eq!(writer.trouble(), Some(libc::EIO));
+        assert_eq!(job(&mut writer, 1999), None, "it rests for a second");
+        assert_eq!(job(&mut writer, 2000), Some((1, 'w', 0, len)), "what the sync did not cover");
+        assert_eq!(writer.done(len as i32 - 1, 2000), Done::Failed, "a short write is a full disk");
+        assert_eq!(writer.trouble(), Some(libc::ENOSPC));
+        assert_eq!(job(&mut writer, 3000), Some((1, 'w', 0, len)));
+        writer.done(len as i32, 3000);
+        assert_eq!(job(&mut writer, 3000).unwrap().1, 's');
+        writer.done(0, 3000);
+        assert_eq!((writer.trouble(), writer.is_settled()), (None, true));
+    }
+
+    #[test]
+    fn a_new_file_waits_until_the_old_one_is_on_disk() {
+        for policy in [Fsync::Always, Fsync::EverySecond, Fsync::No] {
+            let mut writer = writer(policy);
+            writer.append(&mut record(), 0);
+            writer.switch(2, SegmentId { generation: 2, ..SEGMENT });
+            writer.append(&mut record(), 0);
+            let mut jobs = Vec::new();
+            while let Some((file, kind, _, len)) = job(&mut writer, 0) {
+                jobs.push((file, kind));
+                writer.done(len as i32, 0);
+            }
+            let expected: &[_] = match policy {
+                Fsync::Always => &[(1, 'd'), (2, 'd')],
+                _ => &[(1, 'w'), (1, 's'), (2, 'w')],
+            };
+            assert_eq!(jobs, expected, "{policy:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever fails, what is on disk in the end is what was appended.
+        #[test]
+        fn nothing_is_lost(steps in prop::collection::vec((0..6u8, any::<bool>()), 1..60), policy in 0..3usize) {
+            let mut writer = writer(Fsync::from_index(policy));
+            let (mut disk, mut expected): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());
+            let mut sealer = Sealer::new(SEGMENT);
+            let mut now = 0;
+            let mut go = |writer: &mut Writer<u8>, disk: &mut Vec<u8>, now: i64, fails: bool, flush: bool| {
+                let result = match writer.next(now, flush) {
+                    None => return false,
+                    Some(Job::Sync { .. }) => 0,
+                    Some(Job::Write { offset, bytes, .. }) => {
+                        let bytes = if fails { &bytes[..bytes.len() / 2] } else { bytes };
+                        disk.truncate(offset as usize);
+                        disk.extend_from_slice(bytes);
+                        bytes.len() as i32
+                    }
+                };
+                writer.done(if fails { -libc::EIO } else { result }, now);
+                true
+            };
+            for (step, fails) in steps {
+                match step {
+                    0 | 1 => {
+                        let start = expected.len();
+                        expected.extend_from_slice(&record());
+                        sealer.seal(&mut expected, start, now as u64);
+                        writer.append(&mut record(), now);
+                    }
+                    2 => now += 400,
+                    _ => { go(&mut writer, &mut disk, now, fails, false); }
+                }
+            }
+            now += 5000;
+            while go(&mut writer, &mut disk, now, false, true) {}
+            prop_assert!(writer.is_settled());
+            prop_assert_eq!(disk, expected);
+        }
+    }
+}
