@@ -10,7 +10,7 @@
 //! - [`metrics`]     counters that one core writes and every core may read
 //! - [`spec`]        what a command is: name, arity, flags, categories, key specs, policies
 //! - [`types`]       Redis's data types as values, with their encodings
-//! - [`shard`]       one core's data: databases, expiry, scan, routing
+//! - [`shard`]       one core's data: databases, expiry, scan, snapshots, routing
 //! - [`session`]     one client's state
 //! - [`pubsub`]      who subscribes to what: one core's subscribers, and which other cores have some
 //! - [`commands`]    the command rows and their handlers, one file a group

@@ -144,7 +144,7 @@ impl World {
             1 => db.set_string(key, &text, expiry),
             2 => db.replace(key, value, expiry),
             3 => _ = db.edit_integer(key, |before| Ok(before.wrapping_add(1 << text.len()))),
-            4 => _ = db.edit_string(key, |bytes| Ok(bytes.extend(&text))),
+            4 => _ = db.edit_string(key, |bytes| Ok(bytes.splice(.., text).count())),
             5 => _ = db.get_mut::<Hash>(key).map(|hash| hash.map(|hash| hash.set(b"f", &text, &<_>::default()))),
             6 => _ = db.get_mut::<List>(key).map(|list| list.map(|list| push(list, &text))),
             7 => _ = db.get_or_insert::<List>(key, List::new).map(|list| push(list, &text)),
@@ -219,7 +219,7 @@ impl World {
         assert_eq!(over, !self.shard.has_snapshot());
         if over && let Some(wanted) = self.wanted.take() {
             assert!(under_way);
-            assert!(std::mem::take(&mut self.found) == wanted);
+            assert!(std::mem::take(&mut self.found) == wanted, "what came is not what was there");
             self.complete += 1;
         }
     }
@@ -253,13 +253,13 @@ impl World {
 #[test]
 fn gives_what_was_there_when_it_began() {
     let mut complete = 0;
-    for seed in 0..20 {
+    for seed in 0..8 {
         println!("seed {seed}");
         let mut world = World::new(seed);
         world.run(6_000);
         complete += world.complete;
     }
-    assert!(complete > 20, "{complete} came to their end");
+    assert!(complete > 30, "only {complete} came to their end");
 }
 
 #[test]

@@ -99,7 +99,7 @@ impl<O, A: Allocator> RecordTable<O, A> {
     /// [`SNAPSHOT_PENDING_BYTES_MAX`] bytes wait to be taken.
     pub fn walk_snapshot(&mut self, budget: &mut usize) {
         let Some(walk) = &mut self.walk else { return };
-        let mut ahead: Vec<Record<O>> = Vec::with_capacity(2 * RECORDS_AHEAD);
+        let mut ahead: Vec<Record<O>> = Vec::new();
         while *budget > 0 && !walk.is_through && !walk.is_full() {
             let count = RECORDS_AHEAD.min(*budget);
             let next = self.table.scan(walk.cursor, count, |slot| {
