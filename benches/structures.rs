@@ -1,13 +1,15 @@
 //! The keyspace beside a plain map of boxed byte strings, with keys in random order: what a lookup, an overwrite and an
-//! insertion cost in a table that fits in the cache and in one that does not.
+//! insertion cost in a table that fits in the cache and in one that does not. And how long a step of a snapshot takes.
 
-use crimson::shard::{Database, Expiry};
+use crimson::shard::{Database, Expiry, Millis, Shard, ShardId};
 use crimson::stdx::random::Random;
+use crimson::types::ValueRef;
 use criterion::{
     BatchSize, Bencher, BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,
 };
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -16,6 +18,9 @@ const SIZES: [usize; 2] = [100_000, 2_000_000];
 
 /// Insertions in one round, onto a table that has its keys already.
 const INSERTIONS: usize = 10_000;
+
+/// Keys of one step of a snapshot.
+const STEP_KEYS: usize = 256;
 
 type Map = HashMap<Box<[u8]>, Box<[u8]>, ahash::RandomState>;
 
@@ -80,6 +85,35 @@ fn database(criterion: &mut Criterion) {
     }
 }
 
+fn encode(key: &[u8], value: ValueRef<'_>, _expires: Option<Millis>, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(key);
+    if let ValueRef::String(string) = value {
+        bytes.extend_from_slice(string.bytes(&mut itoa::Buffer::new()));
+    }
+}
+
+/// Steps of one snapshot after the other; the longest is told.
+fn snapshot(criterion: &mut Criterion) {
+    for count in SIZES {
+        let mut shard = Shard::new(ShardId(0), 1);
+        shuffled_keys(count).iter().for_each(|key| shard.databases[0].set_string(key, &[b'v'; 16], Expiry::Never));
+        let mut group = criterion.benchmark_group(format!("snapshot/{count}"));
+        let mut longest = Duration::ZERO;
+        group.bench_function(format!("step_{STEP_KEYS}"), |bencher| {
+            bencher.iter(|| {
+                if !shard.has_snapshot() {
+                    shard.begin_snapshot(encode);
+                }
+                let begun = Instant::now();
+                shard.step_snapshot(STEP_KEYS, |_, bytes| bytes.clear());
+                longest = longest.max(begun.elapsed());
+            });
+        });
+        println!("the longest step: {longest:?}");
+        group.finish();
+    }
+}
+
 fn std_map(criterion: &mut Criterion) {
     for count in SIZES {
         let keys = shuffled_keys(count);
@@ -125,5 +159,5 @@ fn insertions(group: &mut BenchmarkGroup<'_, WallTime>, mut insert: impl FnMut(u
     });
 }
 
-criterion_group!(benches, database, std_map);
+criterion_group!(benches, database, snapshot, std_map);
 criterion_main!(benches);

@@ -11,7 +11,7 @@
 //! - [`spec`]        what a command is: name, arity, flags, categories, key specs, policies
 //! - [`types`]       Redis's data types as values, with their encodings
 //! - [`persistence`] files: the append-only log as bytes, its manifest, the seam to the disk
-//! - [`shard`]       one core's data: databases, expiry, scan, routing
+//! - [`shard`]       one core's data: databases, expiry, scan, snapshots, routing
 //! - [`session`]     one client's state
 //! - [`pubsub`]      who subscribes to what: one core's subscribers, and which other cores have some
 //! - [`commands`]    the command rows and their handlers, one file a group

@@ -72,6 +72,10 @@ pub const SCAN_POSITION_BITS: u32 = 48;
 /// Large values that a database has given up and that wait for the end of the turn; what is more is freed at once.
 pub const GARBAGE_MAX: usize = 1024;
 
+/// Bytes of a database's snapshot that wait to be taken, from which on the walk stands still: what one step encodes must
+/// not hold up requests. Records that commands are about to change are added whatever waits.
+pub const SNAPSHOT_PENDING_BYTES_MAX: usize = 64 * 1024;
+
 /// Large values and emptied databases that wait for the thread that frees them; what is more is freed by the core.
 pub const FREE_QUEUE_MAX: usize = 4096;
 

@@ -5,6 +5,7 @@ pub mod database;
 pub mod effects;
 pub mod locks;
 pub mod routing;
+pub mod snapshot;
 pub mod tracking;
 
 pub mod watch;
@@ -12,9 +13,11 @@ pub mod watch;
 pub use database::{Database, Expiry, Garbage, Incidents};
 pub use effects::{Act, Effect, Effects, EventClass};
 pub use routing::{Router, ShardId, Slot};
+pub use snapshot::Encode;
 pub use watch::{Watch, WatchedKey};
 
 use crate::config::LazyFree;
+use snapshot::Snapshot;
 use tracking::TrackingTable;
 
 /// Milliseconds since the Unix epoch.
@@ -32,6 +35,8 @@ pub struct Shard {
     pub tracking: TrackingTable,
     /// Who watches its keys.
     pub watch: Watch,
+    /// The snapshot of its databases that is under way.
+    snapshot: Option<Snapshot>,
 }
 
 impl Shard {
@@ -43,6 +48,7 @@ impl Shard {
             effects: Effects::default(),
             tracking: TrackingTable::default(),
             watch: Watch::default(),
+            snapshot: None,
         }
     }
 

@@ -4,7 +4,7 @@
 //! short  | 3 bytes access time | flags | u8 key length  | u8 value length  | expiry? | key | value |
 //! long   | 3 bytes access time | flags | u32 key length | u32 value length | expiry? | key | value |
 //! object | 3 bytes access time | flags | u32 key length                    | expiry? | object | key |
-//! flags  | bit 0 raw | 1 integer | 2 object | 3 timed | 4 long | 5 paged |
+//! flags  | bit 0 raw | 1 integer | 2 object | 3 timed | 4 long | 5 paged | 6 epoch |
 //! ```
 //!
 //! The expiry is 8 bytes and only there when the record is timed. An integer is 2 to 8 bytes, little-endian, and its
@@ -21,6 +21,12 @@ const OBJECT: u8 = 1 << 2;
 const TIMED: u8 = 1 << 3;
 const LONG: u8 = 1 << 4;
 const PAGED: u8 = 1 << 5;
+
+/// The flag that tells records which a snapshot has from those which it has not: the latter's is not the table's.
+pub(super) const EPOCH: u8 = 1 << 6;
+
+/// Flags that say nothing of the layout and of what the record holds.
+const STATUS: u8 = PAGED | EPOCH;
 
 const SHORT_HEADER: usize = 6;
 const LONG_HEADER: usize = 12;
@@ -243,7 +249,7 @@ impl<O> Record<O> {
         } else {
             (usize::from(self.read::<u8>(4)), usize::from(self.read::<u8>(5)))
         };
-        Shape { flags: flags & !PAGED, key_len, value_len }
+        Shape { flags: flags & !STATUS, key_len, value_len }
     }
 
     #[inline]
@@ -259,6 +265,23 @@ impl<O> Record<O> {
     #[inline]
     pub fn is_object(self) -> bool {
         self.flags() & OBJECT != 0
+    }
+
+    /// [`EPOCH`], if it is set.
+    #[inline]
+    pub fn epoch(self) -> u8 {
+        self.flags() & EPOCH
+    }
+
+    #[inline]
+    pub fn set_epoch(self, epoch: u8) {
+        self.write(3, self.flags() & !EPOCH | epoch);
+    }
+
+    /// The status flags of a record, in a page of records or not.
+    #[inline]
+    pub fn status(paged: bool, epoch: u8) -> u8 {
+        epoch | if paged { PAGED } else { 0 }
     }
 
     #[inline]
@@ -351,9 +374,8 @@ impl<O> Record<O> {
     }
 
     #[inline]
-    fn write_header(self, shape: Shape, paged: bool, accessed: u32) {
-        let flags = shape.flags | if paged { PAGED } else { 0 };
-        self.write(0, accessed & ACCESS_MASK | u32::from(flags) << 24);
+    fn write_header(self, shape: Shape, status: u8, accessed: u32) {
+        self.write(0, accessed & ACCESS_MASK | u32::from(shape.flags | status) << 24);
         if shape.is_object() {
             self.write(4, shape.key_len as u32);
         } else if shape.flags & LONG != 0 {
@@ -387,9 +409,9 @@ impl<O> Record<O> {
 
     /// Writes a record into fresh memory of [`Shape::bytes`] bytes.
     #[inline]
-    pub fn fill(self, shape: Shape, paged: bool, key: &[u8], body: NewBody<'_, O>, expires: i64, accessed: u32) {
+    pub fn fill(self, shape: Shape, status: u8, key: &[u8], body: NewBody<'_, O>, expires: i64, accessed: u32) {
         const { assert!(align_of::<O>() <= 8) }
-        self.write_header(shape, paged, accessed);
+        self.write_header(shape, status, accessed);
         if shape.flags & TIMED != 0 {
             self.write(shape.expiry_at(), expires);
         }
@@ -397,16 +419,16 @@ impl<O> Record<O> {
         self.write_body(shape, body);
     }
 
-    /// Writes other bytes of the same length over those of a record with a short header and no time to live, the most
-    /// frequent change of all; whether it was one.
+    /// Writes other bytes of the same length over those of a record of this epoch with a short header and no time to live,
+    /// the most frequent change of all; whether it was one.
     #[inline]
-    pub fn overwrite(self, key_len: usize, body: &NewBody<'_, O>, accessed: u32) -> bool {
+    pub fn overwrite(self, key_len: usize, body: &NewBody<'_, O>, accessed: u32, epoch: u8) -> bool {
         let NewBody::Bytes { bytes, raw } = body else { return false };
-        let shape = self.shape();
-        if shape.flags & !RAW != 0 || shape.value_len != bytes.len() {
+        let flags = self.flags();
+        if flags & !(RAW | PAGED) != epoch || usize::from(self.read::<u8>(5)) != bytes.len() {
             return false;
         }
-        let flags = self.flags() & !RAW | if *raw { RAW } else { 0 };
+        let flags = flags & !RAW | if *raw { RAW } else { 0 };
         self.write(0, accessed & ACCESS_MASK | u32::from(flags) << 24);
         self.copy_in(SHORT_HEADER + key_len, bytes);
         true
@@ -445,13 +467,13 @@ impl<O> Record<O> {
             debug_assert_eq!(from, to);
             let NewBody::Object(object) = body else { unreachable!("the shapes are alike") };
             replaced = Some(std::mem::replace(self.object_mut(), object));
-            self.write_header(shape, self.is_paged(), accessed);
+            self.write_header(shape, self.flags() & STATUS, accessed);
         } else {
             if from != to {
                 // SAFETY: the key lies inside the record before and after; the places may overlap.
                 unsafe { std::ptr::copy(self.offset(from), self.offset(to), old.key_len) };
             }
-            self.write_header(shape, self.is_paged(), accessed);
+            self.write_header(shape, self.flags() & STATUS, accessed);
             self.write_body(shape, body);
         }
         if shape.flags & TIMED != 0 {
@@ -462,8 +484,8 @@ impl<O> Record<O> {
 
     /// Moves everything into fresh memory for the shape `shape`, which differs only in being timed or not. This record
     /// must then be released without dropping its object.
-    pub fn move_to(self, shape: Shape, new: Self, paged: bool, expires: i64) {
-        new.write_header(shape, paged, self.accessed());
+    pub fn move_to(self, shape: Shape, new: Self, status: u8, expires: i64) {
+        new.write_header(shape, status, self.accessed());
         if shape.flags & TIMED != 0 {
             new.write(shape.expiry_at(), expires);
         }
@@ -535,10 +557,10 @@ impl<'a, O> RecordRef<'a, O> {
     }
 }
 
-/// A record, for changing its object and its access time.
-pub struct RecordMut<'a, O>(pub(super) Record<O>, pub(super) PhantomData<&'a mut O>);
+/// A record, for reading and for setting its access time.
+pub struct RecordLive<'a, O>(pub(super) Record<O>, pub(super) PhantomData<&'a mut O>);
 
-impl<'a, O> RecordMut<'a, O> {
+impl<'a, O> RecordLive<'a, O> {
     /// For reading, as long as the record was lent.
     #[inline]
     pub fn into_ref(self) -> RecordRef<'a, O> {
@@ -556,16 +578,46 @@ impl<'a, O> RecordMut<'a, O> {
     pub fn set_accessed(&mut self, accessed: u32) {
         self.0.set_accessed(accessed & ACCESS_MASK);
     }
+}
+
+/// A record, for changing what it holds. A table gives one only when a snapshot that is under way has the record.
+pub struct RecordMut<'a, O>(pub(super) RecordLive<'a, O>);
+
+impl<'a, O> RecordMut<'a, O> {
+    /// A record that snapshots have, if any is under way.
+    #[inline]
+    pub(super) fn new(record: Record<O>) -> Self {
+        Self(RecordLive(record, PhantomData))
+    }
+
+    /// For reading, as long as the record was lent.
+    #[inline]
+    pub fn into_ref(self) -> RecordRef<'a, O> {
+        self.0.into_ref()
+    }
+
+    /// For reading.
+    #[inline]
+    pub fn as_ref(&self) -> RecordRef<'_, O> {
+        self.0.as_ref()
+    }
+
+    /// Sets the access time, modulo 2^24.
+    #[inline]
+    pub fn set_accessed(&mut self, accessed: u32) {
+        self.0.set_accessed(accessed);
+    }
 
     /// Writes another integer over the one in the record; whether there was one with room for it.
     #[inline]
     pub fn overwrite_integer(&mut self, integer: i64, accessed: u32) -> bool {
-        self.0.overwrite_integer(integer, accessed)
+        self.0.0.overwrite_integer(integer, accessed)
     }
 
     /// The object, if the record holds one.
     #[inline]
     pub fn into_object(self) -> Option<&'a mut O> {
-        self.0.is_object().then(|| self.0.object_mut())
+        let record = self.0.0;
+        record.is_object().then(|| record.object_mut())
     }
 }

@@ -6,6 +6,7 @@
 mod departed;
 mod incidents;
 mod read;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -13,7 +14,7 @@ mod write;
 
 use super::Millis;
 use crate::config::LazyFree;
-use crate::structures::record::{ACCESS_MASK, Body, RecordMut, RecordRef};
+use crate::structures::record::{ACCESS_MASK, Body, RecordLive, RecordMut, RecordRef};
 use crate::structures::records::{Clock, RecordTable};
 use crate::structures::slab::Slab;
 use crate::types::{Stored, StringRef, ValueRef};
@@ -27,6 +28,10 @@ type Keys = RecordTable<Stored, Slab>;
 /// One database's slice on one core.
 pub struct Database {
     keys: Keys,
+    /// Keys that it had when a snapshot began that is not through with them.
+    former: Option<Box<Keys>>,
+    /// Its index when the snapshot began.
+    snapshot_index: u16,
     clock: Clock,
     /// Whether reads set access times.
     touch: bool,
@@ -51,6 +56,8 @@ impl Database {
     pub fn new() -> Self {
         Self {
             keys: Keys::new(),
+            former: None,
+            snapshot_index: 0,
             clock: Clock { now: 0, access: 0 },
             touch: true,
             scratch: Vec::new(),
@@ -126,7 +133,7 @@ impl Database {
 
     /// Bytes of table and records; what lists, sets, hashes and large strings own is not included.
     pub fn memory_bytes(&self) -> usize {
-        self.keys.memory_bytes()
+        self.keys.memory_bytes() + self.former.as_ref().map_or(0, |keys| keys.memory_bytes())
     }
 
     /// Asks the processor to fetch the place where `key` is looked for; gives the number that
@@ -146,8 +153,20 @@ impl Database {
 
     /// The record of `key`, unless its time is over.
     #[inline]
-    fn live(&mut self, key: &[u8]) -> Option<RecordMut<'_, Stored>> {
+    fn live(&mut self, key: &[u8]) -> Option<RecordLive<'_, Stored>> {
         match self.keys.live(key, self.clock.now) {
+            Ok(record) => Some(record),
+            Err(absent) => {
+                self.departed.absent(key, absent);
+                None
+            }
+        }
+    }
+
+    /// The same, for changing what it holds.
+    #[inline]
+    fn live_mut(&mut self, key: &[u8]) -> Option<RecordMut<'_, Stored>> {
+        match self.keys.live_mut(key, self.clock.now) {
             Ok(record) => Some(record),
             Err(absent) => {
                 self.departed.absent(key, absent);
@@ -160,7 +179,7 @@ impl Database {
     #[inline]
     fn touched(&mut self, key: &[u8]) -> Option<RecordMut<'_, Stored>> {
         let (touch, access) = (self.touch, self.clock.access);
-        let mut record = self.live(key)?;
+        let mut record = self.live_mut(key)?;
         if touch {
             record.set_accessed(access);
         }

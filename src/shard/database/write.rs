@@ -16,7 +16,7 @@ const INLINE_BYTES_MAX: usize = 1024;
 const SCRATCH_BYTES_MAX: usize = 64 * 1024;
 
 /// All keys of a database, taken out of it. Dropping them may take long, and may be done on any thread.
-pub struct TakenKeys(Keys);
+pub struct TakenKeys(pub(super) Keys);
 
 impl TakenKeys {
     /// How many there are.
@@ -81,7 +81,7 @@ impl Database {
         change: impl FnOnce(i64) -> Result<i64, CommandError>,
     ) -> Result<i64, CommandError> {
         let access = self.clock.access;
-        let mut record = self.live(key);
+        let mut record = self.live_mut(key);
         let before = match record.as_ref().map(|record| string_of(record.as_ref())) {
             None => 0,
             Some(Some(string)) => string.integer().ok_or(CommandError::NotInteger)?,
@@ -205,7 +205,7 @@ impl Database {
     /// [`Database::replace`] brings it back, and anything else is copied. The key stays where it is, for those who walk
     /// over the keys. With the time it expires at.
     pub fn lend(&mut self, key: &[u8]) -> Option<(Value, Option<Millis>)> {
-        let record = self.live(key)?;
+        let record = self.live_mut(key)?;
         let expires = record.as_ref().expires();
         if !matches!(record.as_ref().body(), Body::Object(_)) {
             return Some((view(record.into_ref()).to_value(), expires));
@@ -238,9 +238,11 @@ impl Database {
         set.map_err(|absent| self.departed.absent(key, absent)).unwrap_or(false)
     }
 
-    /// Removes every key. Freeing many takes long: if `lazily`, they become garbage instead.
+    /// Removes every key. Freeing many takes long: if `lazily`, they become garbage instead, and if a snapshot wants some of
+    /// them, they do so when it is through.
     pub fn clear(&mut self, lazily: bool) {
         let keys = self.take_all();
+        let Some(keys) = self.keep_for_snapshot(keys) else { return };
         if lazily && !keys.is_empty() {
             self.departed.keep(Garbage::Keys(Box::new(keys)));
         }

@@ -23,13 +23,14 @@ impl<O, A: Allocator> RecordTable<O, A> {
         if !allow(old.expires()) {
             return Ok(false);
         }
+        self.preserve(old);
         match at {
             Some(at) if old.is_timed() => old.set_expires(at),
             None if !old.is_timed() => {}
             _ => {
                 let shape = old.shape().timed(at.is_some());
-                let (new, paged) = self.allocate(shape);
-                old.move_to(shape, new, paged, at.unwrap_or_default());
+                let (new, status) = self.allocate(shape);
+                old.move_to(shape, new, status, at.unwrap_or_default());
                 self.refer(place, new);
                 self.release(old);
             }

@@ -6,14 +6,16 @@
 #![allow(unsafe_code)]
 
 mod expiry;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use super::record::{Body, OwnedBody, Record, RecordMut, RecordRef, Shape};
+use super::record::{Body, OwnedBody, Record, RecordLive, RecordMut, RecordRef, Shape};
 use super::slab::{Allocator, Block, Heap};
 use super::table::{Place, RawTable, Slot};
 use crate::stdx::random::Random;
 use ahash::RandomState;
+use snapshot::Walk;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::marker::PhantomData;
@@ -21,6 +23,7 @@ use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 pub use super::record::NewBody;
+pub use snapshot::Encode;
 
 /// What becomes of a key's time to live when its value is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,10 @@ pub struct RecordTable<O, A: Allocator = Heap> {
     owners: usize,
     /// Where the search for expired records goes on.
     due_from: u32,
+    /// The epoch flag of records that the snapshot has; of all records where none is under way.
+    epoch: u8,
+    /// The snapshot that is under way.
+    walk: Option<Box<Walk<O>>>,
     objects: PhantomData<O>,
 }
 
@@ -126,7 +133,7 @@ impl<O, A: Allocator> RecordTable<O, A> {
     /// An empty table that hashes with these keys.
     pub fn with_hasher(hasher: &'static RandomState) -> Self {
         let (table, allocator) = (RawTable::default(), A::default());
-        Self { table, allocator, hasher, owners: 0, due_from: 0, objects: PhantomData }
+        Self { table, allocator, hasher, owners: 0, due_from: 0, epoch: 0, walk: None, objects: PhantomData }
     }
 
     /// Number of records, those whose time is over included.
@@ -216,14 +223,23 @@ impl<O, A: Allocator> RecordTable<O, A> {
 
     /// The record of `key`, unless its time is over.
     #[inline]
-    pub fn live(&mut self, key: &[u8], now: i64) -> Result<RecordMut<'_, O>, Absent<O>> {
+    pub fn live(&mut self, key: &[u8], now: i64) -> Result<RecordLive<'_, O>, Absent<O>> {
         let place = self.live_place(self.hash(key), key, now)?;
-        Ok(RecordMut(record(place.slot().entry()), PhantomData))
+        Ok(RecordLive(record(place.slot().entry()), PhantomData))
+    }
+
+    /// The same, for changing what it holds.
+    #[inline]
+    pub fn live_mut(&mut self, key: &[u8], now: i64) -> Result<RecordMut<'_, O>, Absent<O>> {
+        let place = self.live_place(self.hash(key), key, now)?;
+        let record = record(place.slot().entry());
+        self.preserve(record);
+        Ok(RecordMut::new(record))
     }
 
     /// The object of `key`, for changing; `None` when there is no record or it holds none.
     pub fn object_mut(&mut self, key: &[u8]) -> Option<&mut O> {
-        self.live(key, i64::MIN).ok()?.into_object()
+        self.live_mut(key, i64::MIN).ok()?.into_object()
     }
 
     /// Stores bytes at `key`, in place of those that were there; whether the key is new.
@@ -240,7 +256,7 @@ impl<O, A: Allocator> RecordTable<O, A> {
             return Written::New;
         };
         let old = record::<O>(place.slot().entry());
-        if !matches!(expiry, Expiry::At(_)) && old.overwrite(key.len(), &body, clock.access) {
+        if !matches!(expiry, Expiry::At(_)) && old.overwrite(key.len(), &body, clock.access, self.epoch) {
             return Written::Replaced(None);
         }
         let before = old.expires();
@@ -265,19 +281,23 @@ impl<O, A: Allocator> RecordTable<O, A> {
     ) -> (RecordMut<'_, O>, Option<Absent<O>>) {
         let hash = self.hash(key);
         match self.live_place(hash, key, clock.now) {
-            Ok(place) => (RecordMut(record(place.slot().entry()), PhantomData), None),
+            Ok(place) => {
+                let record = record(place.slot().entry());
+                self.preserve(record);
+                (RecordMut::new(record), None)
+            }
             Err(absent) => {
                 let record = self.add(hash, key, make(), Expiry::Never, clock);
-                (RecordMut(record, PhantomData), Some(absent))
+                (RecordMut::new(record), Some(absent))
             }
         }
     }
 
-    /// Memory for a record of this shape, and whether it is a part of a page.
+    /// Memory for a record of this shape, and the record's status. It is none that a snapshot wants.
     #[inline]
-    fn allocate(&mut self, shape: Shape) -> (Record<O>, bool) {
+    fn allocate(&mut self, shape: Shape) -> (Record<O>, u8) {
         let block = self.allocator.allocate(shape.bytes::<O>());
-        (record(block.pointer), block.paged)
+        (record(block.pointer), Record::<O>::status(block.paged, self.epoch))
     }
 
     /// Adds a record of a key that is not there.
@@ -285,8 +305,8 @@ impl<O, A: Allocator> RecordTable<O, A> {
     fn add(&mut self, hash: u64, key: &[u8], body: NewBody<'_, O>, expiry: Expiry, clock: Clock) -> Record<O> {
         let expires = if let Expiry::At(at) = expiry { Some(at) } else { None };
         let shape = Shape::new(key.len(), &body, expires.is_some());
-        let (new, paged) = self.allocate(shape);
-        new.fill(shape, paged, key, body, expires.unwrap_or_default(), clock.access);
+        let (new, status) = self.allocate(shape);
+        new.fill(shape, status, key, body, expires.unwrap_or_default(), clock.access);
         let marks = marks(new);
         self.owners += usize::from(marks & Slot::OWNS != 0);
         let hasher = self.hasher;
@@ -309,6 +329,7 @@ impl<O, A: Allocator> RecordTable<O, A> {
         clock: Clock,
     ) -> Option<O> {
         let old = record::<O>(place.slot().entry());
+        self.preserve(old);
         let shape = Shape::new(key.len(), &body, expires.is_some());
         let replaced = match old.refill(shape, body, expires.unwrap_or_default(), clock.access) {
             Ok(replaced) => {
@@ -316,8 +337,8 @@ impl<O, A: Allocator> RecordTable<O, A> {
                 replaced
             }
             Err(body) => {
-                let (new, paged) = self.allocate(shape);
-                new.fill(shape, paged, key, body, expires.unwrap_or_default(), clock.access);
+                let (new, status) = self.allocate(shape);
+                new.fill(shape, status, key, body, expires.unwrap_or_default(), clock.access);
                 self.refer(place, new);
                 let replaced = old.into_object();
                 self.release(old);
@@ -355,6 +376,7 @@ impl<O, A: Allocator> RecordTable<O, A> {
 
     /// Takes the record at `place` out of the table.
     fn detach(&mut self, place: Place) -> Record<O> {
+        self.preserve(record(place.slot().entry()));
         let hasher = self.hasher;
         let rehash = |entry| hash_of(hasher, record::<O>(entry).key());
         // SAFETY: callers have just found the place.
@@ -412,6 +434,7 @@ impl<O, A: Allocator> RecordTable<O, A> {
 
     /// Removes all records and gives all memory back.
     pub fn clear(&mut self) {
+        debug_assert!(self.walk.is_none(), "a snapshot keeps the table that it walks over");
         *self = Self::with_hasher(self.hasher);
     }
 }
