@@ -10,6 +10,7 @@
 //! - [`metrics`]     counters that one core writes and every core may read
 //! - [`spec`]        what a command is: name, arity, flags, categories, key specs, policies
 //! - [`types`]       Redis's data types as values, with their encodings
+//! - [`persistence`] the append-only log as bytes: records, transactions, whole values
 //! - [`shard`]       one core's data: databases, expiry, scan, routing
 //! - [`session`]     one client's state
 //! - [`pubsub`]      who subscribes to what: one core's subscribers, and which other cores have some
@@ -30,6 +31,8 @@ pub mod structures;
 
 pub mod spec;
 pub mod types;
+
+pub mod persistence;
 
 pub mod session;
 pub mod shard;

@@ -95,3 +95,9 @@ pub const TRACKING_SWEEP_KEYS: usize = 4096;
 /// Publications in one message to another core. A core that takes a message hands all of it to its subscribers before it
 /// looks at anything else.
 pub const PUBLICATIONS_PER_MESSAGE_MAX: usize = 1024;
+
+/// Items in one record of the log that builds a collection up, as Redis's `AOF_REWRITE_ITEMS_PER_CMD`.
+pub const REBUILD_ITEMS_PER_RECORD: usize = 64;
+
+/// Members that one record of the log takes out of a set: SPOP may pop any number of them.
+pub const LOGGED_MEMBERS_MAX: usize = 1024;
