@@ -124,3 +124,9 @@ pub const AOF_UNSYNCED_BYTES_MAX: usize = 64 << 20;
 
 /// While more than this waits to be written, a core takes nothing from its clients: the disk does not keep up.
 pub const AOF_UNWRITTEN_BYTES_MAX: usize = 64 << 20;
+
+/// Items in one record of the log that builds a collection up, as Redis's `AOF_REWRITE_ITEMS_PER_CMD`.
+pub const REBUILD_ITEMS_PER_RECORD: usize = 64;
+
+/// Members that one record of the log takes out of a set: SPOP may pop any number of them.
+pub const LOGGED_MEMBERS_MAX: usize = 1024;

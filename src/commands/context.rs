@@ -6,7 +6,7 @@ use crate::metrics::CoreMetrics;
 use crate::pubsub::PubSub;
 use crate::resp::{CommandError, Protocol, Reply};
 use crate::session::{Session, Sessions};
-use crate::shard::{Database, Effects, Millis, Shard, ShardId};
+use crate::shard::{Database, Effects, Log, Millis, Shard, ShardId};
 
 pub use crate::shard::EventClass;
 use crate::stdx::random::Random;
@@ -36,6 +36,8 @@ pub struct ShardContext<'a> {
     pub dirty: u64,
     /// What this command does to keys, for those who wait for it.
     pub effects: &'a mut Effects,
+    /// Where what it changes is logged.
+    pub log: &'a mut Log,
     /// Which of how many shards this is, for cursors.
     pub shard: ShardId,
     /// How many shards there are.
@@ -94,10 +96,35 @@ impl ShardContext<'_> {
 
     /// Tells what the databases have noted up to now, so that all stands in the order in which it happened.
     pub fn tell_incidents(&mut self) {
-        self.effects.incidents(self.database_index, self.db);
+        self.effects.incidents(self.database_index, self.db, self.log);
         if self.others.used {
-            self.others.tell_incidents(self.effects);
+            self.others.tell_incidents(self.effects, self.log);
         }
+    }
+
+    /// Says what is logged instead of the command as the client sent it; several calls log several records. A command
+    /// that does not do the same when it is replayed later (it reads the clock, or rolls dice) has to say something,
+    /// and so has one that may work on keys of several shards: see [`ShardContext::logs_apart`]. Any other need not.
+    pub fn log(&mut self, arguments: &[&[u8]]) {
+        if self.log.wanted {
+            self.tell_incidents();
+            self.log.say(self.database_index, arguments);
+        }
+    }
+
+    /// The same with a time as the last argument.
+    pub fn log_until(&mut self, arguments: &[&[u8]], at: Millis) {
+        if self.log.wanted {
+            let mut digits = itoa::Buffer::new();
+            self.log(&[arguments, &[digits.format(at).as_bytes()]].concat());
+        }
+    }
+
+    /// Whether what the command changes on several keys has to be logged key by key, each record with its key as
+    /// argument 1, because they belong to several shards. A command that says nothing then has the whole values logged
+    /// of all keys that it has changed.
+    pub fn logs_apart(&self) -> bool {
+        self.log.is_bench()
     }
 }
 
@@ -146,11 +173,11 @@ impl<'a> OtherDatabases<'a> {
         self.used
     }
 
-    fn tell_incidents(&mut self, effects: &mut Effects) {
+    fn tell_incidents(&mut self, effects: &mut Effects, log: &mut Log) {
         let selected = self.before.len();
-        self.before.iter_mut().enumerate().for_each(|(index, db)| effects.incidents(index as u16, db));
+        self.before.iter_mut().enumerate().for_each(|(index, db)| effects.incidents(index as u16, db, log));
         let after = self.after.iter_mut().enumerate();
-        after.for_each(|(index, db)| effects.incidents((selected + 1 + index) as u16, db));
+        after.for_each(|(index, db)| effects.incidents((selected + 1 + index) as u16, db, log));
     }
 
     /// How many databases there are, the selected one included.

@@ -48,6 +48,8 @@ pub struct Node {
     pub metrics: Box<[CoreMetrics]>,
     next_client_id: AtomicU64,
     next_transaction: AtomicU64,
+    /// The stamp of the next transaction over several shards that is logged.
+    next_stamp: AtomicU64,
     /// Open connections on all cores.
     pub connected: AtomicU64,
     /// Until when commands wait (CLIENT PAUSE), in milliseconds since the epoch.
@@ -92,6 +94,7 @@ impl Node {
             metrics,
             next_client_id: AtomicU64::new(1),
             next_transaction: AtomicU64::new(1),
+            next_stamp: AtomicU64::new(1),
             connected: AtomicU64::new(0),
             pause_until_ms: AtomicI64::new(0),
             pause_writes_only: AtomicBool::new(false),
@@ -144,6 +147,17 @@ impl Node {
     /// The id of a new transaction, greater than all before.
     pub fn next_transaction(&self) -> u64 {
         self.next_transaction.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The stamp of a transaction over several shards that is about to be logged, greater than all before. Whoever takes
+    /// one has all the transaction's locks there, or knows that they are.
+    pub fn next_stamp(&self) -> u64 {
+        self.next_stamp.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Stamps go on above `stamp`, which a log that was loaded has seen.
+    pub fn raise_stamp(&self, stamp: u64) {
+        self.next_stamp.fetch_max(stamp.saturating_add(1), Ordering::Relaxed);
     }
 
     /// Holds commands back until `until_ms`, or only those that write. A pause that is under way is neither shortened nor

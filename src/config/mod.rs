@@ -6,6 +6,7 @@
 pub mod directive;
 pub mod file;
 pub mod flags;
+pub mod fsync;
 pub mod loglevel;
 pub mod notifications;
 pub mod permission;
@@ -15,6 +16,7 @@ pub mod table;
 pub mod value;
 
 pub use directive::{Change, Directive, Kind, Section};
+pub use fsync::Fsync;
 pub use flags::{Invocation, Startup};
 pub use loglevel::LogLevel;
 pub use notifications::Notifications;

@@ -10,7 +10,7 @@
 
 use super::Engine;
 use super::gather::Keys;
-use super::message::{Call, Execution, Message, Ticket};
+use super::message::{Call, Execution, Logged, Message, Ticket};
 use super::operation::{Request, Work};
 use crate::commands::{CommandTable, Entry};
 use crate::resp::{Args, Output};
@@ -255,7 +255,7 @@ impl Engine {
             }
             Waiter::Part { from, ticket, call, request } => {
                 let mut out = Output::default();
-                self.run_here(self.table.get(call.command), call, request.args(), &mut out);
+                self.run_remote_part(call, request.args(), &mut out);
                 self.answer(from, ticket, out);
                 self.unlock(id);
             }
@@ -270,6 +270,7 @@ impl Engine {
         }
         while let Some(id) = self.released.pop_front() {
             let Some(locks) = self.locks.release(id) else { continue };
+            self.shard.log.end_collecting(id);
             self.run_parked();
             self.serve_held_up();
             for (id, waiter) in self.locks.grant(&locks) {
@@ -367,9 +368,9 @@ impl Engine {
         out: &mut Output,
     ) -> bool {
         let id = TransactionId(call.transaction);
-        let entry = self.table.get(call.command);
         if !self.locks.holds(id) {
-            match self.locks.ask(id, lock_set(entry, args), false) {
+            let own = if call.logged == Logged::Part { args.split_last().0 } else { args };
+            match self.locks.ask(id, lock_set(self.table.get(call.command), own), false) {
                 Asked::Granted => {}
                 Asked::Refused => return true,
                 Asked::Waits => {
@@ -378,7 +379,7 @@ impl Engine {
                 }
             }
         }
-        self.run_here(entry, call, args, out);
+        self.run_remote_part(call, args, out);
         if !call.keep_locks {
             self.unlock(id);
         }

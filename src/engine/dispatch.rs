@@ -1,6 +1,6 @@
 //! One request: its row, its checks, and the shard that runs it.
 
-use super::message::{Call, Ticket};
+use super::message::{Call, Logged, Ticket};
 use super::{Engine, pubsub};
 use crate::commands::context::OtherDatabases;
 use crate::commands::debug;
@@ -203,6 +203,7 @@ impl Engine {
             remember: session.tracking.as_ref().is_some_and(|tracking| tracking.remembers()),
             keep_locks: false,
             may_block: false,
+            logged: Logged::Itself,
         }
     }
 
@@ -327,12 +328,13 @@ impl Engine {
             random: &mut self.random,
             dirty: 0,
             effects: &mut self.shard.effects,
+            log: &mut self.shard.log,
             shard: self.core,
             shards: self.router.shards() as u16,
             blocking: Blocking { allowed: call.may_block, ready: self.blocking.serving.as_deref(), wait: None },
         };
         let outcome = handler(&mut context, args);
-        if context.effects.wanted {
+        if context.effects.wanted || context.log.wanted {
             context.tell_incidents();
         }
         let dirty = context.dirty;
@@ -347,6 +349,9 @@ impl Engine {
             self.touched.extend(0..self.shard.databases.len() as u16);
         } else if self.touched.last() != Some(&call.database) {
             self.touched.push(call.database);
+        }
+        if dirty > 0 && self.shard.log.wanted {
+            self.log_command(entry, call, args);
         }
         if let Err(error) = outcome {
             self.fail(entry, &error, call.protocol, out, mark);

@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::config::Notifications;
 use crate::shard::tracking::Tracker;
-use crate::shard::{Act, Effect, Incidents, Shard};
+use crate::shard::{Act, Effect, Incidents};
 
 impl Engine {
     /// Decides anew whether effects are noted: when somebody begins or stops to wait for them.
@@ -29,7 +29,10 @@ impl Engine {
     pub(super) fn incidents_wanted(&self) -> Incidents {
         let told = self.config.notify_keyspace_events;
         let mut incidents = Incidents::empty();
-        incidents.set(Incidents::EXPIRED, self.tells_clients());
+        if self.loading {
+            return incidents;
+        }
+        incidents.set(Incidents::EXPIRED, self.tells_clients() || self.shard.log.wanted);
         incidents.set(Incidents::CREATED, told.tell() && told.contains(Notifications::NEW));
         incidents.set(Incidents::MISSED, told.tell() && told.contains(Notifications::KEY_MISS));
         incidents
@@ -73,12 +76,11 @@ impl Engine {
 
     /// Tells what the databases have noted outside of commands.
     pub(super) fn after_incidents(&mut self) {
-        if !self.shard.effects.wanted {
+        if !self.shard.effects.wanted && !self.shard.log.wanted {
             return;
         }
-        let Shard { databases, effects, .. } = &mut self.shard;
-        effects.caller = Tracker::NONE;
-        databases.iter_mut().enumerate().for_each(|(index, db)| effects.incidents(index as u16, db));
+        self.shard.effects.caller = Tracker::NONE;
+        self.log_incidents();
         self.after_effects();
     }
 

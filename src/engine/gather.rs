@@ -11,10 +11,12 @@ use super::message::{Execution, KeyState, Loan, Message, Ticket};
 use super::operation::{Request, Work};
 use super::stepwise::Steps;
 use crate::commands::Entry;
+use crate::persistence::aof::Transaction;
 use crate::resp::{Args, Output};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::blocked::Registration;
 use crate::shard::locks::{LockKey, LockSet, Mode};
+use crate::shard::log::Bench;
 use crate::shard::tracking::Tracker;
 use crate::shard::{Act, Effect, Expiry, Incidents, Router, Shard, ShardId};
 use crate::spec::Flags;
@@ -27,6 +29,16 @@ pub(super) struct Homeward {
     pub answers: bool,
     /// Whether the locks stay.
     pub keep_locks: bool,
+    /// What is to be logged where something has changed, and which shards these are.
+    pub transaction: Option<(Arc<Transaction>, Vec<ShardId>)>,
+}
+
+/// What has come of work on gathered keys.
+pub(super) struct Worked {
+    /// What was done to them.
+    pub effects: Vec<Effect>,
+    /// What is to be logged of it on each shard.
+    pub payloads: Vec<(ShardId, Vec<u8>)>,
 }
 
 /// Keys and how they are locked.
@@ -79,6 +91,9 @@ impl Gather {
     /// Takes what a shard lends; `None`: it has refused.
     fn accept(&mut self, number: usize, loan: Option<Loan>) {
         self.intact &= loan.as_ref().is_none_or(|loan| loan.intact);
+        if let (Some(steps), Some(loan)) = (&mut self.steps, &loan) {
+            steps.add_payload(self.shards[number].shard, &loan.logged);
+        }
         self.shards[number].states = loan.map(|loan| loan.states);
     }
 
@@ -183,7 +198,7 @@ impl Engine {
             }
         }
         self.after_incidents();
-        Loan { states, intact }
+        Loan { states, intact, logged: self.shard.log.take_collected() }
     }
 
     /// Takes what one shard lends, or its refusal.
@@ -209,9 +224,20 @@ impl Engine {
             if shard == self.core {
                 self.store_keys(states);
             } else {
-                let (from, effects, caller, waiting) = (self.core, Vec::new(), Tracker::NONE, None);
-                let message = Message::Store { from, ticket: None, id, keep: false, states, effects, caller, waiting };
-                self.post(shard, message);
+                self.post(
+                    shard,
+                    Message::Store {
+                        from: self.core,
+                        ticket: None,
+                        id,
+                        keep: false,
+                        states,
+                        effects: Vec::new(),
+                        transaction: None,
+                        caller: Tracker::NONE,
+                        waiting: None,
+                    },
+                );
             }
         }
     }
@@ -225,7 +251,7 @@ impl Engine {
         let mut job = std::mem::replace(&mut gather.job, Job::Done(Output::default()));
         let mut lenders = std::mem::take(&mut gather.shards);
         let intact = gather.intact;
-        let effects = self.work_on(&mut lenders, |engine| match &mut job {
+        let Worked { effects, payloads } = self.work_on(&mut lenders, |engine| match &mut job {
             Job::Command(request) => {
                 let mut out = Output::default();
                 engine.run_command(entry, call, request.args(), &mut out);
@@ -248,7 +274,9 @@ impl Engine {
         };
         let gather = self.gather_mut(index);
         (gather.job, gather.shards) = (job, lenders);
-        let stores = self.send_home(index, effects, waiting, Homeward { answers, keep_locks: false });
+        let transaction = self.to_transaction(payloads);
+        let homeward = Homeward { answers, keep_locks: false, transaction };
+        let stores = self.send_home(index, effects, waiting, homeward);
         if answers {
             // One more than the stores: this step itself ends like a store.
             self.operations.get_mut(index).waiting = stores + 1;
@@ -269,7 +297,7 @@ impl Engine {
         index: u32,
         effects: Vec<Effect>,
         mut waiting: BTreeMap<ShardId, Registration<Resume>>,
-        Homeward { answers, keep_locks: keep }: Homeward,
+        Homeward { answers, keep_locks: keep, transaction }: Homeward,
     ) -> usize {
         let operation = self.operations.get_mut(index);
         let (id, caller) = (operation.id, operation.call.tracker);
@@ -280,16 +308,19 @@ impl Engine {
         for (number, (shard, states)) in loans.into_iter().enumerate() {
             let effects = std::mem::take(&mut by_shard[number]);
             let waiting = waiting.remove(&shard).map(Box::new);
+            let transaction = transaction.as_ref().filter(|(_, shards)| shards.contains(&shard));
+            let transaction = transaction.map(|(transaction, _)| transaction.clone());
             if shard == self.core {
-                self.store(states, effects, caller, waiting);
+                self.store(states, effects, transaction.as_deref(), caller, waiting);
                 continue;
             }
-            let changes = !states.is_empty() || !effects.is_empty();
+            let changes = !states.is_empty() || !effects.is_empty() || transaction.is_some();
             stores += usize::from(answers && changes);
             let ticket = (answers && changes).then(|| Ticket::of_part(index, number));
             if changes || !keep {
                 let from = self.core;
-                self.post(shard, Message::Store { from, ticket, id, keep, states, effects, caller, waiting });
+                let message = Message::Store { from, ticket, id, keep, states, effects, transaction, caller, waiting };
+                self.post(shard, message);
             }
         }
         stores
@@ -308,12 +339,16 @@ impl Engine {
         by_shard
     }
 
-    /// Runs `work` with the lenders' values in place of this shard's. What each is to get back is left with it; what was
-    /// done to the keys is returned.
-    pub(super) fn work_on(&mut self, lenders: &mut [Lender], work: impl FnOnce(&mut Self)) -> Vec<Effect> {
+    /// Runs `work` with the lenders' values in place of this shard's. What each is to get back is left with it.
+    pub(super) fn work_on(&mut self, lenders: &mut [Lender], work: impl FnOnce(&mut Self)) -> Worked {
         let databases = self.shard.databases.len();
         let mut bench = self.operations.workbench.take().unwrap_or_else(|| Box::new(Shard::new(self.core, databases)));
         bench.effects.wanted = true;
+        if self.shard.log.wanted {
+            let keys = lenders.iter().flat_map(|lender| &lender.keys);
+            let read = keys.filter(|(_, mode)| **mode == Mode::Shared).map(|(key, _)| key.clone()).collect();
+            bench.log.set_bench(Some(Box::new(Bench::new(self.router, read))));
+        }
         for lender in &mut *lenders {
             for KeyState { database, key, state } in lender.states.iter_mut().flatten() {
                 let db = &mut bench.databases[usize::from(*database)];
@@ -328,32 +363,41 @@ impl Engine {
         std::mem::swap(&mut self.shard, &mut *bench);
         work(self);
         std::mem::swap(&mut self.shard, &mut *bench);
-        let effects = std::mem::take(&mut bench.effects.list);
-        for db in &mut bench.databases {
+        let mut effects = std::mem::take(&mut bench.effects.list);
+        for lender in lenders {
+            lender.take_home(&mut bench, &effects);
+        }
+        let Shard { databases, effects: late, log, .. } = &mut *bench;
+        for (index, db) in databases.iter_mut().enumerate() {
+            // A key that was given a time that is over is gone before it comes home.
+            late.incidents(index as u16, db, log);
             db.keep_incidents(Incidents::empty());
             let metrics = &self.node.metrics[self.core.index()];
             metrics.keyspace_hits.add(std::mem::take(&mut db.hits));
             metrics.keyspace_misses.add(std::mem::take(&mut db.misses));
             metrics.expired_keys.add(std::mem::take(&mut db.departed.expired));
         }
-        for lender in lenders {
-            lender.take_home(&mut bench, &effects);
-        }
         bench.databases.iter_mut().for_each(|db| db.clear(false));
+        effects.append(&mut bench.effects.list);
+        let payloads = bench.log.set_bench(None).map(|log| log.into_payloads()).unwrap_or_default();
         self.operations.workbench = Some(bench);
-        effects
+        Worked { effects, payloads }
     }
 
-    /// Puts keys of this shard into the given states, and tells what was done to them.
+    /// Puts keys of this shard into the given states, logs it, and tells what was done to them.
     /// From then on a client may wait for them.
     pub(super) fn store(
         &mut self,
         states: Vec<KeyState>,
         effects: Vec<Effect>,
+        transaction: Option<&Transaction>,
         caller: Tracker,
         waiting: Option<Box<Registration<Resume>>>,
     ) {
         self.store_keys(states);
+        if let Some(transaction) = transaction {
+            self.shard.log.transaction(transaction, self.core);
+        }
         let wanted = self.shard.effects.wanted;
         let told = effects.into_iter().filter(|effect| wanted || matches!(effect.act, Act::Read { .. }));
         self.shard.effects.list.extend(told);
@@ -366,6 +410,7 @@ impl Engine {
 
     /// Puts keys of this shard into the given states.
     fn store_keys(&mut self, states: Vec<KeyState>) {
+        self.log_incidents();
         let incidents = self.incidents_wanted();
         for KeyState { database, key, state } in states {
             let db = &mut self.shard.databases[usize::from(database)];

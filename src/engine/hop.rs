@@ -20,15 +20,21 @@ impl Engine {
         shard: ShardId,
     ) {
         let number = if call.no_reply { 0 } else { session.pending.expect() };
-        self.post_command(shard, Ticket { owner: key.0, number }, call, args);
+        self.post_command(shard, Ticket { owner: key.0, number }, call, args.iter_from(0));
     }
 
     /// Adds a command to the batch for `shard`.
-    pub(super) fn post_command(&mut self, shard: ShardId, ticket: Ticket, call: Call, args: Args<'_>) {
+    pub(super) fn post_command<'a>(
+        &mut self,
+        shard: ShardId,
+        ticket: Ticket,
+        call: Call,
+        args: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+    ) {
         let slot = &mut self.filling[shard.index()];
         let batch =
             slot.get_or_insert_with(|| self.spare_batches.pop().unwrap_or_else(|| Box::new(Batch::new(self.core))));
-        batch.push(ticket, call, args.iter_from(0));
+        batch.push(ticket, call, args);
         if batch.len() > BATCH_BYTES_MAX {
             self.post_batch(shard);
         }

@@ -4,7 +4,7 @@
 //! A request in a batch:
 //!
 //! ```text
-//! owner u32 | number u32 | command u16 | database u16 | flags u8 | 3 unused | argument count u32 | transaction u64
+//! owner u32 | number u32 | command u16 | database u16 | flags u8 | logged u8 | 2 unused | argument count u32 | transaction u64
 //! tracking client u64, if there is one
 //! length u32 of each argument | bytes of each argument
 //! ```
@@ -14,6 +14,7 @@ use super::coordinator::each_key_of_transaction;
 use super::gather::Keys;
 use crate::commands::{CommandTable, EveryCore};
 use crate::limits::REQUESTS_AHEAD_MAX;
+use crate::persistence::aof::Transaction;
 use crate::pubsub::Announcement;
 use crate::resp::reply::{Mark, Pin};
 use crate::resp::{Args, Output, Protocol, Reply, Span};
@@ -67,8 +68,21 @@ pub struct Call {
     pub remember: bool,
     /// Whether that transaction keeps its locks when the part has run.
     pub keep_locks: bool,
+    /// How it is logged that it has changed something.
+    pub logged: Logged,
     /// Whether it may wait. Never between cores: what may wait runs on its session's core or on gathered keys.
     pub may_block: bool,
+}
+
+/// How a command that has changed something gets into the log of the shard where it ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logged {
+    /// By itself.
+    Itself,
+    /// It is a part of a command on several shards. Between cores its last argument is the whole as it is logged.
+    Part,
+    /// It is a step of a transaction over all shards, which is logged at its end: the reply brings what is to be logged.
+    Step,
 }
 
 const HEAD_BYTES: usize = 28;
@@ -80,6 +94,8 @@ const PART: u8 = 8;
 const KEEP_LOCKS: u8 = 16;
 const TRACKED: u8 = 32;
 const REMEMBER: u8 = 64;
+const LOGGED_PART: u8 = 1;
+const LOGGED_STEP: u8 = 2;
 
 /// Commands of one core's clients for another core, and the replies to them.
 #[derive(Debug)]
@@ -154,6 +170,11 @@ impl Batch {
         head[8..10].copy_from_slice(&call.command.to_le_bytes());
         head[10..12].copy_from_slice(&call.database.to_le_bytes());
         head[12] = flags;
+        head[13] = match call.logged {
+            Logged::Itself => 0,
+            Logged::Part => LOGGED_PART,
+            Logged::Step => LOGGED_STEP,
+        };
         head[16..20].copy_from_slice(&(args.len() as u32).to_le_bytes());
         head[20..28].copy_from_slice(&call.transaction.to_le_bytes());
         self.requests.extend_from_slice(&head);
@@ -226,6 +247,11 @@ impl Batch {
                 _ => Tracker::from_bits(u64_at(&self.requests, at + HEAD_BYTES)),
             },
             remember: head[12] & REMEMBER != 0,
+            logged: match head[13] {
+                LOGGED_PART => Logged::Part,
+                LOGGED_STEP => Logged::Step,
+                _ => Logged::Itself,
+            },
             may_block: false,
         };
         (ticket, call, u32_at(head, 16) as usize)
@@ -319,6 +345,8 @@ pub struct Loan {
     pub states: Vec<KeyState>,
     /// Whether all that its client watches here is as it was.
     pub intact: bool,
+    /// What is to be logged of the steps that the transaction has done here before.
+    pub logged: Vec<u8>,
 }
 
 /// A message to the subscribers of a channel.
@@ -446,6 +474,8 @@ pub enum Message {
         from: ShardId,
         /// For what.
         ticket: Ticket,
+        /// The transaction, if it is to be logged.
+        logged: Option<TransactionId>,
         /// The keys.
         keys: Keys,
     },
@@ -470,6 +500,8 @@ pub enum Message {
         states: Vec<KeyState>,
         /// What was done to the keys.
         effects: Vec<Effect>,
+        /// What is to be logged of the transaction, if it has changed something here.
+        transaction: Option<Arc<Transaction>>,
         /// By whom, if that client tracks keys.
         caller: Tracker,
         /// Who waits for them from now on.
@@ -583,7 +615,7 @@ pub enum Message {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ahead, Batch, Call, Ticket};
+    use super::{Ahead, Batch, Call, Logged, Ticket};
     use crate::limits::REQUESTS_AHEAD_MAX;
     use crate::resp::Protocol;
     use crate::shard::ShardId;
@@ -607,6 +639,7 @@ mod tests {
                 may_block: false,
                 tracker: Tracker::from_bits(u64::from(number % 4)),
                 remember: number % 8 == 1,
+                logged: [Logged::Itself, Logged::Part, Logged::Step][number as usize % 3],
             };
             batch.push(Ticket { owner: 9, number }, call, words.iter().map(Vec::as_slice));
         }
@@ -619,6 +652,7 @@ mod tests {
                 assert_eq!((args.at(1), args.at(2).len()), (seen.to_string().as_bytes(), seen as usize));
                 assert_eq!((call.transaction, call.keep_locks), (u64::from(seen) << 30, seen % 11 == 0));
                 assert_eq!((call.tracker.to_bits(), call.remember), (u64::from(seen % 4), seen % 8 == 1));
+                assert_eq!(call.logged, [Logged::Itself, Logged::Part, Logged::Step][seen as usize % 3]);
                 out.bytes.extend_from_slice(args.at(1));
                 seen += 1;
                 ticket.number % 13 != 0

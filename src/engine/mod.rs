@@ -16,6 +16,8 @@
 //! - `stepwise`   transactions over all shards, command by command
 //! - `watch`      WATCH: who watches which keys of which shard
 //! - `effects`    what follows from changed keys
+//! - `propagation` what is logged of commands and transactions
+//! - `replay`     the log, run again
 //! - `pubsub`     subscriptions and publications: between cores, and to the sessions
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
@@ -32,7 +34,9 @@ mod join;
 pub mod message;
 mod notifications;
 mod operation;
+mod propagation;
 mod pubsub;
+pub mod replay;
 mod split;
 mod stepwise;
 mod tracking;
@@ -85,6 +89,8 @@ pub struct Engine {
     trackers: tracking::Trackers,
     random: Random,
     now: Millis,
+    /// Whether the log is being replayed.
+    loading: bool,
     next_cron_ms: Millis,
     cron_runs: u64,
     clock: quanta::Clock,
@@ -149,6 +155,7 @@ impl Engine {
             trackers: tracking::Trackers::new(shards),
             random: Random::new(seed),
             now,
+            loading: false,
             next_cron_ms: now,
             cron_runs: 0,
             clock: quanta::Clock::new(),
@@ -274,12 +281,13 @@ impl Engine {
                 self.ask(id, locks, patient, Waiter::Lend { from, ticket, keys, watcher });
             }
             Message::Lent { ticket, loan } => self.lent(ticket, loan),
-            Message::Borrow { from, ticket, keys } => {
+            Message::Borrow { from, ticket, logged, keys } => {
+                logged.into_iter().for_each(|id| self.shard.log.collect(id));
                 let loan = self.lend(&keys, None);
                 self.post(from, Message::Lent { ticket, loan: Some(loan) });
             }
-            Message::Store { from, ticket, id, keep, states, effects, caller, waiting } => {
-                self.store(states, effects, caller, waiting);
+            Message::Store { from, ticket, id, keep, states, effects, transaction, caller, waiting } => {
+                self.store(states, effects, transaction.as_deref(), caller, waiting);
                 if let Some(ticket) = ticket {
                     self.post(from, Message::Stored { ticket });
                 }

@@ -7,19 +7,23 @@
 use super::Engine;
 use super::coordinator::lock_set;
 use super::join;
-use super::message::{Call, Message, Ticket};
+use super::message::{Call, Logged, Message, Ticket};
 use super::operation::{Request, Work};
+use super::propagation::take_stamp;
 use crate::commands::Entry;
+use crate::persistence::aof::{Records, Transaction};
 use crate::resp::{Args, Output, Reply, Span};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::ShardId;
 use crate::shard::locks::LockSet;
-use crate::spec::{FindKeys, ResponsePolicy};
+use crate::spec::{FindKeys, Flags, ResponsePolicy};
 
 /// A command in parts.
 pub(super) struct Split {
     request: Request,
     pub parts: Vec<Part>,
+    /// The whole as all shards log it, if they do.
+    logged: Option<Transaction>,
 }
 
 /// One shard's part.
@@ -76,7 +80,7 @@ impl Engine {
             parts[part].keys.push(order);
             parts[part].spans.extend_from_slice(&request.spans[index..index + step]);
         }
-        let index = self.register(session, key, entry, Work::Split(Split { request, parts }));
+        let index = self.register(session, key, entry, Work::Split(Split { request, parts, logged: None }));
         // What the client sends behind it must not overtake it where it has to wait for its locks.
         session.flags.insert(SessionFlags::STALLED);
         self.begin(index);
@@ -93,7 +97,7 @@ impl Engine {
         let request = Request::of(args);
         let part = |shard| Part { spans: request.spans.clone(), ..Part::new(ShardId(shard), Vec::new()) };
         let parts = (0..self.router.shards() as u16).map(part).collect();
-        let index = self.register(session, key, entry, Work::Split(Split { request, parts }));
+        let index = self.register(session, key, entry, Work::Split(Split { request, parts, logged: None }));
         session.flags.insert(SessionFlags::STALLED);
         self.begin(index);
     }
@@ -123,26 +127,35 @@ impl Engine {
         let own = self.core;
         let operation = self.operations.get_mut(index);
         operation.waiting = operation.shards().iter().filter(|shard| **shard != own).count();
-        let call = Call { part: true, no_reply: false, transaction: operation.id.0, ..operation.call };
+        // A single other shard may still have to grant its locks: its part takes the stamp when it runs.
+        let all_locked = operation.waiting > 1 || operation.in_order.is_some();
+        let (entry, database) = (operation.entry, operation.call.database);
+        let mut call = Call { part: true, no_reply: false, transaction: operation.id.0, ..operation.call };
         let Work::Split(split) = &mut operation.work else { unreachable!("the caller has looked") };
-        let split = std::mem::replace(split, Split::done());
+        let mut split = std::mem::replace(split, Split::done());
+        if self.shard.log.wanted && entry.row.spec.flags.contains(Flags::WRITE) {
+            let stamp = if all_locked { self.node.next_stamp() } else { 0 };
+            split.logged = Some(split.to_transaction(stamp, database));
+            call.logged = Logged::Part;
+        }
+        let logged = split.logged.as_ref().map(Transaction::to_argument);
         for (number, part) in split.parts.iter().enumerate().filter(|(_, part)| part.shard != own) {
-            self.post_command(
-                part.shard,
-                Ticket::of_part(index, number),
-                call,
-                split.request.args().with_spans(&part.spans),
-            );
+            let args = split.request.args().with_spans(&part.spans);
+            let args: Vec<&[u8]> = args.iter_from(0).chain(logged.as_deref()).collect();
+            self.post_command(part.shard, Ticket::of_part(index, number), call, args.into_iter());
         }
         self.operations.get_mut(index).work = Work::Split(split);
     }
 
     /// Takes one shard's reply to its part; an empty one says that it was refused its locks.
-    pub(super) fn take_reply_part(&mut self, ticket: Ticket, reply: Output) {
+    pub(super) fn take_reply_part(&mut self, ticket: Ticket, mut reply: Output) {
         let index = ticket.operation().expect("parts belong to operations");
         let operation = self.operations.get_mut(index);
         let Work::Split(split) = &mut operation.work else { return self.step_answered(index, ticket.number, reply) };
         operation.refused |= reply.is_empty();
+        if let Some(logged) = split.logged.as_mut().filter(|_| !reply.is_empty()) {
+            logged.stamp = take_stamp(&mut reply);
+        }
         let part = &mut split.parts[ticket.number as usize];
         part.locked = false;
         part.reply = reply;
@@ -155,9 +168,11 @@ impl Engine {
         }
         let mut operation = self.operations.remove(index);
         let Work::Split(split) = &mut operation.work else { unreachable!("just seen") };
+        let logged = split.logged.take();
         let call = Call { part: true, no_reply: false, ..operation.call };
         if let Some(own) = split.parts.iter_mut().find(|part| part.shard == self.core) {
-            self.run_here(operation.entry, call, split.request.args().with_spans(&own.spans), &mut own.reply);
+            let args = split.request.args().with_spans(&own.spans);
+            self.run_and_log_part(operation.entry, call, args, logged, &mut own.reply);
         }
         let parts = std::mem::take(&mut split.parts);
         let mut out = Output::default();
@@ -210,7 +225,18 @@ impl Engine {
 
 impl Split {
     fn done() -> Self {
-        Self { request: Request { arguments: Vec::new(), spans: Vec::new() }, parts: Vec::new() }
+        Self { request: Request { arguments: Vec::new(), spans: Vec::new() }, parts: Vec::new(), logged: None }
+    }
+
+    /// The whole as it is logged: each shard's payload is its part.
+    fn to_transaction(&self, stamp: u64, database: u16) -> Transaction {
+        let payload = |part: &Part| {
+            let mut records = Records::new();
+            records.append(database, self.request.args().with_spans(&part.spans).iter_from(0));
+            (part.shard.0, records)
+        };
+        let payloads: Vec<(u16, Records)> = self.parts.iter().map(payload).collect();
+        Transaction::new(stamp, payloads.iter().map(|(shard, records)| (*shard, records.as_bytes())))
     }
 
     /// The locks of the part on `shard`, if it has one.

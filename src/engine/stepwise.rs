@@ -5,9 +5,9 @@
 use super::Engine;
 use super::coordinator::{each_key, whole_shard_mode};
 use super::dispatch::Route;
-use super::gather::{Gather, Homeward, Job, Keys, Lender, want};
-use super::message::{Call, Execution, Message, Ticket};
-use super::operation::Work;
+use super::gather::{Gather, Homeward, Job, Keys, Lender, Worked, want};
+use super::message::{Call, Execution, Logged, Message, Ticket};
+use super::propagation::take_payload;
 use super::split::Part;
 use crate::commands::Entry;
 use crate::resp::{Output, Reply};
@@ -26,6 +26,19 @@ pub(super) struct Steps {
     parts: Vec<Part>,
     /// Whether keys are being borrowed for it.
     borrows: bool,
+    /// Whether it may change anything, and so be logged.
+    writes: bool,
+    /// What is to be logged on each shard.
+    payloads: BTreeMap<ShardId, Vec<u8>>,
+}
+
+impl Steps {
+    /// Adds to what is to be logged on a shard.
+    pub fn add_payload(&mut self, shard: ShardId, payload: &[u8]) {
+        if !payload.is_empty() {
+            self.payloads.entry(shard).or_default().extend_from_slice(payload);
+        }
+    }
 }
 
 impl Engine {
@@ -52,7 +65,14 @@ impl Engine {
         let shards = (0..self.router.shards() as u16).map(ShardId);
         let lender = |shard| Lender { shard, keys: Keys::new(), whole: Some(mode), states: None };
         let (job, shards) = (Job::Transaction(execution), shards.map(lender).collect());
-        self.gather(session, key, entry, Gather { job, shards, intact: true, steps: Some(Steps::default()) });
+        let steps = Steps { writes: mode == Mode::Exclusive, ..Steps::default() };
+        self.gather(session, key, entry, Gather { job, shards, intact: true, steps: Some(steps) });
+    }
+
+    /// Whether a transaction is to be logged.
+    fn logs_steps(&mut self, index: u32) -> bool {
+        let writes = self.gather_mut(index).steps.as_ref().is_some_and(|steps| steps.writes);
+        writes && self.shard.log.wanted
     }
 
     /// All locks are there, or all keys that the next command needs.
@@ -102,7 +122,8 @@ impl Engine {
             return self.borrow(index, keys);
         }
         let id = self.operations.get_mut(index).id.0;
-        let call = Call { part: true, no_reply: false, transaction: id, keep_locks: true, ..call };
+        let logged = if self.logs_steps(index) { Logged::Step } else { Logged::Itself };
+        let call = Call { part: true, no_reply: false, transaction: id, keep_locks: true, logged, ..call };
         let steps = self.gather_mut(index).steps.as_mut().expect("it runs in steps");
         steps.parts = shards.iter().map(|shard| Part::new(*shard, Vec::new())).collect();
         self.operations.get_mut(index).waiting = shards.len();
@@ -110,10 +131,10 @@ impl Engine {
         for (number, shard) in shards.into_iter().enumerate() {
             if shard == self.core {
                 let mut out = Output::default();
-                self.run_here(entry, call, args, &mut out);
+                self.run_remote_part(call, args, &mut out);
                 own = Some((number as u32, out));
             } else {
-                self.post_command(shard, Ticket::of_part(index, number), call, args);
+                self.post_command(shard, Ticket::of_part(index, number), call, args.iter_from(0));
             }
         }
         self.gather_mut(index).execution().queue = queue;
@@ -123,11 +144,16 @@ impl Engine {
     }
 
     /// One shard has run the command; with the last of them its reply is made.
-    pub(super) fn step_answered(&mut self, index: u32, number: u32, reply: Output) {
+    pub(super) fn step_answered(&mut self, index: u32, number: u32, mut reply: Output) {
+        let logged = self.logs_steps(index);
         let operation = self.operations.get_mut(index);
         operation.waiting -= 1;
         let waits = operation.waiting > 0;
         let steps = self.gather_mut(index).steps.as_mut().expect("only steps are answered so");
+        if logged {
+            let shard = steps.parts[number as usize].shard;
+            steps.add_payload(shard, &take_payload(&mut reply));
+        }
         steps.parts[number as usize].reply = reply;
         if waits {
             return;
@@ -158,10 +184,14 @@ impl Engine {
             .filter(|(_, lender)| lender.shard != core && !lender.keys.is_empty())
             .map(|(number, lender)| (number, lender.shard, lender.keys.clone()))
             .collect();
-        self.operations.get_mut(index).waiting = remote.len();
+        let logged = self.logs_steps(index);
+        let operation = self.operations.get_mut(index);
+        operation.waiting = remote.len();
+        let logged = logged.then_some(operation.id);
+        logged.into_iter().for_each(|id| self.shard.log.collect(id));
         self.lend_own(index);
         for (number, shard, keys) in remote {
-            self.post(shard, Message::Borrow { from: core, ticket: Ticket::of_part(index, number), keys });
+            self.post(shard, Message::Borrow { from: core, ticket: Ticket::of_part(index, number), logged, keys });
         }
     }
 
@@ -174,13 +204,16 @@ impl Engine {
         let (queue, mut replies) = (std::mem::take(&mut execution.queue), std::mem::take(&mut execution.replies));
         let (command, args) = queue.get(step);
         let entry = self.table.get(command);
-        let effects = self.work_on(&mut lenders, |engine| engine.run_command(entry, call, args, &mut replies));
+        let worked = self.work_on(&mut lenders, |engine| engine.run_command(entry, call, args, &mut replies));
+        let Worked { effects, payloads } = worked;
         let gather = self.gather_mut(index);
+        let steps = gather.steps.as_mut().expect("it runs in steps");
+        payloads.into_iter().for_each(|(shard, payload)| steps.add_payload(shard, &payload));
         gather.shards = lenders;
         let execution = gather.execution();
         (execution.queue, execution.replies) = (queue, replies);
         self.count_step(index);
-        let homeward = Homeward { answers: true, keep_locks: true };
+        let homeward = Homeward { answers: true, keep_locks: true, transaction: None };
         let stores = self.send_home(index, effects, BTreeMap::new(), homeward);
         // One more than the stores: this step itself ends like a store.
         self.operations.get_mut(index).waiting = stores + 1;
@@ -200,19 +233,18 @@ impl Engine {
         execution.ends.push(end);
     }
 
-    /// Gives up all locks and answers.
+    /// Has it logged, gives up all locks and answers.
     fn end_stepwise(&mut self, index: u32) {
-        let mut operation = self.operations.remove(index);
-        let id = operation.id;
-        let Work::Gather(gather) = &mut operation.work else { unreachable!("only gathering operations have steps") };
-        let Job::Transaction(execution) = std::mem::replace(&mut gather.job, Job::Done(Output::default())) else {
-            unreachable!("only transactions have steps")
-        };
-        let shards: Vec<ShardId> = gather.shards.iter().map(|lender| lender.shard).collect();
-        let core = self.core;
-        shards.into_iter().filter(|shard| *shard != core).for_each(|shard| self.post(shard, Message::Unlock { id }));
-        self.forget_watched(execution.client, &execution.watched);
-        self.conclude(operation.session, operation.number, execution);
+        let id = self.operations.get_mut(index).id;
+        let gather = self.gather_mut(index);
+        let steps = gather.steps.take().expect("it has run in steps");
+        gather.shards.iter_mut().for_each(|lender| lender.states = None);
+        let transaction = self.to_transaction(steps.payloads.into_iter().collect());
+        // The locks have kept everybody away, so that nothing has to be stored any more; only the log may be waited for.
+        let homeward = Homeward { answers: self.waits_for_log(), keep_locks: false, transaction };
+        let stores = self.send_home(index, Vec::new(), BTreeMap::new(), homeward);
+        self.operations.get_mut(index).waiting = stores + 1;
+        self.stored(index);
         self.unlock(id);
     }
 }

@@ -332,7 +332,9 @@ impl Engine {
             execution.intact = self.end_watch_here(execution.client);
         }
         if execution.intact {
+            let begin = self.shard.log.mark();
             self.run_commands(&mut execution);
+            self.shard.log.end_transaction(begin);
             self.after_effects();
         }
         if from == self.core {
@@ -412,6 +414,7 @@ impl Engine {
             return requests;
         }
         let mut started = self.clock.raw();
+        let begin = self.shard.log.mark();
         for (index, (command, args)) in queue.iter().enumerate() {
             let entry = self.table.get(command);
             let mark = out.mark();
@@ -448,6 +451,7 @@ impl Engine {
             requests.pieces.push(out.split_off(start));
             session.flags.insert(SessionFlags::ASSEMBLING);
         }
+        self.shard.log.end_transaction(begin);
         self.after_effects();
         requests
     }

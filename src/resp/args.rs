@@ -77,6 +77,12 @@ impl<'a> Args<'a> {
         Self { buffer: self.buffer, spans: &self.spans[first.min(self.spans.len())..] }
     }
 
+    /// The arguments but for the last one, and the last one.
+    pub fn split_last(&self) -> (Args<'a>, &'a [u8]) {
+        let last = self.len() - 1;
+        (Self { buffer: self.buffer, spans: &self.spans[..last] }, self.at(last))
+    }
+
     /// A cursor that stands before argument `first`, for reading options.
     pub fn cursor(&self, first: usize) -> Cursor<'a> {
         Cursor { args: *self, next: first }

@@ -2,6 +2,7 @@
 //! notifications, and cores that work on keys of other shards. While nobody does, nothing is kept.
 
 use super::database::{Database, Incidents};
+use super::log::Log;
 use super::tracking::Tracker;
 
 /// The class of a keyspace event, by which notifications are chosen.
@@ -89,12 +90,22 @@ impl Effects {
         }
     }
 
-    /// Takes what has happened to keys of a database beside what commands tell, if that is wanted.
-    pub fn incidents(&mut self, database: u16, db: &mut Database) {
+    /// Takes what has happened to keys of a database beside what commands tell, as far as it is wanted here and in the
+    /// log.
+    #[inline]
+    pub fn incidents(&mut self, database: u16, db: &mut Database, log: &mut Log) {
         if !db.has_incidents() {
             return;
         }
+        self.take_incidents(database, db, log);
+    }
+
+    #[cold]
+    fn take_incidents(&mut self, database: u16, db: &mut Database, log: &mut Log) {
         for (kind, key) in db.take_incidents() {
+            if kind == Incidents::EXPIRED {
+                log.expired(database, &key);
+            }
             let (class, event, changed) = match kind {
                 Incidents::CREATED => (EventClass::New, "new", false),
                 Incidents::MISSED => (EventClass::KeyMiss, "keymiss", false),

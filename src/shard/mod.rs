@@ -4,6 +4,7 @@ pub mod blocked;
 pub mod database;
 pub mod effects;
 pub mod locks;
+pub mod log;
 pub mod routing;
 pub mod snapshot;
 pub mod tracking;
@@ -12,6 +13,7 @@ pub mod watch;
 
 pub use database::{Database, Expiry, Garbage, Incidents};
 pub use effects::{Act, Effect, Effects, EventClass};
+pub use log::Log;
 pub use routing::{Router, ShardId, Slot};
 pub use snapshot::Encode;
 pub use watch::{Watch, WatchedKey};
@@ -31,6 +33,8 @@ pub struct Shard {
     pub databases: Vec<Database>,
     /// What commands have done and nobody has looked at yet.
     pub effects: Effects,
+    /// What they have changed, for the append-only log.
+    pub log: Log,
     /// Who wants to hear of changes to keys.
     pub tracking: TrackingTable,
     /// Who watches its keys.
@@ -46,10 +50,16 @@ impl Shard {
             id,
             databases: (0..databases).map(|_| Database::new()).collect(),
             effects: Effects::default(),
+            log: Log::default(),
             tracking: TrackingTable::default(),
             watch: Watch::default(),
             snapshot: None,
         }
+    }
+
+    /// Whether nothing expires from now on, as while a log is replayed.
+    pub fn set_timeless(&mut self, timeless: bool) {
+        self.databases.iter_mut().for_each(|db| db.set_timeless(timeless));
     }
 
     /// Sets what is kept as garbage from now on.

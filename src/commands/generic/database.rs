@@ -64,6 +64,9 @@ pub(super) fn swapdb(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let first = index(1, CommandError::fixed("ERR invalid first DB index"))?;
     let second = index(2, CommandError::fixed("ERR invalid second DB index"))?;
     let (first, second) = (existing(ctx, first)?, existing(ctx, second)?);
+    // What has happened before belongs to the databases by their old numbers.
+    ctx.others.iter_mut().for_each(drop);
+    ctx.tell_incidents();
     // An index that is not among the others is the selected database's; equal ones leave nothing to exchange.
     if let Some((a, b)) = ctx.others.pair_mut(first, second) {
         std::mem::swap(a, b);

@@ -86,12 +86,14 @@ fn expire_at(ctx: &mut ShardContext<'_>, args: Args<'_>, scale: i64, base: Milli
         if allowed {
             ctx.db.delete(key, ctx.config.lazy_free.expire);
             ctx.changed(EventClass::Generic, "del", key);
+            ctx.log(&[b"DEL", key]);
         }
         allowed
     } else {
         let allowed = ctx.db.set_expires_at_if(key, Some(at), allow);
         if allowed {
             ctx.changed(EventClass::Generic, "expire", key);
+            ctx.log_until(&[b"PEXPIREAT", key], at);
         }
         allowed
     };

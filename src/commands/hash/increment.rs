@@ -48,6 +48,8 @@ pub(super) fn hincrbyfloat(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcom
     let text = sum.to_text();
     hash.set(field, text.as_bytes(), limits);
     ctx.changed(EventClass::Hash, "hincrbyfloat", key);
+    // Another machine may compute another sum.
+    ctx.log(&[b"HSET", key, field, text.as_bytes()]);
     ctx.reply.bulk(text.as_bytes());
     Ok(())
 }

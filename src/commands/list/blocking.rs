@@ -25,7 +25,9 @@ fn pop_first(ctx: &mut ShardContext<'_>, args: Args<'_>, side: Side) -> Outcome 
         if ctx.looks_at(key) && ctx.db.get_mut::<List>(key)?.is_some() {
             ctx.reply.array(2);
             ctx.reply.bulk(key);
-            return pop::pop_one(ctx, key, side);
+            pop::pop_one(ctx, key, side)?;
+            ctx.log(&[pop::command(side), key]);
+            return Ok(());
         }
     }
     if !ctx.block(1..last, Kind::List, deadline) {

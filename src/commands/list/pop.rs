@@ -69,6 +69,14 @@ fn take(list: &mut List, side: Side, count: usize, limit: NodeLimit, reply: &mut
     list.remove_from_end(side, count, limit);
 }
 
+/// The command that takes from one end.
+pub(super) fn command(side: Side) -> &'static [u8] {
+    match side {
+        Side::Left => b"LPOP",
+        Side::Right => b"RPOP",
+    }
+}
+
 /// The event of taking from one end.
 pub(super) fn event(side: Side) -> &'static str {
     match side {
@@ -127,6 +135,8 @@ impl MultiPop {
             take(list, self.side, self.count, limit, &mut ctx.reply);
             let empty = list.is_empty();
             removed(ctx, event(self.side), key, empty);
+            let mut digits = itoa::Buffer::new();
+            ctx.log(&[command(self.side), key, digits.format(self.count).as_bytes()]);
             return Ok(true);
         }
         Ok(false)

@@ -55,6 +55,10 @@ pub(super) fn smove(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     if to.add(member, limits) {
         ctx.changed(EventClass::Set, "sadd", destination);
     }
+    if ctx.logs_apart() {
+        ctx.log(&[b"SREM", source, member]);
+        ctx.log(&[b"SADD", destination, member]);
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use super::lost_members;
 use crate::commands::ShardContext;
 use crate::commands::row::Outcome;
+use crate::limits::LOGGED_MEMBERS_MAX;
 use crate::resp::{Args, CommandError};
 use crate::structures::listpack::Element;
 use crate::types::Set;
@@ -23,9 +24,18 @@ fn spop_one(ctx: &mut ShardContext<'_>, key: &[u8]) -> Outcome {
         ctx.reply.null();
         return Ok(());
     };
-    set.pop(ctx.random, |member| ctx.reply.bulk(member.bytes(&mut itoa::Buffer::new())));
+    let (logged, mut popped) = (ctx.log.wanted, Vec::new());
+    set.pop(ctx.random, |member| {
+        let mut digits = itoa::Buffer::new();
+        let member = member.bytes(&mut digits);
+        ctx.reply.bulk(member);
+        if logged {
+            popped.extend_from_slice(member);
+        }
+    });
     let is_empty = set.is_empty();
     lost_members(ctx, key, "spop", is_empty);
+    ctx.log(&[b"SREM", key, &popped]);
     Ok(())
 }
 
@@ -36,14 +46,34 @@ fn spop_many(ctx: &mut ShardContext<'_>, key: &[u8], count: usize) -> Outcome {
     };
     let is_empty = count >= set.len();
     ctx.reply.set(count.min(set.len()));
-    let each = |member: Element<'_>| ctx.reply.bulk(member.bytes(&mut itoa::Buffer::new()));
+    let (logged, mut popped) = (ctx.log.wanted && !is_empty, Vec::new());
+    let each = |member: Element<'_>| {
+        let mut digits = itoa::Buffer::new();
+        let member = member.bytes(&mut digits);
+        ctx.reply.bulk(member);
+        if logged {
+            popped.push(member.to_vec());
+        }
+    };
     if is_empty {
         set.iter().for_each(each);
     } else {
         set.pop_many(count, ctx.encoding, ctx.random, each);
     }
     lost_members(ctx, key, "spop", is_empty);
+    log_popped(ctx, key, &popped);
     Ok(())
+}
+
+/// Logs the members that the dice have chosen; none: all.
+fn log_popped(ctx: &mut ShardContext<'_>, key: &[u8], popped: &[Vec<u8>]) {
+    if popped.is_empty() {
+        return ctx.log(&[b"DEL", key]);
+    }
+    for members in popped.chunks(LOGGED_MEMBERS_MAX) {
+        let head = [&b"SREM"[..], key].into_iter();
+        ctx.log(&head.chain(members.iter().map(Vec::as_slice)).collect::<Vec<_>>());
+    }
 }
 
 pub(super) fn srandmember(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {

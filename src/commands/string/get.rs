@@ -53,6 +53,7 @@ pub(super) fn getdel(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     get(ctx, args)?;
     if ctx.db.remove(args.at(1)) {
         ctx.changed(EventClass::Generic, "del", args.at(1));
+        ctx.log(&[b"DEL", args.at(1)]);
     }
     Ok(())
 }
@@ -73,13 +74,16 @@ pub(super) fn getex(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
             if unit.is_absolute() && at <= now {
                 ctx.db.remove(key);
                 ctx.changed(EventClass::Generic, "del", key);
+                ctx.log(&[b"DEL", key]);
             } else {
                 ctx.db.set_expires_at(key, Some(at));
                 ctx.changed(EventClass::Generic, "expire", key);
+                ctx.log_until(&[b"PEXPIREAT", key], at);
             }
         }
         Lifetime::Persist if ctx.db.set_expires_at_if(key, None, |before| before.is_some()) => {
             ctx.changed(EventClass::Generic, "persist", key);
+            ctx.log(&[b"PERSIST", key]);
         }
         _ => {}
     }

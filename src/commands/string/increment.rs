@@ -50,6 +50,8 @@ pub(super) fn incrbyfloat(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome
     }
     let text = sum.to_text();
     ctx.reply.bulk(text.as_bytes());
+    // Another machine may compute another sum.
+    ctx.log(&[b"SET", key, text.as_bytes(), b"KEEPTTL"]);
     // The sum stays text even where it is an integer, as in Redis.
     ctx.db.replace(key, Value::String(StringValue::text(text.into_bytes())), Expiry::Keep);
     ctx.changed(EventClass::String, "incrbyfloat", key);

@@ -35,6 +35,7 @@ fn set_with_options(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let allowed = options.condition.holds(ctx.db, key)?;
     if allowed {
         store(ctx, key, args.at(2), expiry);
+        log(ctx, key, args.at(2), expiry);
     }
     match (options.get, allowed) {
         (true, _) => {}
@@ -50,6 +51,15 @@ fn store(ctx: &mut ShardContext<'_>, key: &[u8], value: &[u8], expiry: Expiry) {
     ctx.changed(EventClass::String, "set", key);
     if let Expiry::At(_) = expiry {
         ctx.event(EventClass::Generic, "expire", key);
+    }
+}
+
+/// Logs SET as it was done: unconditional, and with the time at which the key expires.
+fn log(ctx: &mut ShardContext<'_>, key: &[u8], value: &[u8], expiry: Expiry) {
+    match expiry {
+        Expiry::Never => ctx.log(&[b"SET", key, value]),
+        Expiry::Keep => ctx.log(&[b"SET", key, value, b"KEEPTTL"]),
+        Expiry::At(at) => ctx.log_until(&[b"SET", key, value, b"PXAT"], at),
     }
 }
 
@@ -170,6 +180,7 @@ pub(super) fn setnx(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
 pub(super) fn setex(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let at = Unit::Seconds.resolve(args.at(2), ctx.now(), "setex")?;
     store(ctx, args.at(1), args.at(3), Expiry::At(at));
+    log(ctx, args.at(1), args.at(3), Expiry::At(at));
     ctx.reply.ok();
     Ok(())
 }
@@ -177,6 +188,7 @@ pub(super) fn setex(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
 pub(super) fn psetex(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let at = Unit::Milliseconds.resolve(args.at(2), ctx.now(), "psetex")?;
     store(ctx, args.at(1), args.at(3), Expiry::At(at));
+    log(ctx, args.at(1), args.at(3), Expiry::At(at));
     ctx.reply.ok();
     Ok(())
 }

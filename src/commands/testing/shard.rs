@@ -14,7 +14,7 @@ use crate::commands::context::OtherDatabases;
 use crate::commands::{Blocking, Handler, Row, ShardContext, Wait, table};
 use crate::config::Config;
 use crate::resp::{Args, CommandError, Output, Protocol, Reply, Span};
-use crate::shard::{Database, Effects, Millis, ShardId};
+use crate::shard::{Database, Effects, Log, Millis, ShardId};
 use crate::stdx::random::Random;
 
 /// One client on one shard.
@@ -33,6 +33,8 @@ pub struct Shell {
     pub dirty: u64,
     /// What the last command did to keys.
     pub effects: Effects,
+    /// What is logged of the commands.
+    pub log: Log,
     /// Whether commands may block; [`Shell::run_raw`] runs one that does.
     pub may_block: bool,
     /// What the last command waits for.
@@ -51,6 +53,7 @@ impl Shell {
             now: 1_700_000_000_000,
             dirty: 0,
             effects: Effects::wanted(),
+            log: Log::default(),
             may_block: false,
             wait: None,
             random: Random::new(1),
@@ -142,6 +145,7 @@ impl Shell {
             random: &mut self.random,
             dirty: 0,
             effects: &mut self.effects,
+            log: &mut self.log,
             shard: ShardId(0),
             shards: 1,
             blocking: Blocking { allowed: self.may_block, ready: None, wait: None },

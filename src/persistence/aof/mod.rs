@@ -1,15 +1,28 @@
-//! The append-only log as bytes: records ([`record`]), the batches they stand in ([`batch`]), reading them back
-//! ([`reader`]), the list of files (the manifest). `docs/AOF.md` draws
-//! all of it byte by byte.
+//! The append-only log. `docs/AOF.md` draws its files byte by byte.
+//!
+//! - `record`       one record: a RESP array of bulk strings
+//! - `records`      records one behind the other, each in its database
+//! - `rebuild`      the records that make a key's whole value
+//! - `transaction`  the record of a transaction over several shards, the same on each of them
+//! - `stamps`       which of those a shard has seen
+//! - `batch`        what was appended with one write, and the line that seals it
+//! - `writer`       what is appended, written and known to be on disk
+//! - `reader`       a file read back: only what stands in good batches
 
 pub mod batch;
 pub mod reader;
+pub mod rebuild;
 pub mod record;
+pub mod records;
 mod scan;
+pub mod stamps;
+pub mod transaction;
 mod walk;
 pub mod writer;
 
 pub use batch::{Kind, Sealer, SegmentId};
 pub use reader::{End, Format, Reader, Step};
-pub use record::{Encoder, Transaction};
-pub use writer::{Fsync, Writer};
+pub use records::Records;
+pub use stamps::{Missing, Stamps};
+pub use transaction::{Transaction, TransactionView};
+pub use writer::Writer;

@@ -6,30 +6,9 @@
 //! failed and recovered has no gap.
 
 use super::batch::{Sealer, SegmentId};
+use crate::config::Fsync;
 use crate::limits::{AOF_CHUNK_BYTES, AOF_UNSYNCED_BYTES_MAX, AOF_UNWRITTEN_BYTES_MAX};
 use std::collections::VecDeque;
-
-/// When what is written is forced to disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fsync {
-    /// Before anybody is told of it.
-    Always,
-    /// Once a second.
-    #[default]
-    EverySecond,
-    /// When the kernel likes.
-    No,
-}
-
-impl Fsync {
-    /// As the directive writes them, in the order of the discriminants.
-    pub const NAMES: &[&str] = &["always", "everysec", "no"];
-
-    /// The one at `index` of [`Fsync::NAMES`].
-    pub fn from_index(index: usize) -> Self {
-        [Self::Always, Self::EverySecond, Self::No][index]
-    }
-}
 
 /// How long a failed write rests before it is tried again, and the time between syncs, in milliseconds.
 const SECOND_MS: i64 = 1000;
@@ -147,10 +126,6 @@ impl<F> Writer<F> {
     fn push(&mut self, file: F, sealer: Sealer, offset: u64) {
         let segment = Segment { file, sealer, synced: offset, chunks: VecDeque::new(), written: 0, dirty: false };
         self.segments.push_back(segment);
-    }
-
-    fn last(&mut self) -> &mut Segment<F> {
-        self.segments.back_mut().expect("there is always a file to append to")
     }
 
     /// From now on appends to an empty file. What was appended before is written and synced first, so that the old file

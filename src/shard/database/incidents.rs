@@ -25,10 +25,10 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Chooses the kinds that are kept from now on.
+    /// Chooses the kinds that are kept from now on, and of what is kept already.
     pub fn keep(&mut self, wanted: Incidents) {
         self.wanted = wanted;
-        self.list.clear();
+        self.list.retain(|(kind, _)| wanted.intersects(*kind));
     }
 
     /// The kinds that are kept.

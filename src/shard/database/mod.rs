@@ -33,6 +33,8 @@ pub struct Database {
     /// Its index when the snapshot began.
     snapshot_index: u16,
     clock: Clock,
+    /// Whether nothing expires, whatever the time.
+    timeless: bool,
     /// Whether reads set access times.
     touch: bool,
     /// Room for a string while it is changed.
@@ -59,6 +61,7 @@ impl Database {
             former: None,
             snapshot_index: 0,
             clock: Clock { now: 0, access: 0 },
+            timeless: false,
             touch: true,
             scratch: Vec::new(),
             departed: Departed::default(),
@@ -70,7 +73,14 @@ impl Database {
     /// The clock for the commands to come.
     #[inline]
     pub fn set_now(&mut self, now: Millis) {
-        self.clock = Clock { now, access: (now / 1000) as u32 & ACCESS_MASK };
+        let access = (now / 1000) as u32 & ACCESS_MASK;
+        self.clock = Clock { now: if self.timeless { 0 } else { now }, access };
+    }
+
+    /// Whether nothing expires from now on, as while a log is replayed: it says itself when a key's time was over.
+    pub fn set_timeless(&mut self, timeless: bool) {
+        self.timeless = timeless;
+        self.clock.now = 0;
     }
 
     /// Whether commands set access times from now on (CLIENT NO-TOUCH).

@@ -203,10 +203,13 @@ impl Database {
 
     /// Hands out the value of `key` for a while: an object is moved, with an empty one of its kind in its place until
     /// [`Database::replace`] brings it back, and anything else is copied. The key stays where it is, for those who walk
-    /// over the keys. With the time it expires at.
+    /// over the keys, and does not expire meanwhile. With the time it expires at.
     pub fn lend(&mut self, key: &[u8]) -> Option<(Value, Option<Millis>)> {
+        let expires = self.live(key)?.as_ref().expires();
+        if expires.is_some() {
+            self.set_expires_at(key, None);
+        }
         let record = self.live_mut(key)?;
-        let expires = record.as_ref().expires();
         if !matches!(record.as_ref().body(), Body::Object(_)) {
             return Some((view(record.into_ref()).to_value(), expires));
         }

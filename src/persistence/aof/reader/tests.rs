@@ -1,7 +1,7 @@
 //! Tests of the reader: every way in which a small file can be cut or damaged.
 
 use crate::persistence::aof::batch::Sealer;
-use crate::persistence::aof::record::{write_command, write_exec, write_multi, write_timestamp};
+use crate::persistence::aof::record::{append as write_command, write_timestamp};
 use super::*;
 use proptest::prelude::*;
 
@@ -235,10 +235,10 @@ fn files_of_redis_are_cut_at_whole_records_and_transactions() {
         write_command(&mut file, command(line).iter().map(Vec::as_slice));
         ends.push(file.len());
     }
-    write_multi(&mut file);
+    write_command(&mut file, [&b"MULTI"[..]].into_iter());
     write_timestamp(&mut file, 2);
     write_command(&mut file, [&b"INCR"[..], b"x"].into_iter());
-    write_exec(&mut file);
+    write_command(&mut file, [&b"EXEC"[..]].into_iter());
     ends.push(file.len());
     let records = [0, 0, 1, 2, 5];
     for len in 0..=file.len() {

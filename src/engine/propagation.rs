@@ -1,0 +1,176 @@
+//! What is logged of commands and transactions, and how a transaction over several shards gets into the log of each.
+//!
+//! A command on one shard is logged when it has run ([`Engine::log_command`]), a transaction on one shard with a frame
+//! around its commands. One over several shards is one record, the same on each shard that it has changed:
+//!
+//! - split commands: the parts are known beforehand, and each shard is sent the whole with its part. The stamp is taken
+//!   when all locks are there; where a single other shard locks and runs its part in one go, by that shard, whose reply
+//!   brings it.
+//! - gathered keys: the workbench logs key by key, the record travels with the values on their way home.
+//! - command by command: each shard collects what the steps do there and sends it back with the replies. The record goes out
+//!   with the word that the locks are given up.
+//!
+//! A shard appends its record in the turn in which the change is made there, before its locks are gone.
+
+use super::Engine;
+use super::coordinator::each_key;
+use super::message::{Call, Logged};
+use crate::commands::Entry;
+use crate::persistence::aof::Transaction;
+use crate::persistence::aof::rebuild::rebuild;
+use crate::resp::{Args, Output};
+use crate::shard::locks::{Mode, TransactionId};
+use crate::shard::{Act, Effect, Shard, ShardId};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const STAMP_BYTES: usize = size_of::<u64>();
+const LENGTH_BYTES: usize = size_of::<u64>();
+
+impl Engine {
+    /// Begins or ends to log what commands change. Where there are several shards, all begin or end while one transaction
+    /// has them all to itself: one that is half logged could not be recovered.
+    pub fn set_logging(&mut self, on: bool) {
+        self.shard.log.set_wanted(on);
+        self.update_wanted();
+    }
+
+    /// Whether there is something to log.
+    pub fn has_log(&self) -> bool {
+        !self.shard.log.is_empty()
+    }
+
+    /// Appends to `out` what is to be logged since the last call: whole records, for a reader that begins with database 0.
+    pub fn take_log(&mut self, out: &mut Vec<u8>) {
+        self.shard.log.drain(out);
+    }
+
+    /// Whether the reply to a transaction waits until all its shards have made their records safe.
+    pub(super) fn waits_for_log(&self) -> bool {
+        false
+    }
+
+    /// Logs a command that has run here and changed something.
+    #[cold]
+    pub(super) fn log_command(&mut self, entry: &Entry, call: Call, args: Args<'_>) {
+        let said = self.shard.log.take_said();
+        if self.shard.log.is_bench() {
+            if !said {
+                self.log_on_bench(entry, call.database, args);
+            }
+            let logged = self.shard.effects.list.len();
+            self.shard.log.bench_mut().expect("just seen").effects_logged = logged;
+        } else if !said && call.logged != Logged::Part {
+            self.shard.log.append(call.database, b"", args.iter_from(0));
+        }
+    }
+
+    /// Logs a command that has run on a workbench and has said nothing of itself. One whose keys all belong to one shard
+    /// can be run again there, if nothing that it only reads may expire there meanwhile. Of any other the changed keys are
+    /// logged whole.
+    fn log_on_bench(&mut self, entry: &Entry, database: u16, args: Args<'_>) {
+        let Shard { databases, effects, log, .. } = &mut self.shard;
+        let bench = log.bench_mut().expect("the caller has looked");
+        let (mut first, mut alone) = (None, true);
+        each_key(entry, args, |key, mode| {
+            let first = first.get_or_insert(key);
+            alone &= mode == Mode::Exclusive && bench.owner(first) == bench.owner(key);
+        });
+        if let Some(key) = first.filter(|_| alone) {
+            return log.append(database, key, args.iter_from(0));
+        }
+        let changed = |effect: &Effect| match &effect.act {
+            Act::Key { key, changed: true, .. } => Some((effect.database, key.clone())),
+            _ => None,
+        };
+        let places: BTreeSet<_> = effects.list[bench.effects_logged..].iter().filter_map(changed).collect();
+        for (database, key) in places {
+            let db = &mut databases[usize::from(database)];
+            let expires = db.expires_at(&key).flatten();
+            let records = bench.records_for(&key);
+            match db.peek(&key) {
+                Some(value) => rebuild(records, database, &key, value, expires, true),
+                None => records.append(database, [&b"DEL"[..], &key].into_iter()),
+            }
+        }
+    }
+
+    /// Tells and logs what the databases have noted by themselves.
+    pub(super) fn log_incidents(&mut self) {
+        let Shard { databases, effects, log, .. } = &mut self.shard;
+        databases.iter_mut().enumerate().for_each(|(index, db)| effects.incidents(index as u16, db, log));
+    }
+
+    /// The record of a transaction that has changed this on its shards, all of which are still locked, and these shards.
+    pub(super) fn to_transaction(&self, payloads: Vec<(ShardId, Vec<u8>)>) -> Option<(Arc<Transaction>, Vec<ShardId>)> {
+        if payloads.is_empty() {
+            return None;
+        }
+        let parts = payloads.iter().map(|(shard, payload)| (shard.0, payload.as_slice()));
+        let transaction = Transaction::new(self.node.next_stamp(), parts);
+        Some((Arc::new(transaction), payloads.iter().map(|(shard, _)| *shard).collect()))
+    }
+
+    /// Runs this shard's part of a command on several, and logs the whole.
+    pub(super) fn run_and_log_part(
+        &mut self,
+        entry: &Entry,
+        call: Call,
+        args: Args<'_>,
+        transaction: Option<Transaction>,
+        out: &mut Output,
+    ) -> u64 {
+        let start = out.bytes.len();
+        let logged = if transaction.is_some() { Logged::Part } else { Logged::Itself };
+        self.run_command(entry, Call { logged, ..call }, args, out);
+        let mut stamp = 0;
+        // Where one part fails, because of the arguments, all do.
+        let failed = out.bytes.get(start) == Some(&b'-');
+        if let Some(mut transaction) = transaction.filter(|_| !failed) {
+            if transaction.stamp == 0 {
+                transaction.stamp = self.node.next_stamp();
+            }
+            stamp = transaction.stamp;
+            self.shard.log.transaction(&transaction, self.core);
+        }
+        self.after_effects();
+        stamp
+    }
+
+    /// Runs what a coordinator has sent of its transaction. What it has to know of the log stands behind the reply.
+    pub(super) fn run_remote_part(&mut self, call: Call, args: Args<'_>, out: &mut Output) {
+        let entry = self.table.get(call.command);
+        match call.logged {
+            Logged::Itself => self.run_here(entry, call, args, out),
+            Logged::Part => {
+                let (args, transaction) = args.split_last();
+                let transaction = Transaction::from_argument(transaction).expect("its coordinator has made it");
+                let stamp = self.run_and_log_part(entry, call, args, Some(transaction), out);
+                out.bytes.extend_from_slice(&stamp.to_le_bytes());
+            }
+            Logged::Step => {
+                self.shard.log.collect(TransactionId(call.transaction));
+                self.run_here(entry, call, args, out);
+                let payload = self.shard.log.take_collected();
+                out.bytes.extend_from_slice(&payload);
+                out.bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+            }
+        }
+    }
+}
+
+/// Takes the stamp of a transaction from behind the reply to a part.
+pub(super) fn take_stamp(reply: &mut Output) -> u64 {
+    let start = reply.bytes.len() - STAMP_BYTES;
+    let stamp = u64::from_le_bytes(reply.bytes[start..].try_into().expect("eight bytes"));
+    reply.bytes.truncate(start);
+    stamp
+}
+
+/// Takes what is to be logged from behind the reply to a step.
+pub(super) fn take_payload(reply: &mut Output) -> Vec<u8> {
+    let end = reply.bytes.len() - LENGTH_BYTES;
+    let length = u64::from_le_bytes(reply.bytes[end..].try_into().expect("eight bytes"));
+    reply.bytes.truncate(end);
+    reply.bytes.split_off(end - length as usize)
+}

@@ -1,0 +1,263 @@
+//! The log, run again: records become what they were written for, on this core's shard or on a scratch one.
+//!
+//! Meanwhile nothing expires (the log itself says when a key's time was over), and nothing is logged, told or counted. The
+//! commands run as on a single shard: a segment is replayed on a shard as it was when it was written.
+
+use super::Engine;
+use crate::commands::context::OtherDatabases;
+use crate::commands::{Blocking, CommandTable, Handler, ShardContext, table};
+use crate::config::Config;
+use crate::persistence::aof::{Stamps, TransactionView};
+use crate::resp::error::printed;
+use crate::resp::parser::{Parsed, ParserLimits, RequestParser, Scratch};
+use crate::resp::{Args, Output, Protocol, Reply};
+use crate::shard::{Effects, Expiry, Log, Millis, Shard, ShardId};
+use crate::spec::Flags;
+use crate::stdx::number;
+use crate::stdx::random::Random;
+use crate::types::Value;
+use std::fmt;
+use std::sync::Arc;
+
+/// Bytes of an argument that an error shows.
+const SHOWN_BYTES_MAX: usize = 128;
+
+/// Why a record cannot be replayed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ReplayError {
+    /// There is no such command.
+    Unknown(String),
+    /// The command is known but changes nothing.
+    NotLogged(String),
+    /// The command has too few arguments or too many.
+    Arity(String),
+    /// The command has answered with an error.
+    Failed {
+        /// The command.
+        command: String,
+        /// What it has answered.
+        error: String,
+    },
+    /// SELECT of a database that there is not.
+    NoDatabase(String),
+    /// MULTI inside a transaction, or EXEC outside.
+    Nesting(&'static str),
+    /// A transaction over several shards that cannot be read, or is not of this segment.
+    Transaction,
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => write!(f, "unknown command '{name}'"),
+            Self::NotLogged(name) => write!(f, "'{name}' is not a command that a log can hold"),
+            Self::Arity(name) => write!(f, "wrong number of arguments for '{name}'"),
+            Self::Failed { command, error } => write!(f, "'{command}' has failed: {error}"),
+            Self::NoDatabase(index) => {
+                write!(f, "there is no database '{index}': is the directive databases smaller than it was?")
+            }
+            Self::Nesting(word) => write!(f, "{word} where none belongs"),
+            Self::Transaction => write!(f, "a malformed record of a transaction over several shards"),
+        }
+    }
+}
+
+impl std::error::Error for ReplayError {}
+
+/// The replay of one shard's segments.
+pub struct Replay {
+    table: &'static CommandTable,
+    config: Arc<Config>,
+    random: Random,
+    /// The shard whose segments they are, of how many.
+    segment: ShardId,
+    shards: u16,
+    now: Millis,
+    database: u16,
+    multi: bool,
+    replies: Output,
+    scratch: Scratch,
+    effects: Effects,
+    log: Log,
+    /// The transactions over several shards that have been replayed.
+    pub stamps: Stamps,
+}
+
+impl Replay {
+    /// Begins to replay the segments of shard `segment` of `shards`, as there were when they were written. Keys count as
+    /// accessed at `now`.
+    pub fn new(config: Arc<Config>, segment: ShardId, shards: u16, now: Millis) -> Self {
+        Self {
+            table: table(),
+            config,
+            random: Random::new(u64::from(segment.0)),
+            segment,
+            shards,
+            now,
+            database: 0,
+            multi: false,
+            replies: Output::default(),
+            scratch: Scratch::default(),
+            effects: Effects::default(),
+            log: Log::default(),
+            stamps: Stamps::default(),
+        }
+    }
+
+    /// Begins a batch or a file: it is written for a reader in database 0.
+    pub fn rewind(&mut self) {
+        self.database = 0;
+    }
+
+    /// Whether a MULTI has not been followed by its EXEC.
+    pub fn is_in_transaction(&self) -> bool {
+        self.multi
+    }
+
+    /// Replays one record on `shard`, which must be timeless.
+    #[inline]
+    pub fn record(&mut self, shard: &mut Shard, args: Args<'_>) -> Result<(), ReplayError> {
+        let Some(entry) = self.table.find(args.at(0)) else {
+            return if TransactionView::is_one(args) { self.transaction(shard, args) } else { Err(unknown(args)) };
+        };
+        let spec = &entry.row.spec;
+        if !spec.accepts(args.len()) {
+            return Err(ReplayError::Arity(spec.name.into()));
+        }
+        match (entry.row.handler, spec.name) {
+            (Handler::Shard(handler), name) if spec.flags.contains(Flags::WRITE) => {
+                let (db, others) = OtherDatabases::split(&mut shard.databases, self.database, self.now);
+                db.set_touch(true);
+                let outcome = handler(
+                    &mut ShardContext {
+                        db,
+                        others,
+                        database_index: self.database,
+                        reply: Reply::new(&mut self.replies, Protocol::Resp2),
+                        encoding: &self.config.encoding,
+                        config: &self.config,
+                        random: &mut self.random,
+                        dirty: 0,
+                        effects: &mut self.effects,
+                        log: &mut self.log,
+                        shard: self.segment,
+                        shards: self.shards,
+                        blocking: Blocking::default(),
+                    },
+                    args,
+                );
+                self.replies.clear();
+                outcome.map_err(|error| ReplayError::Failed { command: name.into(), error: error.to_string() })
+            }
+            (_, "select") => self.select(shard, args),
+            (_, "multi") => self.begin_or_end(true),
+            (_, "exec") => self.begin_or_end(false),
+            (_, name) => Err(ReplayError::NotLogged(name.into())),
+        }
+    }
+
+    fn select(&mut self, shard: &Shard, args: Args<'_>) -> Result<(), ReplayError> {
+        let index = number::parse_i64(args.at(1)).and_then(|index| u16::try_from(index).ok());
+        let index = index.filter(|index| usize::from(*index) < shard.databases.len());
+        self.database = index.ok_or_else(|| ReplayError::NoDatabase(shown(args.at(1))))?;
+        Ok(())
+    }
+
+    /// What stands in a transaction is run as it comes: whoever reads the log has seen its end.
+    fn begin_or_end(&mut self, begin: bool) -> Result<(), ReplayError> {
+        if self.multi == begin {
+            return Err(ReplayError::Nesting(if begin { "MULTI" } else { "EXEC" }));
+        }
+        self.multi = begin;
+        Ok(())
+    }
+
+    fn transaction(&mut self, shard: &mut Shard, args: Args<'_>) -> Result<(), ReplayError> {
+        let view = TransactionView::parse(args).filter(|view| view.own == self.segment.0 && !self.multi);
+        self.apply(shard, &view.ok_or(ReplayError::Transaction)?)
+    }
+
+    /// Replays this shard's part of a transaction, found in its own segments or, where these have lost it, in those of
+    /// another shard.
+    pub fn apply(&mut self, shard: &mut Shard, transaction: &TransactionView<'_>) -> Result<(), ReplayError> {
+        let payload = transaction.payload(self.segment.0).ok_or(ReplayError::Transaction)?;
+        let outside = std::mem::take(&mut self.database);
+        // A payload holds no transaction.
+        self.multi = true;
+        let outcome = self.payload(shard, payload);
+        self.multi = false;
+        self.database = outside;
+        outcome?;
+        self.stamps.note(transaction);
+        Ok(())
+    }
+
+    fn payload(&mut self, shard: &mut Shard, mut payload: &[u8]) -> Result<(), ReplayError> {
+        const LIMITS: ParserLimits = ParserLimits { bulk_bytes_max: i64::MAX, authenticated: true };
+        while !payload.is_empty() {
+            let mut scratch = std::mem::take(&mut self.scratch);
+            scratch.clear();
+            let parsed = RequestParser::default().parse(payload, &mut scratch, LIMITS);
+            let Ok(Parsed::Request(len)) = parsed else { return Err(ReplayError::Transaction) };
+            let args = Args::new(payload, &scratch.spans);
+            if args.at(0).eq_ignore_ascii_case(b"exec") {
+                return Err(ReplayError::Transaction);
+            }
+            let outcome = self.record(shard, args);
+            self.scratch = scratch;
+            outcome?;
+            payload = &payload[len..];
+        }
+        Ok(())
+    }
+}
+
+#[cold]
+fn unknown(args: Args<'_>) -> ReplayError {
+    ReplayError::Unknown(shown(args.at(0)))
+}
+
+fn shown(argument: &[u8]) -> String {
+    String::from_utf8_lossy(printed(argument, SHOWN_BYTES_MAX)).into_owned()
+}
+
+impl Engine {
+    /// Begins to load: until the end nothing expires on this core's shard, and nothing is noted of what happens there.
+    pub fn begin_loading(&mut self) {
+        self.loading = true;
+        self.update_wanted();
+        self.shard.set_timeless(true);
+    }
+
+    /// Replays one record on this core's shard.
+    pub fn replay(&mut self, replay: &mut Replay, args: Args<'_>) -> Result<(), ReplayError> {
+        replay.record(&mut self.shard, args)
+    }
+
+    /// Applies this shard's part of a transaction that its segments have lost.
+    pub fn replay_missing(
+        &mut self,
+        replay: &mut Replay,
+        transaction: &TransactionView<'_>,
+    ) -> Result<(), ReplayError> {
+        replay.apply(&mut self.shard, transaction)
+    }
+
+    /// Takes a key over that was loaded elsewhere.
+    pub fn adopt(&mut self, database: u16, key: &[u8], value: Value, expires: Option<Millis>) {
+        let db = &mut self.shard.databases[usize::from(database)];
+        db.set_now(self.now);
+        db.replace(key, value, expires.map_or(Expiry::Never, Expiry::At));
+    }
+
+    /// Ends to load.
+    pub fn end_loading(&mut self) {
+        self.loading = false;
+        self.shard.set_timeless(false);
+        for db in &mut self.shard.databases {
+            (db.hits, db.misses, db.departed.expired) = (0, 0, 0);
+        }
+        self.update_wanted();
+        self.touched.extend(0..self.shard.databases.len() as u16);
+    }
+}
