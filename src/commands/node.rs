@@ -4,6 +4,7 @@ use super::reclaimer::Reclaimer;
 use crate::config::Config;
 use crate::limits::CONTROL_MESSAGES_MAX;
 use crate::metrics::memory::AllocatorBytes;
+use crate::metrics::persistence::Persistence;
 use crate::metrics::sampler::{Rates, Reading, Sampler};
 use crate::metrics::{Baseline, CommandTotals, CoreMetrics, CoreTotals};
 use crate::shard::{Millis, ShardId};
@@ -46,6 +47,8 @@ pub struct Node {
     control: (Sender<Control>, Receiver<Control>),
     /// Each core's counters.
     pub metrics: Box<[CoreMetrics]>,
+    /// The append-only log.
+    pub persistence: Persistence,
     next_client_id: AtomicU64,
     next_transaction: AtomicU64,
     /// The stamp of the next transaction over several shards that is logged.
@@ -92,6 +95,7 @@ impl Node {
             start_directory: PathBuf::new(),
             control: crossbeam_channel::bounded(CONTROL_MESSAGES_MAX),
             metrics,
+            persistence: Persistence::new(cores),
             next_client_id: AtomicU64::new(1),
             next_transaction: AtomicU64::new(1),
             next_stamp: AtomicU64::new(1),

@@ -16,8 +16,8 @@ pub mod table;
 pub mod value;
 
 pub use directive::{Change, Directive, Kind, Section};
-pub use fsync::Fsync;
 pub use flags::{Invocation, Startup};
+pub use fsync::Fsync;
 pub use loglevel::LogLevel;
 pub use notifications::Notifications;
 pub use permission::Permission;
@@ -53,6 +53,15 @@ pub struct Config {
     pub lazy_free: LazyFree,
     pub notify_keyspace_events: Notifications,
     pub tracking_table_max_keys: u64,
+    pub appendonly: bool,
+    pub appendfilename: String,
+    pub appenddirname: String,
+    pub appendfsync: Fsync,
+    pub no_appendfsync_on_rewrite: bool,
+    pub auto_aof_rewrite_percentage: u64,
+    pub auto_aof_rewrite_min_size: u64,
+    pub aof_load_truncated: bool,
+    pub aof_timestamp_enabled: bool,
 }
 
 /// What is freed in the background rather than by the command that removes it; each is a directive of the same name.
@@ -147,6 +156,15 @@ impl Default for Config {
             notify_keyspace_events: Notifications::empty(),
             tracking_table_max_keys: 1_000_000,
             lazy_free: LazyFree::default(),
+            appendonly: false,
+            appendfilename: "appendonly.aof".into(),
+            appenddirname: "appendonlydir".into(),
+            appendfsync: Fsync::EverySecond,
+            no_appendfsync_on_rewrite: false,
+            auto_aof_rewrite_percentage: 100,
+            auto_aof_rewrite_min_size: 64 * MIB,
+            aof_load_truncated: true,
+            aof_timestamp_enabled: false,
         }
     }
 }

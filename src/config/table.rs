@@ -1,7 +1,7 @@
 //! The directives, a row each. Adding one is a field of [`Config`], its default, and a row here.
 
 use super::directive::{Change, Directive, Kind, Section};
-use super::{LogLevel, Notifications, Permission, value};
+use super::{Fsync, LogLevel, Notifications, Permission, value};
 use crate::limits::QUERY_BUFFER_BYTES_MAX;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -60,6 +60,12 @@ macro_rules! lazy_free {
     ($field:ident) => {
         Kind::Bool { get: |config| config.lazy_free.$field, set: |config, value| config.lazy_free.$field = value }
     };
+}
+
+/// A name without a path, or why `value` is none.
+fn file_name(value: &str, reason: &'static str) -> Result<String, value::Reason> {
+    let plain = !value.is_empty() && !value.contains('/') && value != "." && value != "..";
+    plain.then(|| value.to_owned()).ok_or(reason.into())
 }
 
 const I32: i64 = i32::MAX as i64;
@@ -321,16 +327,91 @@ pub static DIRECTIVES: &[Directive] = &[
          their clients drop random ones. 0: as many as there are.",
     ),
     Directive::new(
+        "appendonly",
+        Section::Durability,
+        Kind::Bool { get: |config| config.appendonly, set: |config, value| config.appendonly = value },
+        "Log every change to files, from which the next start has the data again.",
+    ),
+    Directive::new(
+        "appendfilename",
+        Section::Durability,
+        Kind::Text {
+            form: "a file name",
+            get: |config| config.appendfilename.clone(),
+            set: |config, value| {
+                config.appendfilename = file_name(value, "appendfilename can't be a path, just a filename")?;
+                Ok(())
+            },
+        },
+        "What the names of these files begin with.",
+    )
+    .change(Change::Start),
+    Directive::new(
+        "appenddirname",
+        Section::Durability,
+        Kind::Text {
+            form: "a directory name",
+            get: |config| config.appenddirname.clone(),
+            set: |config, value| {
+                config.appenddirname = file_name(value, "appenddirname can't be a path, just a dirname")?;
+                Ok(())
+            },
+        },
+        "The directory below dir in which they are.",
+    )
+    .change(Change::Start),
+    Directive::new(
+        "appendfsync",
+        Section::Durability,
+        Kind::Enum {
+            names: Fsync::NAMES,
+            get: |config| config.appendfsync as usize,
+            set: |config, value| config.appendfsync = Fsync::from_index(value),
+        },
+        "When changes are forced to disk: always, before their clients are answered; everysec, once a second; no, when \
+         the kernel likes.",
+    ),
+    Directive::new(
+        "no-appendfsync-on-rewrite",
+        Section::Durability,
+        Kind::Bool {
+            get: |config| config.no_appendfsync_on_rewrite,
+            set: |config, value| config.no_appendfsync_on_rewrite = value,
+        },
+        "Force nothing to disk while the log is rewritten, as with appendfsync no: less latency for less safety.",
+    ),
+    Directive::new(
+        "auto-aof-rewrite-percentage",
+        Section::Durability,
+        integer!(auto_aof_rewrite_percentage, 0, I32),
+        "Rewrite the log when it has grown by so many percent since the last time. 0 never does.",
+    ),
+    Directive::new(
+        "auto-aof-rewrite-min-size",
+        Section::Durability,
+        memory!(auto_aof_rewrite_min_size, 0, SIGNED_MAX),
+        "A smaller log is not rewritten by itself.",
+    ),
+    Directive::new(
+        "aof-load-truncated",
+        Section::Durability,
+        Kind::Bool { get: |config| config.aof_load_truncated, set: |config, value| config.aof_load_truncated = value },
+        "Start with a log whose end was cut off in a crash, without what was not whole; no refuses to start.",
+    ),
+    Directive::new(
+        "aof-timestamp-enabled",
+        Section::Durability,
+        Kind::Bool {
+            get: |config| config.aof_timestamp_enabled,
+            set: |config, value| config.aof_timestamp_enabled = value,
+        },
+        "Write lines with the time (#TS:) into the log, as Redis does.",
+    ),
+    Directive::new(
         "save",
         Section::Absent,
         Kind::Only { value: "", reason: "snapshots are not supported yet, only \"\" is accepted" },
         "When to write snapshots: there are none, data lives in memory only.",
-    ),
-    Directive::new(
-        "appendonly",
-        Section::Absent,
-        Kind::Only { value: "no", reason: "append-only files are not supported yet, only 'no' is accepted" },
-        "Log every change to a file: there is no such file, data lives in memory only.",
     ),
     Directive::new(
         "maxmemory",

@@ -6,6 +6,7 @@
 pub mod errors;
 pub mod latency;
 pub mod memory;
+pub mod persistence;
 pub mod sampler;
 
 use errors::ErrorCounts;

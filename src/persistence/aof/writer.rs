@@ -71,9 +71,13 @@ pub enum Job<'a, F> {
 
 #[derive(Clone, Copy, Debug)]
 enum Flight {
-    Write { durable: bool },
+    Write {
+        durable: bool,
+    },
     /// Covers so many written chunks.
-    Sync { chunks: usize },
+    Sync {
+        chunks: usize,
+    },
 }
 
 /// Why nothing is written for a moment.
@@ -295,7 +299,9 @@ mod tests {
     /// Begins the next job: its file, `w` with the offset and length, `d` where durable, or `s`.
     fn job(writer: &mut Writer<u8>, now: i64) -> Option<(u8, char, u64, usize)> {
         writer.next(now, false).map(|job| match job {
-            Job::Write { file, offset, bytes, durable } => (*file, if durable { 'd' } else { 'w' }, offset, bytes.len()),
+            Job::Write { file, offset, bytes, durable } => {
+                (*file, if durable { 'd' } else { 'w' }, offset, bytes.len())
+            }
             Job::Sync { file } => (*file, 's', 0, 0),
         })
     }

@@ -1,8 +1,8 @@
 //! Tests of the reader: every way in which a small file can be cut or damaged.
 
+use super::*;
 use crate::persistence::aof::batch::Sealer;
 use crate::persistence::aof::record::{append as write_command, write_timestamp};
-use super::*;
 use proptest::prelude::*;
 
 const SEGMENT: SegmentId = SegmentId { generation: 3, shard: 1, kind: crate::persistence::aof::Kind::Increment };

@@ -1,0 +1,98 @@
+//! The state of the append-only log, as all cores and the control thread see it.
+//!
+//! Each shard's numbers are written by its own core, everything else by the control thread.
+
+use super::Counter;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// One shard's log.
+#[derive(Debug, Default)]
+pub struct ShardLog {
+    /// Length of the file that is appended to, with what is not written yet.
+    pub file_bytes: Counter,
+    /// Bytes that wait to be written.
+    pub unwritten_bytes: Counter,
+    /// Syncs and durable writes under way.
+    pub pending_syncs: Counter,
+    /// Bytes appended since the core started, and of those the ones on disk.
+    pub appended: Counter,
+    /// See `appended`.
+    pub durable: Counter,
+    /// Error number of the last write or sync; 0 while they work.
+    pub errno: AtomicI32,
+    /// Bytes of the base being written, while the log is rewritten.
+    pub base_bytes: Counter,
+}
+
+/// The loading of the data at start.
+#[derive(Debug, Default)]
+pub struct Loading {
+    /// Whether it is under way.
+    pub active: AtomicBool,
+    /// When it began, in seconds since the epoch.
+    pub started: AtomicI64,
+    /// Bytes of all files.
+    pub total_bytes: AtomicU64,
+    /// Bytes of them that are loaded.
+    pub loaded_bytes: AtomicU64,
+    /// Keys that are there.
+    pub keys: AtomicU64,
+}
+
+/// The state of the log.
+#[derive(Debug)]
+pub struct Persistence {
+    /// Whether changes are logged.
+    pub on: AtomicBool,
+    /// By shard.
+    pub shards: Box<[ShardLog]>,
+    /// Whether a rewrite is wanted that has not begun.
+    pub rewrite_scheduled: AtomicBool,
+    /// Whether a rewrite is under way.
+    pub rewriting: AtomicBool,
+    /// When it began, in milliseconds since the epoch.
+    pub rewrite_started_ms: AtomicI64,
+    /// How long the last one took; -1: there was none.
+    pub last_rewrite_seconds: AtomicI64,
+    /// Whether the last one went well.
+    pub last_rewrite_ok: AtomicBool,
+    /// How many there were.
+    pub rewrites: AtomicU64,
+    /// Bytes of all bases after the last rewrite or load.
+    pub base_bytes: AtomicU64,
+    /// See [`Loading`].
+    pub loading: Loading,
+}
+
+impl Persistence {
+    /// No log yet, of `shards` shards.
+    pub fn new(shards: usize) -> Self {
+        Self {
+            on: AtomicBool::new(false),
+            shards: (0..shards).map(|_| ShardLog::default()).collect(),
+            rewrite_scheduled: AtomicBool::new(false),
+            rewriting: AtomicBool::new(false),
+            rewrite_started_ms: AtomicI64::new(0),
+            last_rewrite_seconds: AtomicI64::new(-1),
+            last_rewrite_ok: AtomicBool::new(true),
+            rewrites: AtomicU64::new(0),
+            base_bytes: AtomicU64::new(0),
+            loading: Loading::default(),
+        }
+    }
+
+    /// Error number of the last write or sync on any shard that failed and has not worked since; 0: none.
+    pub fn errno(&self) -> i32 {
+        self.shards.iter().map(|shard| shard.errno.load(Relaxed)).find(|errno| *errno != 0).unwrap_or(0)
+    }
+
+    /// Bytes of all files that the next start would load.
+    pub fn current_bytes(&self) -> u64 {
+        self.base_bytes.load(Relaxed) + self.sum(|shard| &shard.file_bytes)
+    }
+
+    /// The sum of a number over all shards.
+    pub fn sum(&self, number: impl Fn(&ShardLog) -> &Counter) -> u64 {
+        self.shards.iter().map(|shard| number(shard).get()).sum()
+    }
+}
