@@ -8,7 +8,7 @@ use crate::commands::{Blocking, Entry, Flow, Handler, SessionContext, ShardConte
 use crate::resp::error::printed;
 use crate::resp::parser::ParserLimits;
 use crate::resp::{Args, CommandError, Output, Protocol, Reply};
-use crate::session::{Session, SessionFlags, SessionKey};
+use crate::session::{Queue, Session, SessionFlags, SessionKey};
 use crate::shard::ShardId;
 use crate::shard::tracking::Tracker;
 use crate::spec::{Flags, RequestPolicy};
@@ -72,6 +72,11 @@ impl Engine {
         }
         if !self.permits(session, entry) {
             return self.refuse(session, Some(entry), &debug::NOT_PERMITTED);
+        }
+        if self.log_errno != 0
+            && let Some(error) = self.refused_by_log(entry, self.queue_of(session, entry))
+        {
+            return self.refuse(session, Some(entry), &error);
         }
         if self.node.pause_until_ms.load(Relaxed) > self.now && self.pause_holds(session, entry) {
             self.paused.push(key);
@@ -182,10 +187,15 @@ impl Engine {
         !entry.row.spec.protected || self.config.enable_debug_command.includes(session.is_local())
     }
 
-    fn pause_holds(&self, session: &Session, entry: &Entry) -> bool {
+    /// What EXEC is about to run; `None` for other commands.
+    fn queue_of<'s>(&self, session: &'s Session, entry: &Entry) -> Option<&'s Queue> {
         let transaction = session.transaction.as_deref().filter(|_| entry.row.spec.name == "exec");
-        let writes = entry.row.spec.flags.intersects(Flags::WRITE)
-            || transaction.is_some_and(|transaction| transaction.queue.writes());
+        transaction.map(|transaction| &transaction.queue)
+    }
+
+    fn pause_holds(&self, session: &Session, entry: &Entry) -> bool {
+        let queue = self.queue_of(session, entry);
+        let writes = entry.row.spec.flags.intersects(Flags::WRITE) || queue.is_some_and(Queue::writes);
         writes || pubsub::publishes(entry) || !self.node.pause_writes_only.load(Relaxed)
     }
 

@@ -4,7 +4,7 @@ use super::Engine;
 use super::message::{Ahead, Batch, Call, Message, Ticket};
 use crate::limits::{BATCH_BYTES_MAX, REQUESTS_AHEAD_MAX, SPARE_BATCHES_MAX};
 use crate::resp::reply::Pin;
-use crate::resp::{Args, Output};
+use crate::resp::{Args, Output, Reply};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::ShardId;
 
@@ -67,6 +67,12 @@ impl Engine {
                 if self.is_held_up(from, ticket.owner, entry, args) {
                     self.park(from, ticket, call, args);
                     return false;
+                }
+                if self.log_errno != 0
+                    && let Some(error) = self.refused_by_log(entry, None)
+                {
+                    Reply::new(out, call.protocol).error(&error);
+                    return true;
                 }
                 self.run_here(entry, call, args, out);
                 self.count_run(entry, &mut started);

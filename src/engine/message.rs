@@ -17,7 +17,7 @@ use crate::limits::REQUESTS_AHEAD_MAX;
 use crate::persistence::aof::Transaction;
 use crate::pubsub::Announcement;
 use crate::resp::reply::{Mark, Pin};
-use crate::resp::{Args, Output, Protocol, Reply, Span};
+use crate::resp::{Args, CommandError, Output, Protocol, Reply, Span};
 use crate::session::Queue;
 use crate::session::tracking::Target;
 use crate::shard::blocked::{Registration, WaitId};
@@ -276,6 +276,23 @@ impl Batch {
             take(end.ticket, &self.replies.bytes[start..end.bytes], own);
             (start, first_pin) = (end.bytes, end.pins);
         }
+    }
+
+    /// Puts an error in the place of every reply to a session. A transaction is safe while any of its shards has it.
+    pub fn disown(&mut self, error: &CommandError) {
+        let mut replies = Output::default();
+        let mut ends = Vec::new();
+        self.replies(|ticket, bytes, pins| {
+            let start = replies.bytes.len();
+            if ticket.operation().is_some() {
+                replies.bytes.extend_from_slice(bytes);
+                replies.pins.extend(pins.into_iter().map(|pin| Pin { at: pin.at + start, ..pin }));
+            } else {
+                Reply::new(&mut replies, Protocol::Resp2).error(error);
+            }
+            ends.push(ReplyEnd { ticket, bytes: replies.bytes.len(), pins: replies.pins.len() });
+        });
+        (self.replies, self.ends) = (replies, ends);
     }
 
     /// Empties it for the next use; a batch that has grown large gives its memory back.
@@ -611,6 +628,27 @@ pub enum Message {
     },
     /// How many received publications that somebody waits for: their numbers and the counts.
     Published(Vec<(u32, u32)>),
+}
+
+impl Message {
+    /// Makes the receiver's clients hear that what they asked for has failed: it has happened, but cannot be made safe.
+    pub fn disown(&mut self) {
+        match self {
+            Self::Replies(batch) | Self::Late(batch) => batch.disown(&not_safe()),
+            Self::Executed { execution, .. } => {
+                execution.replies.clear();
+                for end in &mut execution.ends {
+                    Reply::new(&mut execution.replies, Protocol::Resp2).error(&not_safe());
+                    *end = execution.replies.mark();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn not_safe() -> CommandError {
+    CommandError::fixed("MISCONF Errors writing to the AOF file: what was changed may be lost")
 }
 
 #[cfg(test)]

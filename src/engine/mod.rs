@@ -91,6 +91,8 @@ pub struct Engine {
     now: Millis,
     /// Whether the log is being replayed.
     loading: bool,
+    /// Error number of the log where it cannot be written, on whichever core; 0: it can.
+    log_errno: i32,
     next_cron_ms: Millis,
     cron_runs: u64,
     clock: quanta::Clock,
@@ -156,6 +158,7 @@ impl Engine {
             random: Random::new(seed),
             now,
             loading: false,
+            log_errno: 0,
             next_cron_ms: now,
             cron_runs: 0,
             clock: quanta::Clock::new(),
@@ -217,6 +220,9 @@ impl Engine {
             self.config = self.node.config();
             self.update_wanted();
             self.shard.set_lazy_free(self.config.lazy_free);
+        }
+        if self.shard.log.wanted {
+            self.look_at_log();
         }
         if now >= self.next_cron_ms {
             self.cron();

@@ -16,10 +16,14 @@ use super::Engine;
 use super::coordinator::each_key;
 use super::message::{Call, Logged};
 use crate::commands::Entry;
+use crate::config::Fsync;
 use crate::persistence::aof::Transaction;
 use crate::persistence::aof::rebuild::rebuild;
-use crate::resp::{Args, Output};
+use crate::resp::{Args, CommandError, Output};
+use crate::session::Queue;
 use crate::shard::locks::{Mode, TransactionId};
+use crate::spec::Flags;
+use crate::stdx::os::error_text;
 use crate::shard::{Act, Effect, Shard, ShardId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -47,7 +51,22 @@ impl Engine {
 
     /// Whether the reply to a transaction waits until all its shards have made their records safe.
     pub(super) fn waits_for_log(&self) -> bool {
-        false
+        self.shard.log.wanted && self.config.appendfsync == Fsync::Always
+    }
+
+    /// Finds out whether the log can be written, on all cores.
+    pub fn look_at_log(&mut self) {
+        self.log_errno = self.node.persistence.errno();
+    }
+
+    /// Why a command is refused that the log would have to take, if it cannot; PING tells too.
+    #[cold]
+    pub(super) fn refused_by_log(&self, entry: &Entry, queue: Option<&Queue>) -> Option<CommandError> {
+        let writes = entry.row.spec.flags.contains(Flags::WRITE) || queue.is_some_and(Queue::writes);
+        let refused = writes || entry.row.spec.name == "ping";
+        let error = std::io::Error::from_raw_os_error(self.log_errno);
+        let text = || format!("MISCONF Errors writing to the AOF file: {}", error_text(&error));
+        refused.then(|| CommandError::text(text()))
     }
 
     /// Logs a command that has run here and changed something.

@@ -17,6 +17,8 @@ pub struct Connection {
     pub receiving: bool,
     /// Whether a send operation is under way.
     pub sends: bool,
+    /// Whether what is to be sent waits for the log; it counts as a send under way.
+    held: bool,
     /// Whether it is being given up.
     pub closing: bool,
     output: Output,
@@ -42,6 +44,7 @@ impl Connection {
             socket,
             receiving: false,
             sends: false,
+            held: false,
             closing: false,
             output: Output::default(),
             unsent: 0,
@@ -53,11 +56,24 @@ impl Connection {
 
     /// Begins to send `output`. No send may be under way.
     pub fn send(&mut self, output: Output, ring: &mut Ring, index: u32) {
+        self.hold(output);
+        self.release(ring, index);
+    }
+
+    /// Takes `output` to be sent at [`Connection::release`]. No send may be under way.
+    pub fn hold(&mut self, output: Output) {
         debug_assert!(!self.sends && self.output.is_empty());
         self.unsent = output.len();
         (self.piece, self.offset) = (0, 0);
         self.output = output;
-        self.send_rest(ring, index);
+        (self.sends, self.held) = (true, true);
+    }
+
+    /// Begins to send what is held.
+    pub fn release(&mut self, ring: &mut Ring, index: u32) {
+        if std::mem::take(&mut self.held) {
+            self.send_rest(ring, index);
+        }
     }
 
     fn send_rest(&mut self, ring: &mut Ring, index: u32) {
@@ -112,6 +128,11 @@ impl Connection {
 
     /// Gives the connection up.
     pub fn shut_down(&mut self) {
+        // What is held is never sent, and nothing will tell of it.
+        if std::mem::take(&mut self.held) {
+            (self.sends, self.unsent) = (false, 0);
+            self.output = Output::default();
+        }
         if !self.closing {
             self.closing = true;
             super::socket::shutdown(&self.socket);

@@ -6,11 +6,13 @@
 //! and a timer signal: the sleep in which files and timers go on, and in which an idle server uses no CPU.
 
 use super::connection::Connection;
+use super::log::{Gate, Group, Log};
 use super::mailbox::{Mail, Mailbox};
 use super::patience::Patience;
 use super::ring::{Completion, Ring, Token};
 use super::{CorePlan, Listener, ListenerKind, socket};
 use crate::commands::Node;
+use crate::config::Fsync;
 use crate::engine::{Engine, cron_interval_ms};
 use crate::limits::{ACCEPTS_PER_TURN_MAX, MAIL_PER_TURN_MAX};
 use crate::session::{Identity, SessionFlags, SessionKey};
@@ -46,6 +48,10 @@ pub(super) struct Core {
     connections: Vec<Option<Connection>>,
     completions: VecDeque<Completion>,
     patience: Patience,
+    /// The append-only log, if there is one.
+    log: Option<Log>,
+    /// Sessions that have been answered, but not sent it, while the log was behind.
+    late: Vec<SessionKey>,
     stop: Arc<AtomicBool>,
     config_version: u64,
     /// Listeners whose accepting has failed.
@@ -77,6 +83,8 @@ impl Core {
             connections: Vec::new(),
             completions: VecDeque::new(),
             patience: Patience::new(),
+            log: None,
+            late: Vec::new(),
             stop,
             config_version: 0,
             refused: Vec::new(),
@@ -119,12 +127,10 @@ impl Core {
         let mail = self.take_mail();
         let events = self.take_completions();
         self.engine.end_turn();
-        self.post_outgoing();
         // Before anything is answered, so that the client that asked for it waits too.
-        if let Some(duration) = self.engine.take_stall() {
-            std::thread::sleep(duration);
-        }
-        self.flush();
+        let stall = self.engine.take_stall();
+        self.keep_log(now);
+        self.let_out(stall);
         self.close_marked();
         self.ring.buffers.publish();
         let busy = mail || events;
@@ -224,7 +230,8 @@ impl Core {
 
     fn take_completions(&mut self) -> bool {
         let mut accepts = 0;
-        let congested = self.mailbox.is_congested();
+        let log_is_behind = self.log.as_mut().is_some_and(|log| log.writer().is_congested());
+        let congested = self.mailbox.is_congested() || log_is_behind;
         let mut taken = 0;
         for _ in 0..self.completions.len() {
             let Some(completion) = self.completions.pop_front() else { break };
@@ -244,6 +251,7 @@ impl Core {
                 }
                 Token::Receive(index) => self.received(index, completion),
                 Token::Send(index) => self.sent(index, completion),
+                Token::Log => self.logged(completion.result),
                 Token::Wake => {}
             }
             taken += 1;
@@ -367,25 +375,139 @@ impl Core {
         }
         if let Some(buffer) = freed {
             self.engine.recycle(buffer);
-            if closing {
-                self.release_if_over(index);
-            } else {
-                self.flush_session(key);
+            match self.gate() {
+                _ if closing => self.release_if_over(index),
+                Gate::Open => self.flush_session(key, false),
+                _ => self.late.push(key),
             }
         }
     }
 
-    /// Sends what sessions have been answered in this turn.
-    fn flush(&mut self) {
-        let mut keys = std::mem::take(&mut self.keys);
-        self.engine.take_dirty(&mut keys);
-        for key in keys.drain(..) {
-            self.flush_session(key);
+    /// Appends what the turn has changed to the log, and has it written.
+    fn keep_log(&mut self, now: Millis) {
+        let Some(log) = &mut self.log else { return };
+        let config = self.engine.config();
+        let persistence = &self.engine.node().persistence;
+        let rests = config.no_appendfsync_on_rewrite && persistence.rewriting.load(Ordering::Relaxed);
+        log.writer().set_policy(if rests { Fsync::No } else { config.appendfsync });
+        if self.engine.has_log() {
+            log.append(now, |records| self.engine.take_log(records));
         }
-        self.keys = keys;
+        log.submit(&mut self.ring, now, false);
+        log.tell(&self.engine.node().persistence.shards[self.mailbox.owner().index()]);
     }
 
-    fn flush_session(&mut self, key: SessionKey) {
+    /// A write or sync of the log is over.
+    fn logged(&mut self, result: i32) {
+        let now = socket::now_ms();
+        let Some(log) = &mut self.log else { return };
+        let before = log.writer().trouble();
+        let group = log.done(result, now);
+        let after = log.writer().trouble();
+        if before != after {
+            self.tell_trouble(after);
+        }
+        match group {
+            Some(group) if self.gate() == Gate::Lost => self.drop_group(group),
+            Some(group) => self.release_group(group),
+            None => {}
+        }
+    }
+
+    /// Tells all cores whether the log can be written; `None`: it can.
+    fn tell_trouble(&mut self, errno: Option<i32>) {
+        let shard = &self.engine.node().persistence.shards[self.mailbox.owner().index()];
+        shard.errno.store(errno.unwrap_or(0), Ordering::Relaxed);
+        self.engine.look_at_log();
+        match errno {
+            Some(errno) => {
+                let error = io::Error::from_raw_os_error(errno);
+                tracing::error!(
+                    %error,
+                    "can't write the append-only log; writes are refused until it works, trying again every second"
+                );
+            }
+            None => tracing::warn!("the append-only log is written again, writes are accepted"),
+        }
+    }
+
+    /// What may leave this core.
+    fn gate(&self) -> Gate {
+        self.log.as_ref().map_or(Gate::Open, Log::gate)
+    }
+
+    /// Sends and posts what the turn has to say, as far as the log lets it.
+    fn let_out(&mut self, stall: Option<Duration>) {
+        let gate = self.gate();
+        if gate == Gate::Open {
+            self.post_outgoing();
+        }
+        if let Some(duration) = stall {
+            std::thread::sleep(duration);
+        }
+        match gate {
+            Gate::Open => drop(self.flush(false)),
+            Gate::Shut => self.mailbox.post_backlog(|ring| self.ring.wake(ring)),
+            Gate::Hold | Gate::Lost => {
+                let group = self.gather_group();
+                let log = self.log.as_mut().expect("only a log closes the gate");
+                if gate == Gate::Hold {
+                    log.hold(group);
+                } else {
+                    log.forget_lost();
+                    self.drop_group(group);
+                }
+            }
+        }
+    }
+
+    /// Takes all that waits to be sent and posted.
+    fn gather_group(&mut self) -> Group {
+        let mut group = Group::default();
+        self.engine.take_outgoing(&mut group.mail);
+        group.sessions = self.flush(true);
+        group
+    }
+
+    /// The changes that a group tells of are safe.
+    fn release_group(&mut self, group: Group) {
+        for (to, message) in group.mail {
+            self.mailbox.post(to, Mail::Engine(message), |ring| self.ring.wake(ring));
+        }
+        for key in group.sessions {
+            if let Some(connection) = self.connections.get_mut(key.0 as usize).and_then(Option::as_mut) {
+                connection.release(&mut self.ring, key.0);
+            }
+        }
+    }
+
+    /// The changes that a group tells of may be lost: its clients must not hear of them, and lose their connections
+    /// instead, as they would in a crash. Other cores hear that they have failed.
+    fn drop_group(&mut self, group: Group) {
+        for (to, mut message) in group.mail {
+            message.disown();
+            self.mailbox.post(to, Mail::Engine(message), |ring| self.ring.wake(ring));
+        }
+        group.sessions.into_iter().for_each(|key| self.give_up(key.0));
+    }
+
+    /// Sends what sessions have been answered, or has their connections hold it: those are returned.
+    fn flush(&mut self, hold: bool) -> Vec<SessionKey> {
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.append(&mut self.late);
+        self.engine.take_dirty(&mut keys);
+        for &key in &keys {
+            self.flush_session(key, hold);
+        }
+        if hold {
+            return keys;
+        }
+        keys.clear();
+        self.keys = keys;
+        Vec::new()
+    }
+
+    fn flush_session(&mut self, key: SessionKey, hold: bool) {
         let Some(connection) = self.connections.get_mut(key.0 as usize).and_then(Option::as_mut) else { return };
         let Some(session) = self.engine.session_mut(key) else { return };
         if connection.closing {
@@ -398,7 +520,11 @@ impl Core {
         } else if !session.output.is_empty() {
             let output = std::mem::take(&mut session.output);
             session.sending_bytes = output.len();
-            connection.send(output, &mut self.ring, key.0);
+            if hold {
+                connection.hold(output);
+            } else {
+                connection.send(output, &mut self.ring, key.0);
+            }
             self.engine.admit_output(key);
         } else if session.flags.contains(SessionFlags::CLOSE_AFTER_REPLY) && session.pending.is_empty() {
             self.give_up(key.0);
@@ -446,10 +572,25 @@ impl Core {
         self.outgoing = outgoing;
     }
 
+    /// Writes and syncs the rest of the log, unless that fails.
+    fn end_log(&mut self) -> io::Result<()> {
+        let writes_on = |core: &mut Self| {
+            let now = socket::now_ms();
+            let log = core.log.as_mut()?;
+            log.submit(&mut core.ring, now, true);
+            (!log.writer().is_settled() && log.writer().trouble().is_none()).then_some(())
+        };
+        while writes_on(self).is_some() {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
     /// Stops: sends what is to be sent, for a moment, and closes every connection.
     fn finish(&mut self) -> io::Result<()> {
         let started = Instant::now();
-        self.flush();
+        self.end_log()?;
+        self.flush(false);
         while started.elapsed() < STOP_GRACE && self.connections.iter().flatten().any(|connection| connection.sends) {
             self.turn()?;
         }

@@ -4,6 +4,7 @@
 //! - `ring`        the network ring: one io_uring per core for all its sockets
 //! - `buffers`     the buffers that the kernel fills with what clients send
 //! - `connection`  one socket: what it is sending, how it ends
+//! - `log`         what a core's engine logs on its way to disk, and what waits for that
 //! - `mailbox`     how cores reach and wake each other
 //! - `patience`    whether a core looks for work a moment longer before it sleeps
 //! - `probe`       whether the kernel allows all this
@@ -11,6 +12,7 @@
 mod buffers;
 mod connection;
 mod core;
+mod log;
 mod mailbox;
 mod patience;
 mod probe;

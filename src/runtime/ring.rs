@@ -29,6 +29,8 @@ pub enum Token {
     Receive(u32),
     /// Bytes went out on a connection.
     Send(u32),
+    /// The log was written or synced.
+    Log,
     /// Another core wants this one to look at its mailbox.
     Wake,
 }
@@ -40,6 +42,7 @@ impl Token {
             Self::Receive(index) => (1, index),
             Self::Send(index) => (2, index),
             Self::Wake => (3, 0),
+            Self::Log => (4, 0),
         };
         kind << 32 | u64::from(index)
     }
@@ -50,6 +53,7 @@ impl Token {
             0 => Self::Accept(index),
             1 => Self::Receive(index),
             2 => Self::Send(index),
+            4 => Self::Log,
             _ => Self::Wake,
         }
     }
@@ -141,6 +145,26 @@ impl Ring {
             .flags((libc::MSG_WAITALL | libc::MSG_NOSIGNAL) as u32)
             .build();
         self.push(&entry.user_data(Token::Send(index).encode()));
+    }
+
+    /// Writes to a file; if `durable`, the completion comes when it is on disk. One completion tells how many bytes.
+    ///
+    /// # Safety
+    /// `bytes` must stay where it is, unchanged, until that completion.
+    pub unsafe fn write_file(&mut self, file: RawFd, offset: u64, bytes: &[u8], durable: bool) {
+        let flags = if durable { libc::RWF_DSYNC } else { 0 };
+        let bytes = &bytes[..bytes.len().min(SEND_BYTES_MAX)];
+        let entry = opcode::Write::new(types::Fd(file), bytes.as_ptr(), bytes.len() as u32)
+            .offset(offset)
+            .rw_flags(flags)
+            .build();
+        self.push(&entry.user_data(Token::Log.encode()));
+    }
+
+    /// Forces to disk what has been written to a file.
+    pub fn sync_file(&mut self, file: RawFd) {
+        let entry = opcode::Fsync::new(types::Fd(file)).flags(types::FsyncFlags::DATASYNC).build();
+        self.push(&entry.user_data(Token::Log.encode()));
     }
 
     /// Wakes the core that owns the ring `target`.

@@ -176,9 +176,9 @@ impl<F> Writer<F> {
         self.policy == Fsync::Always && self.durable < self.appended
     }
 
-    /// Whether a job is under way.
-    pub fn is_busy(&self) -> bool {
-        self.flight.is_some()
+    /// Whether something is being forced to disk.
+    pub fn is_syncing(&self) -> bool {
+        matches!(self.flight, Some(Flight::Sync { .. } | Flight::Write { durable: true }))
     }
 
     /// Whether everything appended is on disk.

@@ -1,0 +1,126 @@
+//! A core's part in the append-only log: what its engine logs in a turn goes to the file through the core's own ring, so
+//! that a core that sleeps there hears when it is done.
+//!
+//! With `appendfsync always` nothing leaves a core that tells of changes which are not on disk: replies and mail of a turn
+//! are held as a group until the log has caught up with it. Meanwhile the core goes on running commands; what these have
+//! to say is the next group. So there is one write for all that a core does while the disk is busy, and clients wait for
+//! two of them at most.
+
+#![allow(unsafe_code)]
+
+use super::ring::Ring;
+use crate::config::Fsync;
+use crate::engine::message::Message;
+use crate::metrics::persistence::ShardLog;
+use crate::persistence::aof::writer::{Done, Job};
+use crate::persistence::aof::{Sealer, SegmentId, Writer};
+use crate::session::SessionKey;
+use crate::shard::{Millis, ShardId};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// What may leave a core at the end of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Everything.
+    Open,
+    /// Nothing yet: it is held as a group.
+    Hold,
+    /// Nothing, and there is a group already: it stays where it is.
+    Shut,
+    /// Nothing for ever: the changes that it tells of could not be made safe.
+    Lost,
+}
+
+/// What waits for the log.
+#[derive(Default)]
+pub struct Group {
+    /// Sessions whose connections hold what is to be sent.
+    pub sessions: Vec<SessionKey>,
+    /// Mail, in order.
+    pub mail: Vec<(ShardId, Message)>,
+    position: u64,
+}
+
+/// One core's log.
+pub struct Log {
+    writer: Writer<OwnedFd>,
+    records: Vec<u8>,
+    group: Option<Group>,
+    /// A write has failed in this turn, so all that the turn has to say is lost.
+    lost: bool,
+}
+
+impl Log {
+    /// Appends to a file that ends at `offset`.
+    pub fn new(file: OwnedFd, sealer: Sealer, offset: u64, policy: Fsync, now: Millis) -> Self {
+        let writer = Writer::new(policy, file, sealer, offset, now);
+        Self { writer, records: Vec::new(), group: None, lost: false }
+    }
+
+    /// What is to be done and known of the log.
+    pub fn writer(&mut self) -> &mut Writer<OwnedFd> {
+        &mut self.writer
+    }
+
+    /// From now on appends to another, empty file.
+    pub fn switch(&mut self, file: OwnedFd, segment: SegmentId) {
+        self.writer.switch(file, segment);
+    }
+
+    /// Appends what `take` gives.
+    pub fn append(&mut self, now: Millis, take: impl FnOnce(&mut Vec<u8>)) {
+        take(&mut self.records);
+        self.writer.append(&mut self.records, now);
+    }
+
+    /// Submits the next job, if none is under way; with `flush` a sync is due at once.
+    pub fn submit(&mut self, ring: &mut Ring, now: Millis, flush: bool) {
+        match self.writer.next(now, flush) {
+            None => {}
+            Some(Job::Sync { file }) => ring.sync_file(file.as_raw_fd()),
+            Some(Job::Write { file, offset, bytes, durable }) => {
+                // SAFETY: the writer leaves the bytes alone until the job is done, and lives as long as the ring.
+                unsafe { ring.write_file(file.as_raw_fd(), offset, bytes, durable) };
+            }
+        }
+    }
+
+    /// The job under way is over. A group that is safe now comes out, or one that never will be; which, the gate tells.
+    pub fn done(&mut self, result: i32, now: Millis) -> Option<Group> {
+        let failed = self.writer.done(result, now) == Done::Failed;
+        self.lost |= failed && self.writer.holds_replies();
+        let durable = self.writer.positions().1;
+        self.group.take_if(|group| failed || group.position <= durable)
+    }
+
+    /// What may leave the core now.
+    pub fn gate(&self) -> Gate {
+        match () {
+            () if self.lost => Gate::Lost,
+            () if self.group.is_some() => Gate::Shut,
+            () if self.writer.holds_replies() && self.writer.trouble().is_none() => Gate::Hold,
+            () => Gate::Open,
+        }
+    }
+
+    /// Holds a group until all is safe that has been appended up to now.
+    pub fn hold(&mut self, group: Group) {
+        debug_assert!(self.group.is_none(), "one group at a time");
+        self.group = Some(Group { position: self.writer.positions().0, ..group });
+    }
+
+    /// Makes its numbers known.
+    pub fn tell(&self, shard: &ShardLog) {
+        let (appended, durable) = self.writer.positions();
+        shard.file_bytes.set(self.writer.file_bytes());
+        shard.unwritten_bytes.set(self.writer.unwritten_bytes());
+        shard.pending_syncs.set(u64::from(self.writer.is_syncing()));
+        shard.appended.set(appended);
+        shard.durable.set(durable);
+    }
+
+    /// What was lost is gone: from now on only what is safe is told.
+    pub fn forget_lost(&mut self) {
+        self.lost = false;
+    }
+}
