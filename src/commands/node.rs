@@ -34,6 +34,8 @@ pub enum Control {
     Shutdown,
     /// A core has ended.
     CoreEnded(ShardId),
+    /// The loading of the data has come to where the control thread has something to do.
+    Loading,
 }
 
 /// What all cores share.
@@ -184,7 +186,8 @@ impl Node {
         self.tell(Control::Shutdown);
     }
 
-    /// Wakes the control thread with `message`. Where messages wait already it is dropped: any of them ends the process.
+    /// Wakes the control thread with `message`. Where many messages wait already it is dropped: most of them end the
+    /// process.
     pub fn tell(&self, message: Control) {
         let _ = self.control.0.try_send(message);
     }

@@ -18,6 +18,7 @@
 //! - `effects`    what follows from changed keys
 //! - `propagation` what is logged of commands and transactions
 //! - `replay`     the log, run again
+//! - `dump`       what a shard holds, as records
 //! - `pubsub`     subscriptions and publications: between cores, and to the sessions
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
@@ -25,6 +26,7 @@ mod blocking;
 mod coordinator;
 mod cron;
 mod dispatch;
+mod dump;
 mod effects;
 mod every;
 mod gather;
@@ -61,6 +63,7 @@ use operation::Operations;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
 use std::time::Duration;
 use transaction::{Assembly, Executing};
 use watch::Watching;
@@ -91,6 +94,8 @@ pub struct Engine {
     now: Millis,
     /// Whether the log is being replayed.
     loading: bool,
+    /// Whether clients are told so, because on some core it is.
+    refuses: bool,
     /// Error number of the log where it cannot be written, on whichever core; 0: it can.
     log_errno: i32,
     next_cron_ms: Millis,
@@ -158,6 +163,7 @@ impl Engine {
             random: Random::new(seed),
             now,
             loading: false,
+            refuses: false,
             log_errno: 0,
             next_cron_ms: now,
             cron_runs: 0,
@@ -223,6 +229,9 @@ impl Engine {
         }
         if self.shard.log.wanted {
             self.look_at_log();
+        }
+        if self.refuses {
+            self.refuses = self.node.persistence.loading.active.load(Acquire);
         }
         if now >= self.next_cron_ms {
             self.cron();

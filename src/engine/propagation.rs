@@ -22,9 +22,9 @@ use crate::persistence::aof::rebuild::rebuild;
 use crate::resp::{Args, CommandError, Output};
 use crate::session::Queue;
 use crate::shard::locks::{Mode, TransactionId};
+use crate::shard::{Act, Effect, Shard, ShardId};
 use crate::spec::Flags;
 use crate::stdx::os::error_text;
-use crate::shard::{Act, Effect, Shard, ShardId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

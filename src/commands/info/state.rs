@@ -2,10 +2,15 @@
 //! in memory and has no replicas yet; these say so in the fields that tools look for.
 
 use super::{Facts, Text};
+use crate::metrics::persistence::Loading;
+use std::sync::atomic::Ordering::Relaxed;
 
 pub(super) fn persistence(text: &mut Text, facts: &Facts<'_>) {
     let changes: u64 = facts.node.metrics.iter().map(|core| core.dirty.get()).sum();
-    text.zeros(&["loading", "async_loading"]);
+    let loading = &facts.node.persistence.loading;
+    let loads = loading.active.load(Relaxed);
+    text.field("loading", u8::from(loads));
+    text.zeros(&["async_loading"]);
     text.field("rdb_changes_since_last_save", changes);
     text.field("rdb_bgsave_in_progress", 0);
     // Redis, too, shows the time of the start before the first save.
@@ -19,6 +24,27 @@ pub(super) fn persistence(text: &mut Text, facts: &Facts<'_>) {
     text.field("aof_last_bgrewrite_status", "ok");
     text.field("aof_rewrites", 0);
     text.field("aof_last_write_status", "ok");
+    if loads {
+        progress(text, loading, facts.now / 1000);
+    }
+}
+
+/// How far the loading is.
+fn progress(text: &mut Text, loading: &Loading, now_seconds: i64) {
+    let (total, loaded) = (loading.total_bytes.load(Relaxed), loading.loaded_bytes.load(Relaxed));
+    let started = loading.started.load(Relaxed);
+    let elapsed = (now_seconds - started).max(0);
+    // As Redis, which puts one second where it knows nothing yet.
+    let left = match loaded {
+        0 => 1,
+        _ => (elapsed as f64 * total.saturating_sub(loaded) as f64 / loaded as f64) as i64,
+    };
+    text.field("loading_start_time", started);
+    text.field("loading_total_bytes", total);
+    text.field("loading_rdb_used_mem", 0);
+    text.field("loading_loaded_bytes", loaded);
+    text.field("loading_loaded_perc", format_args!("{:.2}", loaded as f64 * 100.0 / total.max(1) as f64));
+    text.field("loading_eta_seconds", left);
 }
 
 pub(super) fn replication(text: &mut Text, facts: &Facts<'_>) {

@@ -35,6 +35,11 @@ impl Records {
         Self { selected: None, ..Self::new() }
     }
 
+    /// To stand behind these bytes, for a reader that is in database 0 there.
+    pub fn behind(bytes: Vec<u8>) -> Self {
+        Self { bytes, ..Self::new() }
+    }
+
     /// Whether there are none.
     #[inline]
     pub fn is_empty(&self) -> bool {
