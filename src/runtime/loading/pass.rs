@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 /// Records between two looks at the clock.
-const RECORDS_PER_LOOK: usize = 16;
+const RECORDS_PER_LOOK: usize = 4;
 
 /// What it comes by.
 pub enum Event<'a> {
