@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! records ...                                       as `record` draws them; #TS: lines may stand between them
-//! #BATCH:1234:0f3a9c27:i3.0.17:1700000000000\r\n
-//!        │    │        ││ │ │  └ when it was sealed, in milliseconds of Unix time
+//! #BATCH:1234:0f3a9c27:i3.0.17.15:1700000000000\r\n
+//!        │    │        ││ │ │  │  └ when it was sealed, in milliseconds of Unix time
+//!        │    │        ││ │ │  └ the last batch that was known to be durable then; 0: none
 //!        │    │        ││ │ └ its number in the file: 1, 2, 3, ...
 //!        │    │        ││ └ the shard that wrote it
 //!        │    │        │└ the generation of the file
@@ -15,6 +16,10 @@
 //! All numbers are decimal without leading zeros, but for the checksum: eight lower-case hexadecimal digits. Each batch
 //! can be verified by itself. The numbers tell of a batch that is missing or there twice, and the rest of a file that is
 //! not where it belongs. To Redis such a line is a comment.
+//!
+//! What was not synced may survive a power failure in any order, so a good batch may stand behind a bad one without
+//! anything being wrong with the disk. The number of the durable batch tells that from damage: if a batch is bad that a
+//! later one calls durable, the file is damaged.
 
 use super::record::decimal;
 use std::fmt;
@@ -23,7 +28,7 @@ use std::fmt;
 pub(super) const MARK: &[u8] = b"#BATCH:";
 
 /// Most bytes of the line: no number has more than 20 digits.
-pub(super) const LINE_BYTES_MAX: usize = MARK.len() + 20 + 1 + 8 + 2 + 20 + 1 + 5 + 1 + 20 + 1 + 20 + 2;
+pub(super) const LINE_BYTES_MAX: usize = MARK.len() + 20 + 1 + 8 + 2 + 20 + 1 + 5 + 2 * (1 + 20) + 1 + 20 + 2;
 
 /// What a file of the log holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +85,8 @@ pub struct Line {
     pub segment: SegmentId,
     /// Number of the batch in the file.
     pub sequence: u64,
+    /// Number of the last batch that was known to be durable when this one was sealed.
+    pub synced: u64,
     /// When it was sealed, in milliseconds of Unix time.
     pub unix_ms: u64,
 }
@@ -101,10 +108,11 @@ impl Line {
         let generation = decimal(generation)?;
         let shard = u16::try_from(decimal(name.next()?)?).ok()?;
         let sequence = decimal(name.next()?)?;
+        let synced = decimal(name.next()?)?;
         let unix_ms = decimal(fields.next()?)?;
         let segment = SegmentId { generation, shard, kind };
         let whole = name.next().is_none() && fields.next().is_none();
-        whole.then_some(Self { length, crc, segment, sequence, unix_ms })
+        whole.then_some(Self { length, crc, segment, sequence, synced, unix_ms })
     }
 
     /// Whether `text`, which this line was read from, is as it was sealed behind records whose CRC32C is `records`.
@@ -141,6 +149,8 @@ pub struct Sealer {
     segment: SegmentId,
     /// Number of the last batch; 0 before the first.
     sequence: u64,
+    /// Number of the last batch that is known to be durable.
+    synced: u64,
 }
 
 impl Sealer {
@@ -149,9 +159,15 @@ impl Sealer {
         Self::resume(segment, 0)
     }
 
-    /// For a file whose last good batch has the number `sequence`.
+    /// For a file whose last good batch has the number `sequence` and is durable.
     pub fn resume(segment: SegmentId, sequence: u64) -> Self {
-        Self { segment, sequence }
+        Self { segment, sequence, synced: sequence }
+    }
+
+    /// A sync has made durable all batches up to this number.
+    pub fn synced(&mut self, sequence: u64) {
+        debug_assert!(sequence <= self.sequence, "a batch that is sealed");
+        self.synced = self.synced.max(sequence);
     }
 
     /// The number of the last batch; 0 if there is none.
@@ -180,6 +196,8 @@ impl Sealer {
         buffer.extend_from_slice(number.format(self.segment.shard).as_bytes());
         buffer.push(b'.');
         buffer.extend_from_slice(number.format(self.sequence).as_bytes());
+        buffer.push(b'.');
+        buffer.extend_from_slice(number.format(self.synced).as_bytes());
         buffer.push(b':');
         buffer.extend_from_slice(number.format(unix_ms).as_bytes());
         let crc = crc32c::crc32c_append(crc, &buffer[line..]);
@@ -203,8 +221,8 @@ mod tests {
         assert!(sealer.seal(&mut buffer, 6, 1_700_000_000_000));
         let text = String::from_utf8(buffer.clone()).unwrap();
         let line = text.strip_prefix("before*1\r\n$4\r\nPING\r\n").unwrap();
-        let crc = crc32c::crc32c(b"*1\r\n$4\r\nPING\r\n#BATCH:14::i3.0.17:1700000000000");
-        assert_eq!(line, format!("#BATCH:14:{crc:08x}:i3.0.17:1700000000000\r\n"));
+        let crc = crc32c::crc32c(b"*1\r\n$4\r\nPING\r\n#BATCH:14::i3.0.17.16:1700000000000");
+        assert_eq!(line, format!("#BATCH:14:{crc:08x}:i3.0.17.16:1700000000000\r\n"));
         let before = buffer.clone();
         assert!(!sealer.seal(&mut buffer, before.len(), 1));
         assert_eq!((buffer, sealer.sequence()), (before, 17));
@@ -217,7 +235,7 @@ mod tests {
 
     #[test]
     fn only_what_is_written_is_a_line() {
-        let good = "#BATCH:14:0f3a9c27:i3.0.17:1700000000000";
+        let good = "#BATCH:14:0f3a9c27:i3.0.17.16:1700000000000";
         assert!(Line::parse(good.as_bytes()).is_some());
         for (from, to) in [
             ("#BATCH", "#batch"),
@@ -231,7 +249,8 @@ mod tests {
             (":i3", ":i"),
             (".0.", ".65536."),
             (".17", ""),
-            (".17", ".17.1"),
+            (".16", ""),
+            (".17", ".17.1.1"),
             (".17", ".18446744073709551616"),
             ("1700000000000", "1700000000000:"),
             ("1700000000000", "1700000000000 "),
@@ -254,7 +273,7 @@ mod tests {
             prop_assert!(text.len() + 2 <= LINE_BYTES_MAX);
             let line = Line::parse(text).unwrap();
             let expected =
-                Line { length: records as u64, crc: line.crc, segment, sequence: sequence + 1, unix_ms };
+                Line { length: records as u64, crc: line.crc, segment, sequence: sequence + 1, synced: sequence, unix_ms };
             prop_assert_eq!(line, expected);
             prop_assert!(line.holds(text, crc32c::crc32c(&buffer[..records])));
             prop_assert!(!line.holds(text, crc32c::crc32c(&buffer[..records - 1])));

@@ -8,12 +8,17 @@
 //! - `batch`        what was appended with one write, and the line that seals it
 //! - `writer`       what is appended, written and known to be on disk
 //! - `reader`       a file read back: only what stands in good batches
+//! - `manifest`     which files make up the log, ours or Redis's
+//! - `check`        looking after them
 
 pub mod batch;
+pub mod check;
+pub mod manifest;
 pub mod reader;
 pub mod rebuild;
 pub mod record;
 pub mod records;
+mod redis;
 mod scan;
 pub mod stamps;
 pub mod transaction;
@@ -21,7 +26,8 @@ mod walk;
 pub mod writer;
 
 pub use batch::{Kind, Sealer, SegmentId};
-pub use reader::{End, Format, Reader, Step};
+pub use manifest::{Entry, Manifest, Origin, Verdict};
+pub use reader::{Damage, End, Format, Reader, Reason, Step};
 pub use records::Records;
 pub use stamps::{Missing, Stamps};
 pub use transaction::{Transaction, TransactionView};

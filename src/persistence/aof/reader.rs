@@ -18,12 +18,16 @@
 
 use super::batch::{Line, MARK, SegmentId};
 use super::record::LIMITS;
-use super::scan::{Found, Scan, Scanned};
+pub use super::scan::Found;
+use super::scan::{Scan, Scanned};
 use super::walk::{Walked, Walker, Word};
 use crate::limits::AOF_HELD_BYTES_MAX;
 use crate::resp::Args;
 use crate::resp::parser::{Parsed, RequestParser, Scratch};
 use std::fmt;
+
+/// How a snapshot in Redis's RDB format begins.
+const RDB: &[u8] = b"REDIS";
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +64,7 @@ pub struct Record<'a> {
 pub enum End {
     /// With a whole batch, or it is empty.
     Clean,
-    /// The last bytes are not a whole batch and nothing good follows: a write was cut off.
+    /// The last bytes are not a whole batch, and nothing behind says that they ever were durable: a write was cut off.
     Torn(Damage),
     /// Something before the end is damaged.
     Corrupt(Damage),
@@ -71,7 +75,7 @@ pub enum End {
 pub struct Damage {
     /// The end of what is good, from where a repair would cut.
     pub at: u64,
-    /// Bytes from there to the end of the file.
+    /// Bytes from there to the end of the file; 0 where it makes no sense to cut.
     pub bytes: u64,
     /// Where it was noticed.
     pub noticed_at: u64,
@@ -103,10 +107,22 @@ pub enum Reason {
         /// Its number.
         found: u64,
     },
+    /// The file is shorter or longer than it was when it was complete.
+    Size {
+        /// How many bytes it had.
+        expected: u64,
+    },
     /// It is a snapshot in Redis's RDB format.
     Rdb,
     /// The file changed while it was read.
     Changed,
+}
+
+impl Reason {
+    /// Whether cutting the file before it makes what is left of it good.
+    pub fn is_mended_by_cutting(&self) -> bool {
+        !matches!(self, Self::Rdb | Self::Changed)
+    }
 }
 
 impl fmt::Display for Reason {
@@ -125,6 +141,7 @@ impl fmt::Display for Reason {
                 segment.generation
             ),
             Self::Sequence { expected, found } => write!(f, "batch {found} stands where batch {expected} should"),
+            Self::Size { expected } => write!(f, "the file should have {expected} bytes"),
             Self::Rdb => f.write_str("it is an RDB file, which cannot be read yet"),
             Self::Changed => f.write_str("the file changed while it was read"),
         }
@@ -288,16 +305,8 @@ impl Reader {
                             return Step::Read(offset);
                         }
                         Scanned::End => {
-                            let bytes = self.len.unwrap_or(self.good) - self.good;
-                            let damage = Damage {
-                                at: self.good,
-                                bytes,
-                                noticed_at: *noticed_at,
-                                reason: *reason,
-                                found: scan.found,
-                            };
-                            let torn = scan.found.batches == 0;
-                            self.state = State::Ended(if torn { End::Torn(damage) } else { End::Corrupt(damage) });
+                            let (noticed_at, reason, found) = (*noticed_at, *reason, scan.found);
+                            self.state = State::Ended(self.judge(noticed_at, reason, found));
                         }
                     }
                 }
@@ -341,9 +350,14 @@ impl Reader {
         if !there.contains(&self.walker.at) {
             return Some(self.wanted(self.walker.at));
         }
-        if self.format == Format::Plain && self.walker.at == 0 && self.window.starts_with(b"REDIS") {
-            self.fail(0, Reason::Rdb);
-            return None;
+        if self.format == Format::Plain && self.walker.at == 0 && !self.window.is_empty() {
+            if self.window.starts_with(RDB) {
+                self.fail(0, Reason::Rdb);
+                return None;
+            }
+            if RDB.starts_with(&self.window) && !self.at_end() {
+                return Some(self.wanted(0));
+            }
         }
         match self.walker.walk(&self.window, self.base) {
             Walked::More => return self.more(),
@@ -426,19 +440,28 @@ impl Reader {
         self.fail(start, reason);
     }
 
-    /// What begins at `self.good` is not good. With batches, looks for what is good behind it.
+    /// What begins at `self.good` is not good. Looks for what is good behind it, and for the end of the file.
     fn fail(&mut self, noticed_at: u64, reason: Reason) {
         self.parser.reset();
-        if let Format::Batches(_) = self.format
-            && reason != Reason::Changed
-        {
-            self.state = State::Scan(Scan::new(self.good, self.held_max), noticed_at, reason);
-            return;
-        }
-        let end = self.len.unwrap_or(noticed_at);
-        let bytes = end.saturating_sub(self.good);
-        let damage = Damage { at: self.good, bytes, noticed_at, reason, found: Found::default() };
-        self.state = State::Ended(if reason == Reason::Incomplete { End::Torn(damage) } else { End::Corrupt(damage) });
+        self.state = if matches!(reason, Reason::Changed | Reason::Rdb) {
+            let damage = Damage { at: self.good, bytes: 0, noticed_at, reason, found: Found::default() };
+            State::Ended(End::Corrupt(damage))
+        } else {
+            State::Scan(Scan::new(self.good, self.held_max), noticed_at, reason)
+        };
+    }
+
+    /// What it means that nothing but `found` is good behind `self.good`.
+    fn judge(&self, noticed_at: u64, reason: Reason, found: Found) -> End {
+        let bytes = self.len.map_or(0, |len| len.saturating_sub(self.good));
+        let damage = Damage { at: self.good, bytes, noticed_at, reason, found };
+        let is_torn = match (self.format, reason) {
+            (Format::Plain, _) => reason == Reason::Incomplete,
+            // A batch that is whole but out of order is no write that was cut off.
+            (_, Reason::Misplaced(_) | Reason::Sequence { .. }) => false,
+            _ => found.batches == 0 || found.synced <= self.sequence,
+        };
+        if is_torn { End::Torn(damage) } else { End::Corrupt(damage) }
     }
 
     /// Reads what is to be yielded next.

@@ -1,5 +1,6 @@
-//! The error path: behind a batch that is not good, looks for annotation lines whose checksum holds. If there is one, the
-//! end of the file is not just torn: something in the middle is damaged, and nothing may be cut without being asked.
+//! The error path: behind a batch that is not good, looks for annotation lines whose checksum holds. If one of them calls
+//! the bad batch durable, the end of the file is not just torn: something in the middle is damaged, and nothing may be cut
+//! without being asked.
 //!
 //! Where a batch begins is known only from its line, which may be damaged, so every line is a candidate, and its length
 //! says where its records should begin. What contents pretend to be counts as good too: then more is kept, not less.
@@ -33,6 +34,8 @@ pub struct Found {
     pub batches: u64,
     /// Where the first of them begins.
     pub first: u64,
+    /// Number of the last batch that one of them calls durable.
+    pub synced: u64,
 }
 
 #[derive(Debug)]
@@ -103,18 +106,19 @@ impl Scan {
         if self.summed > AOF_SCAN_FACTOR_MAX * (self.at - self.from + AOF_HELD_BYTES_MAX as u64) {
             // Whoever made this wants it to be read for ever. It counts as good, so nothing is cut.
             self.gave_up = true;
-            return self.is_good(start, position + text.len() as u64);
+            return self.is_good(start, position + text.len() as u64, u64::MAX);
         }
         if start >= base {
             if line.holds(text, crc32c::crc32c(&before[(start - base) as usize..])) {
-                self.is_good(start, position + text.len() as u64);
+                self.is_good(start, position + text.len() as u64, line.synced);
             }
         } else {
             self.candidate = Some(Candidate { line, text: text.to_vec(), end: position, at: start, crc: 0 });
         }
     }
 
-    fn is_good(&mut self, start: u64, end: u64) {
+    fn is_good(&mut self, start: u64, end: u64, synced: u64) {
+        self.found.synced = self.found.synced.max(synced);
         if self.found.batches == 0 {
             self.found.first = start;
         }
@@ -138,7 +142,8 @@ impl Scan {
             return Some(wanted);
         }
         if candidate.at == candidate.end && candidate.line.holds(&candidate.text, candidate.crc) {
-            self.is_good(candidate.end - candidate.line.length, candidate.end + candidate.text.len() as u64);
+            let Candidate { line, text, end, .. } = candidate;
+            self.is_good(end - line.length, end + text.len() as u64, line.synced);
         }
         None
     }

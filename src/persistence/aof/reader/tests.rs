@@ -56,6 +56,7 @@ fn segment(batches: &[Vec<Command>]) -> (Vec<u8>, Vec<u64>) {
             write_command(&mut file, command.iter().map(Vec::as_slice));
         }
         assert!(sealer.seal(&mut file, start, 1_700_000_000_000 + index as u64));
+        sealer.synced(sealer.sequence());
         ends.push(file.len() as u64);
     }
     (file, ends)
@@ -69,7 +70,7 @@ fn example() -> Vec<Vec<Command>> {
     vec![
         vec![command("SET key value"), command("SELECT 3"), command("DEL key")],
         vec![command("PING")],
-        vec![command("MULTI"), command("LPUSH l #BATCH:1:00000000:i1.1.1:1\r\n *1\r\n"), command("EXEC")],
+        vec![command("MULTI"), command("LPUSH l #BATCH:1:00000000:i1.1.1.9:1\r\n *1\r\n"), command("EXEC")],
         vec![command("SET a 1")],
     ]
 }
@@ -181,6 +182,37 @@ fn a_batch_cannot_go_missing_come_twice_or_belong_elsewhere() {
 }
 
 #[test]
+fn good_batches_behind_a_bad_one_that_was_never_durable_are_cut_with_it() {
+    for synced in 0..4 {
+        let (mut file, mut sealer) = (Vec::new(), Sealer::new(SEGMENT));
+        let mut ends = Vec::new();
+        for number in 1..=5 {
+            let start = file.len();
+            write_command(&mut file, [&b"PING"[..]].into_iter());
+            sealer.seal(&mut file, start, 1);
+            ends.push(file.len() as u64);
+            if number <= synced {
+                sealer.synced(number);
+            }
+        }
+        for bad in 0..4 {
+            let mut damaged = file.clone();
+            damaged[ends[bad] as usize - 10] ^= 1;
+            let end = read(Format::Batches(SEGMENT), &damaged, 64).end;
+            let durable = (bad as u64) < synced;
+            let behind = 4 - bad as u64;
+            match end {
+                End::Torn(damage) => assert!(!durable && damage.found.batches == behind, "{synced} {bad}: {damage:?}"),
+                End::Corrupt(damage) => {
+                    assert!(durable && damage.found.batches == behind, "{synced} {bad}: {damage:?}")
+                }
+                End::Clean => panic!("silently wrong"),
+            }
+        }
+    }
+}
+
+#[test]
 fn large_batches_are_read_twice_and_not_held() {
     let big = vec![vec![b'x'; 3000]; 40];
     let commands = vec![big.clone(), vec![vec![b'y'; 10]; 5000], command("PING")];
@@ -201,7 +233,7 @@ fn large_batches_are_read_twice_and_not_held() {
         reader.held_max = 2000;
         let outcome = read_with(reader, &damaged, chunk);
         let End::Corrupt(damage) = outcome.end else { panic!("{:?}", outcome.end) };
-        assert_eq!((damage.at, damage.found), (ends[1], Found { batches: 2, first: ends[2] }));
+        assert_eq!((damage.at, damage.found), (ends[1], Found { batches: 2, first: ends[2], synced: 3 }));
     }
 }
 
@@ -266,7 +298,7 @@ fn contents_that_look_like_batches_end_the_search() {
     // Every line claims everything before it, and none holds.
     let mut file = b"*1\r\n$99999999\r\n".to_vec();
     for _ in 0..4000 {
-        let line = format!("#BATCH:{}:00000000:i3.1.1:1\r\n", file.len());
+        let line = format!("#BATCH:{}:00000000:i3.1.1.1:1\r\n", file.len());
         file.extend_from_slice(line.as_bytes());
     }
     let mut reader = Reader::new(Format::Batches(SEGMENT));
