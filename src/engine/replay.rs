@@ -264,11 +264,7 @@ impl Engine {
     }
 
     /// Applies this shard's part of a transaction that its segments have lost; how many of its commands have failed.
-    pub fn complete(
-        &mut self,
-        replay: &mut Replay,
-        transaction: &TransactionView<'_>,
-    ) -> Result<usize, ReplayError> {
+    pub fn complete(&mut self, replay: &mut Replay, transaction: &TransactionView<'_>) -> Result<usize, ReplayError> {
         replay.complete(&mut self.shard, transaction)
     }
 

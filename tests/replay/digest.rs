@@ -43,7 +43,9 @@ fn text(value: ValueRef<'_>) -> String {
         ValueRef::Hash(hash) => {
             let mut digits = [itoa::Buffer::new(), itoa::Buffer::new()];
             let [first, second] = &mut digits;
-            hash.iter().map(|(field, value)| format!("{}={}", shown(field.bytes(first)), shown(value.bytes(second)))).collect()
+            hash.iter()
+                .map(|(field, value)| format!("{}={}", shown(field.bytes(first)), shown(value.bytes(second))))
+                .collect()
         }
     };
     if !matches!(value, ValueRef::List(_)) {

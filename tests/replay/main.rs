@@ -54,9 +54,10 @@ fn try_seeds(shards: usize, cases: u64) {
         let some = what_is_logged_makes_the_same(seed, shards);
         done.iter_mut().zip(some).for_each(|(done, some)| *done |= some);
     }
-    let writes = table().entries().iter().filter(|entry| {
-        matches!(entry.row.handler, Handler::Shard(_)) && entry.row.spec.flags.contains(Flags::WRITE)
-    });
+    let writes = table()
+        .entries()
+        .iter()
+        .filter(|entry| matches!(entry.row.handler, Handler::Shard(_)) && entry.row.spec.flags.contains(Flags::WRITE));
     let missed: Vec<_> = writes.filter(|entry| !done[usize::from(entry.id)]).map(|entry| entry.row.spec.name).collect();
     assert!(!whole || missed.is_empty(), "never tried: {missed:?}");
 }

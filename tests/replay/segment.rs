@@ -47,7 +47,9 @@ pub fn replay(segment: &Segment, id: ShardId, shards: u16) -> Result<(Shard, Rep
 pub fn with_transaction(segment: &Segment, stamp: u64, mut found: impl FnMut(&TransactionView<'_>)) {
     for batch in segment {
         each_record(batch, |args| {
-            if let Some(view) = TransactionView::parse(args).filter(|view| TransactionView::is_one(args) && view.stamp == stamp) {
+            if let Some(view) =
+                TransactionView::parse(args).filter(|view| TransactionView::is_one(args) && view.stamp == stamp)
+            {
                 found(&view);
             }
         });

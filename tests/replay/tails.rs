@@ -3,27 +3,35 @@
 //! Two keys on different shards are only ever written together, with the same value; elements only move between lists. So
 //! whatever is lost, the two are equal, and no element is there twice or gone.
 
+use crate::digest;
 use crate::generate::{Command, cmd};
 use crate::segment::{self, Segment};
 use crate::world::World;
-use crate::digest;
 use crimson::persistence::aof::Stamps;
 use crimson::shard::{Router, ShardId};
 use crimson::stdx::random::Random;
 use std::collections::BTreeSet;
 
 const PAIRS: usize = 3;
-const LISTS: usize = 4;
 const ELEMENTS: usize = 20;
 
-fn program(random: &mut Random, count: &mut u64) -> Vec<Command> {
+/// A list on each shard: no move between two of them is of one shard alone.
+fn lists(shards: usize) -> Vec<String> {
+    let router = Router::new(shards as u16);
+    let on = |shard: usize| {
+        let name = |number: usize| format!("l{number}");
+        (0..).map(name).find(|name| router.shard_of(name.as_bytes()).index() == shard).expect("some name is there")
+    };
+    (0..shards).map(on).collect()
+}
+
+fn program(random: &mut Random, count: &mut u64, lists: &[String]) -> Vec<Command> {
     *count += 1;
     let pair = random.below(PAIRS);
     let [a, b] = ["a", "b"].map(|half| format!("{half}{pair}"));
     let value = count.to_string();
     let side = |random: &mut Random| ["LEFT", "RIGHT"][random.below(2)];
-    let (from, to) = (random.below(LISTS), random.below(LISTS));
-    let (from, to) = (format!("l{from}"), format!("l{to}"));
+    let (from, to) = (lists[random.below(lists.len())].clone(), lists[random.below(lists.len())].clone());
     match random.below(12) {
         0..=4 => vec![cmd!["MSET", a, value.clone(), b, value]],
         5 => vec![cmd!["DEL", a, b]],
@@ -41,7 +49,8 @@ pub fn transactions_are_recovered_whole(seed: u64) {
     let shards = 2 + random.below(3);
     let mut world = World::new(seed, shards);
     let mut count = 0;
-    let push = |element: usize| cmd!["RPUSH", format!("l{}", element % LISTS), format!("x{element}")];
+    let lists = lists(shards);
+    let push = |element: usize| cmd!["RPUSH", lists[element % shards].clone(), format!("x{element}")];
     let mut elements = (0..ELEMENTS).map(push);
     for _ in 0..300 {
         world.turn(|_| elements.next().into_iter().collect());
@@ -49,7 +58,7 @@ pub fn transactions_are_recovered_whole(seed: u64) {
     world.calm();
     let kept: Vec<usize> = world.segments.iter().map(Vec::len).collect();
     for _ in 0..600 {
-        world.turn(|_| program(&mut random, &mut count));
+        world.turn(|_| program(&mut random, &mut count, &lists));
     }
     if random.below(2) == 0 {
         world.settle();
@@ -72,7 +81,8 @@ pub fn transactions_are_recovered_whole(seed: u64) {
 /// one that is recovered.
 fn recover_and_check(seed: u64, segments: &[Segment], shards: usize, alone: bool) {
     let replay = |shard: usize| segment::replay(&segments[shard], ShardId(shard as u16), shards as u16);
-    let replayed: Vec<_> = (0..shards).map(|shard| replay(shard).unwrap_or_else(|error| panic!("seed {seed}: {error}"))).collect();
+    let replayed: Vec<_> =
+        (0..shards).map(|shard| replay(shard).unwrap_or_else(|error| panic!("seed {seed}: {error}"))).collect();
     let (mut data, mut replays): (Vec<_>, Vec<_>) = replayed.into_iter().unzip();
     let stamps: Vec<Stamps> = replays.iter_mut().map(|replay| std::mem::take(&mut replay.stamps)).collect();
     for missing in Stamps::missing(&stamps) {
@@ -93,7 +103,7 @@ fn recover_and_check(seed: u64, segments: &[Segment], shards: usize, alone: bool
         assert_eq!(a, b, "seed {seed}: pair {pair}");
     }
     let mut found: Vec<String> = Vec::new();
-    for list in (0..LISTS).filter_map(|list| value(&format!("l{list}"))) {
+    for list in lists(shards).iter().filter_map(|list| value(list)) {
         let items = list.trim_start_matches("list [").trim_end_matches(']');
         found.extend(items.split(", ").map(str::to_string));
     }
