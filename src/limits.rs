@@ -116,6 +116,12 @@ pub const AOF_SCAN_FACTOR_MAX: u64 = 64;
 /// Most bytes of a manifest. A larger file is not a manifest.
 pub const AOF_MANIFEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Keys that one step of a snapshot walks over: some tens of microseconds.
+pub const SNAPSHOT_STEP_KEYS: usize = 256;
+
+/// While more than this of a snapshot waits to be written, it stands still.
+pub const SNAPSHOT_UNWRITTEN_BYTES_MAX: u64 = 8 << 20;
+
 /// A piece of the append-only log that is written with one operation, unless a turn has appended more at once.
 pub const AOF_CHUNK_BYTES: usize = 1 << 20;
 

@@ -24,6 +24,7 @@
 mod blocking;
 mod coordinator;
 mod cron;
+pub mod cut;
 mod dispatch;
 mod effects;
 mod every;
@@ -56,6 +57,7 @@ use crate::stdx::random::Random;
 use ahash::AHashMap;
 use blocking::Blocking;
 use coordinator::{Parked, Waiter};
+use cut::CutHere;
 use message::{Batch, Message, Ticket};
 use operation::Operations;
 use std::any::Any;
@@ -93,6 +95,8 @@ pub struct Engine {
     loading: bool,
     /// Error number of the log where it cannot be written, on whichever core; 0: it can.
     log_errno: i32,
+    /// The cuts of this turn.
+    cuts: Vec<CutHere>,
     next_cron_ms: Millis,
     cron_runs: u64,
     clock: quanta::Clock,
@@ -159,6 +163,7 @@ impl Engine {
             now,
             loading: false,
             log_errno: 0,
+            cuts: Vec::new(),
             next_cron_ms: now,
             cron_runs: 0,
             clock: quanta::Clock::new(),
@@ -283,6 +288,10 @@ impl Engine {
             }
             Message::Locked { ticket, granted } => self.locked(ticket, granted),
             Message::Unlock { id } => self.unlock(id),
+            Message::Cut { id, cut } => {
+                self.cut(cut);
+                self.unlock(id);
+            }
             Message::Lend { from, ticket, id, locks, patient, keys, watcher } => {
                 self.ask(id, locks, patient, Waiter::Lend { from, ticket, keys, watcher });
             }

@@ -149,6 +149,11 @@ impl Cores {
         self.hub.wake_all();
     }
 
+    /// Wakes all cores, wherever they sleep.
+    pub fn wake(&self) {
+        self.hub.wake_all();
+    }
+
     /// Waits for all cores to end; the first error, if there was one.
     pub fn join(self) -> io::Result<()> {
         let mut result = Ok(());

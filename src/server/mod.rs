@@ -5,6 +5,7 @@
 //! - `check_aof` looks after the files of an append-only log instead of serving
 //! - `cpus`     how many cores serve, and where
 //! - `listen`   the listening sockets
+//! - `rewrite`  rewriting the append-only log
 //! - `signals`  from signals to messages for the control thread
 //!
 //! The main thread is the control thread: it boots the cores, then sleeps until a signal, SHUTDOWN or the end of a core
@@ -15,6 +16,7 @@ mod cpus;
 mod listen;
 mod log;
 mod machine;
+mod rewrite;
 mod signals;
 
 use crate::commands::node::{Control, REDIS_VERSION};
@@ -25,9 +27,10 @@ use crate::runtime::{self, CorePlan, Cores};
 use crate::shard::{Millis, ShardId};
 use crate::stdx::os::error_text;
 use listen::Listening;
+use rewrite::Rewriter;
 use std::fmt;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -83,6 +86,7 @@ pub struct Server {
     node: Arc<Node>,
     cores: Cores,
     socket_path: Option<PathBuf>,
+    rewriter: Rewriter,
 }
 
 impl Server {
@@ -112,7 +116,8 @@ impl Server {
             remove_socket(socket_path.as_ref());
             BootError(format!("Can't start the cores: {error}"))
         })?;
-        Ok(Self { node, cores, socket_path })
+        let rewriter = Rewriter::new(Path::new(&config.dir).join(&config.appenddirname), config.appendfilename.clone());
+        Ok(Self { node, cores, socket_path, rewriter })
     }
 
     /// What its cores share.
@@ -129,15 +134,24 @@ impl Server {
     }
 
     /// Sleeps until the server is to end, and ends it.
-    fn control(self) -> ExitCode {
-        match self.node.next_control() {
-            Control::Signal(signal) => warn!("Received {} scheduling shutdown...", signals::name(signal)),
-            Control::Shutdown => warn!("User requested shutdown..."),
-            Control::CoreEnded(core) => {
-                // The others may wait for it for ever: there is nothing to wait for here.
-                error!("Core {} has ended unexpectedly, exiting.", core.0);
-                remove_socket(self.socket_path.as_ref());
-                return ExitCode::FAILURE;
+    fn control(mut self) -> ExitCode {
+        loop {
+            match self.node.next_control() {
+                Control::Log => self.rewriter.look(&self.node, now_ms(), || self.cores.wake()),
+                Control::Signal(signal) => {
+                    warn!("Received {} scheduling shutdown...", signals::name(signal));
+                    break;
+                }
+                Control::Shutdown => {
+                    warn!("User requested shutdown...");
+                    break;
+                }
+                Control::CoreEnded(core) => {
+                    // The others may wait for it for ever: there is nothing to wait for here.
+                    error!("Core {} has ended unexpectedly, exiting.", core.0);
+                    remove_socket(self.socket_path.as_ref());
+                    return ExitCode::FAILURE;
+                }
             }
         }
         match self.stop() {

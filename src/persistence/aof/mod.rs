@@ -10,9 +10,11 @@
 //! - `reader`       a file read back: only what stands in good batches
 //! - `manifest`     which files make up the log, ours or Redis's
 //! - `check`        looking after them
+//! - `cut`          what all shards change to at one moment
 
 pub mod batch;
 pub mod check;
+pub mod cut;
 pub mod manifest;
 pub mod reader;
 pub mod rebuild;
@@ -26,6 +28,7 @@ mod walk;
 pub mod writer;
 
 pub use batch::{Kind, Sealer, SegmentId};
+pub use cut::{Cut, CutFiles};
 pub use manifest::{Entry, Manifest, Origin, Verdict};
 pub use reader::{Damage, End, Format, Reader, Reason, Step};
 pub use records::Records;

@@ -35,6 +35,16 @@ impl Records {
         Self { selected: None, ..Self::new() }
     }
 
+    /// Behind `bytes`, at whose end database 0 is selected.
+    pub fn onto(bytes: Vec<u8>) -> Self {
+        Self { bytes, ..Self::new() }
+    }
+
+    /// All bytes.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// Whether there are none.
     #[inline]
     pub fn is_empty(&self) -> bool {
@@ -69,8 +79,12 @@ impl Records {
         arguments.for_each(|bytes| self.argument(bytes));
     }
 
+    /// Says SELECT where another database is selected.
     #[cold]
-    fn select(&mut self, database: u16) {
+    pub fn select(&mut self, database: u16) {
+        if self.selected == Some(database) {
+            return;
+        }
         self.selected = Some(database);
         record::begin(&mut self.bytes, 2);
         record::argument(&mut self.bytes, b"SELECT");
