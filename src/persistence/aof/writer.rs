@@ -409,7 +409,7 @@ mod tests {
             let mut disk: Vec<u8> = Vec::new();
             let mut expected = 0;
             let mut now = 0;
-            let mut go = |writer: &mut Writer<u8>, disk: &mut Vec<u8>, now: i64, fails: bool, flush: bool| {
+            let go = |writer: &mut Writer<u8>, disk: &mut Vec<u8>, now: i64, fails: bool, flush: bool| {
                 let result = match writer.next(now, flush) {
                     None => return false,
                     Some(Job::Sync { .. }) => 0,
