@@ -116,6 +116,12 @@ pub const AOF_SCAN_FACTOR_MAX: u64 = 64;
 /// Most bytes of a manifest. A larger file is not a manifest.
 pub const AOF_MANIFEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Keys that one step of a snapshot walks over: some tens of microseconds.
+pub const SNAPSHOT_STEP_KEYS: usize = 256;
+
+/// While more than this of a snapshot waits to be written, it stands still.
+pub const SNAPSHOT_UNWRITTEN_BYTES_MAX: u64 = 8 << 20;
+
 /// A piece of the append-only log that is written with one operation, unless a turn has appended more at once.
 pub const AOF_CHUNK_BYTES: usize = 1 << 20;
 
@@ -142,6 +148,3 @@ pub const AOF_LOAD_ORDERS_MAX: usize = 2 * AOF_LOAD_CHUNKS_MAX;
 
 /// Keys in one message to the core that owns them now, when the log was written by another number of shards.
 pub const ADOPTED_KEYS_PER_MESSAGE_MAX: usize = 256;
-
-/// A batch of a base that has grown to this many bytes is ended.
-pub const AOF_BASE_BATCH_BYTES: usize = 1 << 20;

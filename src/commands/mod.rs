@@ -14,6 +14,7 @@ pub mod hash;
 pub mod info;
 pub mod list;
 pub mod node;
+pub mod persistence;
 pub mod pubsub;
 pub mod reclaimer;
 pub mod row;
@@ -45,6 +46,7 @@ pub const FAMILIES: &[&[Row]] = &[
     command::ROWS,
     info::ROWS,
     server::ROWS,
+    persistence::ROWS,
     config::ROWS,
     debug::ROWS,
 ];

@@ -7,6 +7,7 @@ use crate::metrics::memory::AllocatorBytes;
 use crate::metrics::persistence::Persistence;
 use crate::metrics::sampler::{Rates, Reading, Sampler};
 use crate::metrics::{Baseline, CommandTotals, CoreMetrics, CoreTotals};
+use crate::persistence::aof::Cut;
 use crate::shard::{Millis, ShardId};
 use crate::stdx::random::Random;
 use crossbeam_channel::{Receiver, Sender};
@@ -34,8 +35,8 @@ pub enum Control {
     Shutdown,
     /// A core has ended.
     CoreEnded(ShardId),
-    /// The loading of the data has come to where the control thread has something to do.
-    Loading,
+    /// Something about the log is to be looked at: its state tells what.
+    Log,
 }
 
 /// What all cores share.
@@ -51,6 +52,9 @@ pub struct Node {
     pub metrics: Box<[CoreMetrics]>,
     /// The append-only log.
     pub persistence: Persistence,
+    /// A cut that the first core is to make.
+    cut: Mutex<Option<Arc<Cut>>>,
+    cut_waits: AtomicBool,
     next_client_id: AtomicU64,
     next_transaction: AtomicU64,
     /// The stamp of the next transaction over several shards that is logged.
@@ -98,6 +102,8 @@ impl Node {
             control: crossbeam_channel::bounded(CONTROL_MESSAGES_MAX),
             metrics,
             persistence: Persistence::new(cores),
+            cut: Mutex::default(),
+            cut_waits: AtomicBool::new(false),
             next_client_id: AtomicU64::new(1),
             next_transaction: AtomicU64::new(1),
             next_stamp: AtomicU64::new(1),
@@ -186,8 +192,29 @@ impl Node {
         self.tell(Control::Shutdown);
     }
 
-    /// Wakes the control thread with `message`. Where many messages wait already it is dropped: most of them end the
-    /// process.
+    /// Asks the first core for a cut. It must be woken.
+    pub fn request_cut(&self, cut: Arc<Cut>) {
+        *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
+        self.cut_waits.store(true, Ordering::Release);
+    }
+
+    /// The cut that the first core is to make, once.
+    #[inline]
+    pub fn take_cut(&self) -> Option<Arc<Cut>> {
+        if !self.cut_waits.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.cut_waits.store(false, Ordering::Relaxed);
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Has the log rewritten as soon as possible.
+    pub fn request_rewrite(&self) {
+        self.persistence.rewrite_scheduled.store(true, Ordering::Release);
+        self.tell(Control::Log);
+    }
+
+    /// Wakes the control thread with `message`. Where messages wait already it is dropped: any of them ends the process.
     pub fn tell(&self, message: Control) {
         let _ = self.control.0.try_send(message);
     }

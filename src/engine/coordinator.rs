@@ -209,6 +209,7 @@ impl Engine {
             Work::Split(_) => self.send_parts(index),
             Work::Gather(ref gather) if gather.steps.is_some() => self.go_on_stepwise(index),
             Work::Gather(_) => self.work_and_store(index),
+            Work::Cut(..) => self.cut_all(index),
             Work::Every(..) => unreachable!("requests to every core take no locks"),
         }
     }
@@ -222,6 +223,7 @@ impl Engine {
         match operation.work {
             Work::Split(_) => self.unlock_parts(index),
             Work::Gather(_) => self.give_all_back(index),
+            Work::Cut(..) => unreachable!("who asks in order is patient"),
             Work::Every(..) => unreachable!("requests to every core take no locks"),
         }
         self.unlock(id);

@@ -1,6 +1,7 @@
 //! What happens with time: expiry, idle clients, output limits, the end of a pause, published counters.
 
 use super::Engine;
+use crate::commands::node::Control;
 use crate::config::OutputLimit;
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::Millis;
@@ -42,6 +43,7 @@ impl Engine {
         }
         if self.core.index() == 0 {
             self.node.sample(self.now);
+            self.look_after_log();
         }
         if self.cron_runs.is_multiple_of(u64::from(self.config.hz.max(1))) {
             self.close_idle();
@@ -53,6 +55,24 @@ impl Engine {
             self.spare_buffers.truncate(self.spare_buffers.len().div_ceil(2));
         }
         self.end_pause();
+    }
+
+    /// Wakes the control thread when something about the log is due.
+    fn look_after_log(&mut self) {
+        let (state, config) = (&self.node.persistence, &self.config);
+        let on = state.on.load(Relaxed);
+        if config.appendonly != on {
+            return self.node.tell(Control::Log);
+        }
+        let idle = !state.rewriting.load(Relaxed) && !state.rewrite_scheduled.load(Relaxed);
+        if on && idle && config.auto_aof_rewrite_percentage > 0 && state.last_rewrite_ok.load(Relaxed) {
+            let (bytes, base) = (state.current_bytes(), state.base_bytes.load(Relaxed).max(1));
+            let grown = bytes.saturating_sub(base).saturating_mul(100) / base;
+            if bytes > config.auto_aof_rewrite_min_size && grown >= config.auto_aof_rewrite_percentage {
+                tracing::info!("Starting automatic rewriting of AOF on {grown}% growth");
+                self.node.request_rewrite();
+            }
+        }
     }
 
     fn expire_cycle(&mut self) {

@@ -14,7 +14,7 @@ use super::coordinator::each_key_of_transaction;
 use super::gather::Keys;
 use crate::commands::{CommandTable, EveryCore};
 use crate::limits::REQUESTS_AHEAD_MAX;
-use crate::persistence::aof::Transaction;
+use crate::persistence::aof::{Cut, Transaction};
 use crate::pubsub::Announcement;
 use crate::resp::reply::{Mark, Pin};
 use crate::resp::{Args, CommandError, Output, Protocol, Reply, Span};
@@ -72,6 +72,26 @@ pub struct Call {
     pub logged: Logged,
     /// Whether it may wait. Never between cores: what may wait runs on its session's core or on gathered keys.
     pub may_block: bool,
+}
+
+impl Call {
+    /// A command that no client has sent.
+    pub(super) fn of_nobody(command: u16) -> Self {
+        Self {
+            command,
+            database: 0,
+            protocol: Protocol::Resp2,
+            no_touch: true,
+            no_reply: true,
+            part: false,
+            transaction: 0,
+            tracker: Tracker::NONE,
+            remember: false,
+            keep_locks: false,
+            logged: Logged::Itself,
+            may_block: false,
+        }
+    }
 }
 
 /// How a command that has changed something gets into the log of the shard where it ran.
@@ -467,6 +487,13 @@ pub enum Message {
     Unlock {
         /// Which transaction.
         id: TransactionId,
+    },
+    /// Begins another file of the log, and gives up a transaction's locks.
+    Cut {
+        /// Which transaction.
+        id: TransactionId,
+        /// What is new.
+        cut: Arc<Cut>,
     },
     /// A transaction asks for locks, and for the values of keys in all databases.
     Lend {

@@ -18,15 +18,14 @@
 //! - `effects`    what follows from changed keys
 //! - `propagation` what is logged of commands and transactions
 //! - `replay`     the log, run again
-//! - `dump`       what a shard holds, as records
 //! - `pubsub`     subscriptions and publications: between cores, and to the sessions
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
 mod blocking;
 mod coordinator;
 mod cron;
+pub mod cut;
 mod dispatch;
-mod dump;
 mod effects;
 mod every;
 mod gather;
@@ -58,6 +57,7 @@ use crate::stdx::random::Random;
 use ahash::AHashMap;
 use blocking::Blocking;
 use coordinator::{Parked, Waiter};
+use cut::CutHere;
 use message::{Batch, Message, Ticket};
 use operation::Operations;
 use std::any::Any;
@@ -98,6 +98,8 @@ pub struct Engine {
     refuses: bool,
     /// Error number of the log where it cannot be written, on whichever core; 0: it can.
     log_errno: i32,
+    /// The cuts of this turn.
+    cuts: Vec<CutHere>,
     next_cron_ms: Millis,
     cron_runs: u64,
     clock: quanta::Clock,
@@ -165,6 +167,7 @@ impl Engine {
             loading: false,
             refuses: false,
             log_errno: 0,
+            cuts: Vec::new(),
             next_cron_ms: now,
             cron_runs: 0,
             clock: quanta::Clock::new(),
@@ -292,6 +295,10 @@ impl Engine {
             }
             Message::Locked { ticket, granted } => self.locked(ticket, granted),
             Message::Unlock { id } => self.unlock(id),
+            Message::Cut { id, cut } => {
+                self.cut(cut);
+                self.unlock(id);
+            }
             Message::Lend { from, ticket, id, locks, patient, keys, watcher } => {
                 self.ask(id, locks, patient, Waiter::Lend { from, ticket, keys, watcher });
             }

@@ -6,7 +6,9 @@
 //!   it would on one shard, and they go home again
 //! - [`every`](super::every)    CLIENT LIST, DEBUG SLEEP ...: each core answers with a part
 //!
-//! The first two are transactions: [`coordinator`](super::coordinator) makes them atomic and isolated.
+//! - [`cut`](super::cut)        a moment that is the same for all shards
+//!
+//! All but requests to every core are transactions: [`coordinator`](super::coordinator) makes them atomic and isolated.
 
 use super::Engine;
 use super::gather::Gather;
@@ -14,9 +16,10 @@ use super::message::{Call, Ticket};
 use super::split::Split;
 use super::transaction::Piece;
 use crate::commands::{Entry, EveryCore};
+use crate::persistence::aof::Cut;
 use crate::resp::{Args, Output, Span};
 use crate::session::{Session, SessionKey};
-use crate::shard::locks::{LockSet, TransactionId};
+use crate::shard::locks::{LockSet, Mode, TransactionId};
 use crate::shard::{Shard, ShardId};
 use std::any::Any;
 use std::sync::Arc;
@@ -53,6 +56,7 @@ pub(super) enum Work {
     Split(Split),
     Gather(Box<Gather>),
     Every(Arc<dyn EveryCore>, Vec<Option<Box<dyn Any + Send>>>, Option<Piece>),
+    Cut(Arc<Cut>, Vec<ShardId>),
 }
 
 /// A request's arguments, kept until it is done.
@@ -85,6 +89,7 @@ impl Operation {
             Work::Split(split) => split.parts.iter().map(|part| part.shard).collect(),
             Work::Gather(gather) => gather.shards(),
             Work::Every(..) => Vec::new(),
+            Work::Cut(_, shards) => shards.clone(),
         }
     }
 
@@ -94,6 +99,7 @@ impl Operation {
             Work::Split(split) => split.locks_on(shard, self.entry),
             Work::Gather(gather) => gather.locks_on(shard),
             Work::Every(..) => None,
+            Work::Cut(..) => Some(LockSet::whole(Mode::Exclusive)),
         }
     }
 }

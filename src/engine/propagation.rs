@@ -21,7 +21,7 @@ use crate::persistence::aof::Transaction;
 use crate::persistence::aof::rebuild::rebuild;
 use crate::resp::{Args, CommandError, Output};
 use crate::session::Queue;
-use crate::shard::locks::{Mode, TransactionId};
+use crate::shard::locks::TransactionId;
 use crate::shard::{Act, Effect, Shard, ShardId};
 use crate::spec::Flags;
 use crate::stdx::os::error_text;
@@ -37,6 +37,11 @@ impl Engine {
     pub fn set_logging(&mut self, on: bool) {
         self.shard.log.set_wanted(on);
         self.update_wanted();
+    }
+
+    /// Whether what commands change is logged.
+    pub fn is_logging(&self) -> bool {
+        self.shard.log.wanted
     }
 
     /// Whether there is something to log.
@@ -84,18 +89,20 @@ impl Engine {
         }
     }
 
-    /// Logs a command that has run on a workbench and has said nothing of itself. One whose keys all belong to one shard
-    /// can be run again there, if nothing that it only reads may expire there meanwhile. Of any other the changed keys are
-    /// logged whole.
+    /// Logs a command that has run on a workbench and has said nothing of itself. One on a single key can be run again on
+    /// that key's shard. Of any other the changed keys are logged whole: they may belong to several shards, what it only
+    /// reads may expire there meanwhile, and a shard that has lost its last changes must not make something else of it when
+    /// it recovers the transaction.
     fn log_on_bench(&mut self, entry: &Entry, database: u16, args: Args<'_>) {
         let Shard { databases, effects, log, .. } = &mut self.shard;
         let bench = log.bench_mut().expect("the caller has looked");
-        let (mut first, mut alone) = (None, true);
-        each_key(entry, args, |key, mode| {
-            let first = first.get_or_insert(key);
-            alone &= mode == Mode::Exclusive && bench.owner(first) == bench.owner(key);
+        let (mut only, mut keys) = (None, 0);
+        each_key(entry, args, |key, _| {
+            only = Some(key);
+            keys += 1;
         });
-        if let Some(key) = first.filter(|_| alone) {
+        let by_place = matches!(entry.row.spec.name, "lset" | "ltrim" | "move");
+        if let Some(key) = only.filter(|_| keys == 1 && !by_place) {
             return log.append(database, key, args.iter_from(0));
         }
         let changed = |effect: &Effect| match &effect.act {

@@ -177,22 +177,51 @@ impl Replay {
         self.apply(shard, &view.ok_or(ReplayError::Transaction)?)
     }
 
-    /// Replays this shard's part of a transaction, found in its own segments or, where these have lost it, in those of
-    /// another shard.
-    pub fn apply(&mut self, shard: &mut Shard, transaction: &TransactionView<'_>) -> Result<(), ReplayError> {
+    fn apply(&mut self, shard: &mut Shard, transaction: &TransactionView<'_>) -> Result<(), ReplayError> {
         let payload = transaction.payload(self.segment.0).ok_or(ReplayError::Transaction)?;
-        let outside = std::mem::take(&mut self.database);
-        // A payload holds no transaction.
-        self.multi = true;
-        let outcome = self.payload(shard, payload);
-        self.multi = false;
-        self.database = outside;
-        outcome?;
+        self.payload(shard, payload, |outcome| outcome)?;
         self.stamps.note(transaction);
         Ok(())
     }
 
-    fn payload(&mut self, shard: &mut Shard, mut payload: &[u8]) -> Result<(), ReplayError> {
+    /// Applies this shard's part of a transaction that its segments have lost, found in those of another shard; how many
+    /// of its commands have failed. What was lost with it may be what they would have worked on: the others still count.
+    pub fn complete(&mut self, shard: &mut Shard, transaction: &TransactionView<'_>) -> Result<usize, ReplayError> {
+        let payload = transaction.payload(self.segment.0).ok_or(ReplayError::Transaction)?;
+        let mut failed = 0;
+        self.payload(shard, payload, |outcome| match outcome {
+            Err(ReplayError::Failed { .. }) => {
+                failed += 1;
+                Ok(())
+            }
+            outcome => outcome,
+        })?;
+        self.stamps.note(transaction);
+        Ok(failed)
+    }
+
+    /// Replays the records of a payload; `judge` decides which outcomes end it.
+    fn payload(
+        &mut self,
+        shard: &mut Shard,
+        payload: &[u8],
+        judge: impl FnMut(Result<(), ReplayError>) -> Result<(), ReplayError>,
+    ) -> Result<(), ReplayError> {
+        let outside = std::mem::take(&mut self.database);
+        // A payload holds no transaction.
+        self.multi = true;
+        let outcome = self.records(shard, payload, judge);
+        self.multi = false;
+        self.database = outside;
+        outcome
+    }
+
+    fn records(
+        &mut self,
+        shard: &mut Shard,
+        mut payload: &[u8],
+        mut judge: impl FnMut(Result<(), ReplayError>) -> Result<(), ReplayError>,
+    ) -> Result<(), ReplayError> {
         const LIMITS: ParserLimits = ParserLimits { bulk_bytes_max: i64::MAX, authenticated: true };
         while !payload.is_empty() {
             let mut scratch = std::mem::take(&mut self.scratch);
@@ -205,7 +234,7 @@ impl Replay {
             }
             let outcome = self.record(shard, args);
             self.scratch = scratch;
-            outcome?;
+            judge(outcome)?;
             payload = &payload[len..];
         }
         Ok(())
@@ -242,13 +271,9 @@ impl Engine {
         replay.record(&mut self.shard, args)
     }
 
-    /// Applies this shard's part of a transaction that its segments have lost.
-    pub fn replay_missing(
-        &mut self,
-        replay: &mut Replay,
-        transaction: &TransactionView<'_>,
-    ) -> Result<(), ReplayError> {
-        replay.apply(&mut self.shard, transaction)
+    /// Applies this shard's part of a transaction that its segments have lost; how many of its commands have failed.
+    pub fn complete(&mut self, replay: &mut Replay, transaction: &TransactionView<'_>) -> Result<usize, ReplayError> {
+        replay.complete(&mut self.shard, transaction)
     }
 
     /// Takes a key over that was loaded elsewhere.

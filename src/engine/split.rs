@@ -105,10 +105,9 @@ impl Engine {
     /// One shard has granted its locks or refused them.
     pub(super) fn locked(&mut self, ticket: Ticket, granted: bool) {
         let index = ticket.operation().expect("locks belong to operations");
-        let Work::Split(split) = &mut self.operations.get_mut(index).work else {
-            unreachable!("only parts are locked ahead")
-        };
-        split.parts[ticket.number as usize].locked = granted;
+        if let Work::Split(split) = &mut self.operations.get_mut(index).work {
+            split.parts[ticket.number as usize].locked = granted;
+        }
         self.answered(index, granted);
     }
 

@@ -3,7 +3,7 @@
 //! Each shard's numbers are written by its own core, everything else by the control thread.
 
 use super::Counter;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 /// One shard's log.
 #[derive(Debug, Default)]
@@ -22,7 +22,18 @@ pub struct ShardLog {
     pub errno: AtomicI32,
     /// Bytes of the base being written, while the log is rewritten.
     pub base_bytes: Counter,
+    /// How far the base is: one of the `BASE` constants. The core sets it, and the control thread back to idle.
+    pub base: AtomicU8,
 }
+
+/// No base is being written.
+pub const BASE_IDLE: u8 = 0;
+/// One is.
+pub const BASE_WRITING: u8 = 1;
+/// It is whole and on disk.
+pub const BASE_DONE: u8 = 2;
+/// It could not be written.
+pub const BASE_FAILED: u8 = 3;
 
 /// The loading of the data at start.
 #[derive(Debug, Default)]

@@ -7,25 +7,28 @@
 
 use super::connection::Connection;
 use super::loading::{self, Loader, Tail, Turn};
-use super::log::{Gate, Group, Log};
+use super::log::{Base, Gate, Group, Log};
 use super::mailbox::{Mail, Mailbox};
 use super::patience::Patience;
 use super::ring::{Completion, Ring, Token};
 use super::{CorePlan, Listener, ListenerKind, socket};
 use crate::commands::Node;
+use crate::commands::node::Control;
 use crate::config::Fsync;
+use crate::engine::cut::CutHere;
 use crate::engine::message::KeyState;
 use crate::engine::{Engine, cron_interval_ms};
 use crate::limits::{ACCEPTS_PER_TURN_MAX, MAIL_PER_TURN_MAX};
-use crate::persistence::aof::Sealer;
+use crate::metrics::persistence::{BASE_DONE, BASE_FAILED};
+use crate::persistence::aof::{CutFiles, Kind, Sealer, SegmentId};
 use crate::session::{Identity, SessionFlags, SessionKey};
 use crate::shard::{Millis, ShardId};
 use glommio::io::BufferedFile;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a core waits inside its ring before it parks. Longer than a tick of the kernel's clock: a nearer end would
@@ -60,6 +63,10 @@ pub(super) struct Core {
     patience: Patience,
     /// The append-only log, if there is one.
     log: Option<Log>,
+    /// The base of a rewrite, while one is under way.
+    base: Option<Base>,
+    /// Whether a snapshot can go on at once.
+    walks: bool,
     /// Sessions that have been answered, but not sent it, while the log was behind.
     late: Vec<SessionKey>,
     /// The loading of the data, while it goes on.
@@ -85,7 +92,7 @@ impl Core {
         mailbox.announce_ring(ring.descriptor());
         let seed = std::hash::BuildHasher::hash_one(&ahash::RandomState::new(), plan.shard.0);
         let mut engine = Engine::new(plan.shard, node, seed, socket::now_ms());
-        let loader = plan.loading.map(|(shared, disk)| Loader::new(plan.shard, shared, disk));
+        let loader = plan.loading.map(|part| Loader::new(plan.shard, part));
         if loader.is_some() {
             engine.begin_loading();
         }
@@ -98,6 +105,8 @@ impl Core {
             completions: VecDeque::new(),
             patience: Patience::new(),
             log: None,
+            base: None,
+            walks: false,
             late: Vec::new(),
             loader,
             accepting: false,
@@ -154,27 +163,36 @@ impl Core {
         self.engine.begin_turn(now);
         self.accept_again(now);
         self.refresh_config();
+        if self.mailbox.owner() == ShardId(0)
+            && let Some(cut) = self.engine.node().take_cut()
+        {
+            self.engine.start_cut(cut);
+        }
         let mail = self.take_mail();
         let events = self.take_completions();
         let loads = self.load(now);
         self.engine.end_turn();
         // Before anything is answered, so that the client that asked for it waits too.
         let stall = self.engine.take_stall();
+        self.make_cuts(now);
         self.keep_log(now);
         self.let_out(stall);
+        let walks = self.keep_base(now);
         self.close_marked();
         self.ring.buffers.publish();
         let busy = mail || events || loads;
         if busy {
             self.engine.count_turn(started);
         }
-        Ok(busy)
+        self.walks = walks;
+        Ok(busy || walks)
     }
 
     /// Submits what the last turn has to send and has completions ready to be reaped; with nothing to do, looks for work
     /// for a moment if that pays, and then waits.
     fn enter_ring(&mut self) -> io::Result<()> {
-        if !self.completions.is_empty() || self.loader.as_ref().is_some_and(Loader::is_ready) {
+        let loads = self.loader.as_ref().is_some_and(Loader::is_ready);
+        if self.walks || loads || !self.completions.is_empty() {
             return self.ring.turn();
         }
         if self.loader.is_some() {
@@ -287,6 +305,7 @@ impl Core {
                 Token::Receive(index) => self.received(index, completion),
                 Token::Send(index) => self.sent(index, completion),
                 Token::Log => self.logged(completion.result),
+                Token::Base => self.base_written(completion.result),
                 Token::Wake => {}
             }
             taken += 1;
@@ -305,6 +324,10 @@ impl Core {
         }
         match turn {
             Turn::Loads => {}
+            Turn::Writes(file, segment) => {
+                self.engine.begin_snapshot();
+                self.base = Some(Base::new(file.into(), segment, now));
+            }
             Turn::Opens(tail) => self.open_log(&tail, now),
             Turn::Over => self.loader = None,
         }
@@ -473,8 +496,72 @@ impl Core {
         if self.engine.has_log() {
             log.append(now, |records| self.engine.take_log(records));
         }
-        log.submit(&mut self.ring, now, false);
+        // Switched off at run time: what is there is finished.
+        let ends = !self.engine.is_logging();
+        log.submit(&mut self.ring, now, ends);
         log.tell(&self.engine.node().persistence.shards[self.mailbox.owner().index()]);
+        if ends && log.writer().is_settled() && log.is_idle() {
+            self.log = None;
+        }
+    }
+
+    /// Goes on with new files where a cut has been made in this turn.
+    fn make_cuts(&mut self, now: Millis) {
+        for CutHere { cut, before } in self.engine.take_cuts() {
+            let shard = self.mailbox.owner();
+            let files = cut.files.get(shard.index());
+            let files = files.and_then(|files| files.lock().unwrap_or_else(PoisonError::into_inner).take());
+            let segment = |kind| SegmentId { generation: cut.generation, shard: shard.0, kind };
+            if let Some(log) = &mut self.log {
+                log.append(now, |records| records.extend_from_slice(&before));
+            }
+            let Some(CutFiles { increment, base }) = files else { continue };
+            match &mut self.log {
+                _ if !cut.logs => {}
+                Some(log) => log.switch(increment, segment(Kind::Increment)),
+                None => {
+                    let policy = self.engine.config().appendfsync;
+                    self.log = Some(Log::new(increment, Sealer::new(segment(Kind::Increment)), 0, policy, now));
+                }
+            }
+            self.base = base.map(|file| Base::new(file, segment(Kind::Base), now));
+        }
+    }
+
+    /// Goes on with the base, if one is being written; whether there is more to do at once.
+    fn keep_base(&mut self, now: Millis) -> bool {
+        let walks = self.engine.has_snapshot();
+        let Some(base) = &mut self.base else {
+            // One that nobody wants any more heals all the same.
+            return walks && !self.engine.step_snapshot(true, &mut Vec::new());
+        };
+        let room = base.has_room();
+        base.append(now, |records| self.engine.step_snapshot(room, records));
+        base.submit(&mut self.ring, now);
+        let state = &self.engine.node().persistence.shards[self.mailbox.owner().index()];
+        state.base_bytes.set(base.bytes());
+        if base.is_done() {
+            self.end_base(BASE_DONE);
+        }
+        walks && room && self.engine.has_snapshot()
+    }
+
+    fn base_written(&mut self, result: i32) {
+        let Some(base) = &mut self.base else { return };
+        if !base.done(result, socket::now_ms()) {
+            let error = io::Error::from_raw_os_error(-result.min(-1));
+            tracing::error!(%error, "can't write the base of the append-only log");
+            self.engine.abandon_snapshot();
+            self.end_base(BASE_FAILED);
+        }
+    }
+
+    /// The base is written, or cannot be: the control thread does the rest.
+    fn end_base(&mut self, state: u8) {
+        self.base = None;
+        let node = self.engine.node();
+        node.persistence.shards[self.mailbox.owner().index()].base.store(state, Ordering::Release);
+        node.tell(Control::Log);
     }
 
     /// A write or sync of the log is over.

@@ -8,9 +8,10 @@
 
 #![allow(unsafe_code)]
 
-use super::ring::Ring;
+use super::ring::{Ring, Token};
 use crate::config::Fsync;
 use crate::engine::message::Message;
+use crate::limits::SNAPSHOT_UNWRITTEN_BYTES_MAX;
 use crate::metrics::persistence::ShardLog;
 use crate::persistence::aof::writer::{Done, Job};
 use crate::persistence::aof::{Sealer, SegmentId, Writer};
@@ -77,10 +78,10 @@ impl Log {
     pub fn submit(&mut self, ring: &mut Ring, now: Millis, flush: bool) {
         match self.writer.next(now, flush) {
             None => {}
-            Some(Job::Sync { file }) => ring.sync_file(file.as_raw_fd()),
+            Some(Job::Sync { file }) => ring.sync_file(file.as_raw_fd(), Token::Log),
             Some(Job::Write { file, offset, bytes, durable }) => {
                 // SAFETY: the writer leaves the bytes alone until the job is done, and lives as long as the ring.
-                unsafe { ring.write_file(file.as_raw_fd(), offset, bytes, durable) };
+                unsafe { ring.write_file(file.as_raw_fd(), offset, bytes, durable, Token::Log) };
             }
         }
     }
@@ -109,6 +110,11 @@ impl Log {
         self.group = Some(Group { position: self.writer.positions().0, ..group });
     }
 
+    /// Whether nothing waits for it.
+    pub fn is_idle(&self) -> bool {
+        self.group.is_none()
+    }
+
     /// Makes its numbers known.
     pub fn tell(&self, shard: &ShardLog) {
         let (appended, durable) = self.writer.positions();
@@ -122,5 +128,67 @@ impl Log {
     /// What was lost is gone: from now on only what is safe is told.
     pub fn forget_lost(&mut self) {
         self.lost = false;
+    }
+}
+
+/// The base that a core writes while its snapshot goes on.
+pub struct Base {
+    writer: Writer<OwnedFd>,
+    records: Vec<u8>,
+    /// Whether all records have been appended.
+    whole: bool,
+}
+
+impl Base {
+    /// Writes to an empty file.
+    pub fn new(file: OwnedFd, segment: SegmentId, now: Millis) -> Self {
+        // Synced piece by piece: one sync of all at the end would hold up those of the increment.
+        let writer = Writer::new(Fsync::EverySecond, file, Sealer::new(segment), 0, now);
+        Self { writer, records: Vec::new(), whole: false }
+    }
+
+    /// Whether the snapshot may hand out more.
+    pub fn has_room(&self) -> bool {
+        self.writer.unwritten_bytes() < SNAPSHOT_UNWRITTEN_BYTES_MAX
+    }
+
+    /// Appends what `take` gives, which tells whether that is all.
+    pub fn append(&mut self, now: Millis, take: impl FnOnce(&mut Vec<u8>) -> bool) {
+        if !self.whole {
+            self.whole = take(&mut self.records);
+            self.writer.append(&mut self.records, now);
+        }
+    }
+
+    /// Submits the next job, if none is under way.
+    pub fn submit(&mut self, ring: &mut Ring, now: Millis) {
+        match self.writer.next(now, self.whole) {
+            None => {}
+            Some(Job::Sync { file }) => ring.sync_file(file.as_raw_fd(), Token::Base),
+            Some(Job::Write { file, offset, bytes, durable }) => {
+                // SAFETY: the writer leaves the bytes alone until the job is done; while one is under way it is kept.
+                unsafe { ring.write_file(file.as_raw_fd(), offset, bytes, durable, Token::Base) };
+            }
+        }
+    }
+
+    /// The job under way is over; whether it went well.
+    pub fn done(&mut self, result: i32, now: Millis) -> bool {
+        self.writer.done(result, now) == Done::Well
+    }
+
+    /// Whether it is whole and on disk.
+    pub fn is_done(&self) -> bool {
+        self.whole && self.writer.is_settled()
+    }
+
+    /// Whether a job is under way, which needs the file and the bytes.
+    pub fn is_busy(&self) -> bool {
+        self.writer.is_busy()
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.writer.file_bytes()
     }
 }

@@ -25,7 +25,7 @@ use crate::commands::Node;
 use crate::commands::node::Control;
 use crate::shard::ShardId;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
-use loading::{Disk, Loading};
+use loading::LoadingPart;
 use mailbox::{Hub, Mailbox};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -63,7 +63,7 @@ pub struct CorePlan {
     /// What it accepts connections from.
     pub listeners: Vec<Listener>,
     /// What it loads before it serves.
-    pub loading: Option<(Arc<Loading>, Disk)>,
+    pub loading: Option<LoadingPart>,
 }
 
 /// The running cores.
@@ -151,6 +151,11 @@ impl Cores {
     /// Asks all cores to finish: what is to be sent is sent, then they close their connections and end.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
+        self.hub.wake_all();
+    }
+
+    /// Wakes all cores, wherever they sleep.
+    pub fn wake(&self) {
         self.hub.wake_all();
     }
 

@@ -31,6 +31,8 @@ pub enum Token {
     Send(u32),
     /// The log was written or synced.
     Log,
+    /// The base of a rewrite was written or synced.
+    Base,
     /// Another core wants this one to look at its mailbox.
     Wake,
 }
@@ -43,6 +45,7 @@ impl Token {
             Self::Send(index) => (2, index),
             Self::Wake => (3, 0),
             Self::Log => (4, 0),
+            Self::Base => (5, 0),
         };
         kind << 32 | u64::from(index)
     }
@@ -54,6 +57,7 @@ impl Token {
             1 => Self::Receive(index),
             2 => Self::Send(index),
             4 => Self::Log,
+            5 => Self::Base,
             _ => Self::Wake,
         }
     }
@@ -151,20 +155,20 @@ impl Ring {
     ///
     /// # Safety
     /// `bytes` must stay where it is, unchanged, until that completion.
-    pub unsafe fn write_file(&mut self, file: RawFd, offset: u64, bytes: &[u8], durable: bool) {
+    pub unsafe fn write_file(&mut self, file: RawFd, offset: u64, bytes: &[u8], durable: bool, token: Token) {
         let flags = if durable { libc::RWF_DSYNC } else { 0 };
         let bytes = &bytes[..bytes.len().min(SEND_BYTES_MAX)];
         let entry = opcode::Write::new(types::Fd(file), bytes.as_ptr(), bytes.len() as u32)
             .offset(offset)
             .rw_flags(flags)
             .build();
-        self.push(&entry.user_data(Token::Log.encode()));
+        self.push(&entry.user_data(token.encode()));
     }
 
     /// Forces to disk what has been written to a file.
-    pub fn sync_file(&mut self, file: RawFd) {
+    pub fn sync_file(&mut self, file: RawFd, token: Token) {
         let entry = opcode::Fsync::new(types::Fd(file)).flags(types::FsyncFlags::DATASYNC).build();
-        self.push(&entry.user_data(Token::Log.encode()));
+        self.push(&entry.user_data(token.encode()));
     }
 
     /// Wakes the core that owns the ring `target`.

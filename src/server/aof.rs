@@ -43,17 +43,17 @@ pub fn prepare(storage: &dyn Storage, config: &Config, cores: u16) -> Result<Pla
     };
     remove_strays(storage, &dir, &filename, &manifest, &there)?;
     let bytes = check_files(storage, &source, &manifest)?;
-    let renewal = renews(&manifest, cores).then(|| manifest.generation() + 1);
-    if renewal.is_none() {
+    let renews = renews(&manifest, cores);
+    if !renews {
         check_writable(storage, &source, &manifest)?;
     }
-    Ok(Plan { source, manifest, bytes, cuts: config.aof_load_truncated, dir, filename, renewal })
+    Ok(Plan { source, manifest, bytes, cuts: config.aof_load_truncated, dir, filename, renews })
 }
 
 /// Puts the new generation of `plan` in force, of which the cores have written these bases, and removes the files that
 /// nobody needs any more.
 pub fn commit(storage: &dyn Storage, plan: &Plan, bases: &[u64]) -> Result<(), BootError> {
-    let generation = plan.renewal.expect("only a new generation is put in force");
+    let generation = plan.next_generation();
     let mut manifest = Manifest::new(bases.len() as u16);
     for (shard, &bytes) in bases.iter().enumerate() {
         let segment = |kind| SegmentId { generation, shard: shard as u16, kind };

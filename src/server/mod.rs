@@ -6,6 +6,7 @@
 //! - `check_aof` looks after the files of an append-only log instead of serving
 //! - `cpus`     how many cores serve, and where
 //! - `listen`   the listening sockets
+//! - `rewrite`  rewriting the append-only log
 //! - `signals`  from signals to messages for the control thread
 //!
 //! The main thread is the control thread: it boots the cores, then sleeps until a signal, SHUTDOWN or the end of a core
@@ -17,6 +18,7 @@ mod cpus;
 mod listen;
 mod log;
 mod machine;
+mod rewrite;
 mod signals;
 
 use crate::commands::node::{Control, REDIS_VERSION};
@@ -24,14 +26,15 @@ use crate::commands::reclaimer::Reclaimer;
 use crate::commands::{Node, table};
 use crate::config::{Config, Fsync, Startup, value};
 use crate::persistence::storage::RealStorage;
-use crate::runtime::loading::{Call, Disk, Loading, Plan};
+use crate::runtime::loading::{Call, Loading, LoadingPart, Plan};
 use crate::runtime::{self, CorePlan, Cores};
 use crate::shard::{Millis, ShardId};
 use crate::stdx::os::error_text;
 use listen::Listening;
+use rewrite::Rewriter;
 use std::fmt;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -92,6 +95,7 @@ pub struct Server {
     /// The loading of the data, if there is anything to load it from.
     loading: Option<Arc<Loading>>,
     socket_path: Option<PathBuf>,
+    rewriter: Rewriter,
 }
 
 impl Server {
@@ -130,7 +134,8 @@ impl Server {
             remove_socket(socket_path.as_ref());
             BootError(format!("Can't start the cores: {error}"))
         })?;
-        Ok(Self { node, cores, loading, socket_path })
+        let rewriter = Rewriter::new(Path::new(&config.dir).join(&config.appenddirname), config.appendfilename.clone());
+        Ok(Self { node, cores, loading, socket_path, rewriter })
     }
 
     /// What its cores share.
@@ -147,14 +152,20 @@ impl Server {
     }
 
     /// Sleeps until the server is to end, and ends it.
-    fn control(self) -> Result<ExitCode, BootError> {
+    fn control(mut self) -> Result<ExitCode, BootError> {
         loop {
             match self.node.next_control() {
-                Control::Signal(signal) => warn!("Received {} scheduling shutdown...", signals::name(signal)),
-                Control::Shutdown => warn!("User requested shutdown..."),
-                Control::Loading => {
+                Control::Log => {
                     self.attend_loading().inspect_err(|_| remove_socket(self.socket_path.as_ref()))?;
-                    continue;
+                    self.rewriter.look(&self.node, now_ms(), || self.cores.wake());
+                }
+                Control::Signal(signal) => {
+                    warn!("Received {} scheduling shutdown...", signals::name(signal));
+                    break;
+                }
+                Control::Shutdown => {
+                    warn!("User requested shutdown...");
+                    break;
                 }
                 Control::CoreEnded(core) => {
                     // The others may wait for it for ever: there is nothing to wait for here.
@@ -163,7 +174,6 @@ impl Server {
                     return Ok(ExitCode::FAILURE);
                 }
             }
-            break;
         }
         Ok(match self.stop() {
             Ok(()) => {
@@ -178,7 +188,7 @@ impl Server {
     }
 
     /// Does what the loading needs of the control thread. After an error the process is to end: the cores cannot go on.
-    fn attend_loading(&self) -> Result<(), BootError> {
+    fn attend_loading(&mut self) -> Result<(), BootError> {
         let Some(loading) = &self.loading else { return Ok(()) };
         match loading.call() {
             None => {}
@@ -192,6 +202,7 @@ impl Server {
                 let (keys, bytes) = (progress.keys.load(Relaxed), progress.loaded_bytes.load(Relaxed));
                 info!("DB loaded from append only file: {elapsed:.3} seconds, {keys} keys from {bytes} bytes");
                 info!("Ready to accept connections");
+                self.loading = None;
             }
         }
         Ok(())
@@ -204,8 +215,8 @@ fn plan_loading(config: &Config, cores: usize) -> Result<Option<Plan>, BootError
 }
 
 /// For each core, its part in the loading.
-fn start_disks(loading: Option<&Arc<Loading>>, cores: usize) -> io::Result<Vec<Option<(Arc<Loading>, Disk)>>> {
-    let start = |core| loading.map(|loading| Ok((loading.clone(), Disk::start(core as u16)?))).transpose();
+fn start_disks(loading: Option<&Arc<Loading>>, cores: usize) -> io::Result<Vec<Option<LoadingPart>>> {
+    let start = |core| loading.map(|loading| LoadingPart::start(loading.clone(), core as u16)).transpose();
     (0..cores).map(start).collect()
 }
 

@@ -52,6 +52,27 @@ fn a_torn_end_is_cut_off() {
 }
 
 #[test]
+fn a_torn_end_before_empty_files_is_cut_off() {
+    let mut log = Written::new(1);
+    log.batch(0, &["SET a 1"]);
+    let good = log.length(0);
+    log.batch(0, &["SET a 2"]);
+    log.next_generation();
+    let dir = log.store();
+    let torn = name(1, 0, Kind::Increment);
+    let bytes = dir.bytes(&torn);
+    dir.write(&torn, &bytes[..bytes.len() - 1]);
+    for start in 0..2 {
+        let mut server = dir.serve(1, &[]);
+        assert_eq!(server.client().show("GET a"), "\"1\"");
+        assert_eq!(server.log().contains("is torn"), start == 0, "{}", server.log());
+        assert_eq!(dir.bytes(&torn).len(), good);
+        server.client().run("SET b 1");
+        assert_eq!(server.stop(libc::SIGTERM), Some(0));
+    }
+}
+
+#[test]
 fn every_cut_of_the_last_file_is_loaded() {
     let dir = example();
     let last = name(1, 0, Kind::Increment);

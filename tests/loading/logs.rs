@@ -151,6 +151,11 @@ impl Written {
         sealer.seal(file, start, 1_700_000_000_000);
     }
 
+    /// Bytes of a shard's increment.
+    pub fn length(&mut self, shard: u16) -> usize {
+        self.file(shard, Kind::Increment).1.len()
+    }
+
     /// Appends a batch of these commands to a shard's increment.
     pub fn batch(&mut self, shard: u16, lines: &[&str]) {
         self.bytes(shard, Kind::Increment, &records(lines));

@@ -131,3 +131,28 @@ fn transactions_that_some_shards_have_lost_are_completed() {
         }
     }
 }
+
+#[test]
+fn what_fails_in_a_completed_transaction_does_not_fail_again() {
+    let mut log = Written::new(2);
+    let keys: Vec<String> = (0..2).map(|shard| log.key(shard)).collect();
+    // The removal of the string has been lost together with the transaction.
+    log.batch(0, &[&format!("SET {} text", keys[0])]);
+    let part = |shard: usize| vec![format!("RPUSH {} a", keys[shard]), format!("SET {{{}}}other 1", keys[shard])];
+    log.transaction(3, &[(0, part(0)), (1, part(1))], &[1]);
+    for threads in [1, 2] {
+        let dir = log.store();
+        for start in 0..2 {
+            let server = dir.serve(threads, &[]);
+            let mut client = server.client();
+            assert_eq!(client.show(&format!("GET {}", keys[0])), "\"text\"", "{threads} threads, start {start}");
+            assert_eq!(client.show(&format!("LLEN {}", keys[1])), "(integer) 1");
+            for key in &keys {
+                assert_eq!(client.show(&format!("GET {{{key}}}other")), "\"1\"");
+            }
+            wait_until("it is ready", || server.log().contains("Ready to accept connections"));
+            assert_eq!(server.log().contains("1 of their commands have failed"), start == 0, "{}", server.log());
+        }
+        assert!(dir.names().contains(&name(2, 0, Kind::Base)), "{:?}", dir.names());
+    }
+}

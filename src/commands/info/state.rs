@@ -1,16 +1,17 @@
-//! INFO's sections on what other servers would have: persistence, replication, modules, cluster. Crimson keeps its data
-//! in memory and has no replicas yet; these say so in the fields that tools look for.
+//! INFO's sections on what other servers would have: persistence, replication, modules, cluster. Crimson has
+//! no snapshots and no replicas yet; these say so in the fields that tools look for.
 
 use super::{Facts, Text};
 use crate::metrics::persistence::Loading;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 pub(super) fn persistence(text: &mut Text, facts: &Facts<'_>) {
     let changes: u64 = facts.node.metrics.iter().map(|core| core.dirty.get()).sum();
-    let loading = &facts.node.persistence.loading;
-    let loads = loading.active.load(Relaxed);
-    text.field("loading", u8::from(loads));
-    text.zeros(&["async_loading"]);
+    let log = &facts.node.persistence;
+    let flag = |flag: &AtomicBool| u8::from(flag.load(Relaxed));
+    let status = |ok: bool| if ok { "ok" } else { "err" };
+    text.field("loading", flag(&log.loading.active));
+    text.field("async_loading", 0);
     text.field("rdb_changes_since_last_save", changes);
     text.field("rdb_bgsave_in_progress", 0);
     // Redis, too, shows the time of the start before the first save.
@@ -18,14 +19,25 @@ pub(super) fn persistence(text: &mut Text, facts: &Facts<'_>) {
     text.field("rdb_last_bgsave_status", "ok");
     text.field("rdb_last_bgsave_time_sec", -1);
     text.field("rdb_current_bgsave_time_sec", -1);
-    text.zeros(&["rdb_saves", "aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
-    text.field("aof_last_rewrite_time_sec", -1);
-    text.field("aof_current_rewrite_time_sec", -1);
-    text.field("aof_last_bgrewrite_status", "ok");
-    text.field("aof_rewrites", 0);
-    text.field("aof_last_write_status", "ok");
-    if loads {
-        progress(text, loading, facts.now / 1000);
+    text.field("rdb_saves", 0);
+    text.field("aof_enabled", flag(&log.on));
+    text.field("aof_rewrite_in_progress", flag(&log.rewriting));
+    text.field("aof_rewrite_scheduled", flag(&log.rewrite_scheduled));
+    text.field("aof_last_rewrite_time_sec", log.last_rewrite_seconds.load(Relaxed));
+    let current = (facts.now - log.rewrite_started_ms.load(Relaxed)) / 1000;
+    text.field("aof_current_rewrite_time_sec", if log.rewriting.load(Relaxed) { current } else { -1 });
+    text.field("aof_last_bgrewrite_status", status(log.last_rewrite_ok.load(Relaxed)));
+    text.field("aof_rewrites", log.rewrites.load(Relaxed));
+    text.field("aof_last_write_status", status(log.errno() == 0));
+    if log.on.load(Relaxed) {
+        text.field("aof_current_size", log.current_bytes());
+        text.field("aof_base_size", log.base_bytes.load(Relaxed));
+        text.field("aof_pending_rewrite", flag(&log.rewrite_scheduled));
+        text.field("aof_buffer_length", log.sum(|shard| &shard.unwritten_bytes));
+        text.field("aof_pending_bio_fsync", log.sum(|shard| &shard.pending_syncs));
+    }
+    if log.loading.active.load(Relaxed) {
+        progress(text, &log.loading, facts.now / 1000);
     }
 }
 

@@ -26,7 +26,9 @@ fn pop_first(ctx: &mut ShardContext<'_>, args: Args<'_>, side: Side) -> Outcome 
             ctx.reply.array(2);
             ctx.reply.bulk(key);
             pop::pop_one(ctx, key, side)?;
-            ctx.log(&[pop::command(side), key]);
+            if !ctx.logs_apart() {
+                ctx.log(&[pop::command(side), key]);
+            }
             return Ok(());
         }
     }

@@ -6,7 +6,7 @@ use crate::commands::context::EventClass;
 use crate::commands::row::Outcome;
 use crate::resp::Args;
 use crate::types::List;
-use crate::types::list::{Entry, Side};
+use crate::types::list::{OwnedEntry, Side};
 
 pub(super) fn lmove(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let (from, to) = (side(args.at(3))?, side(args.at(4))?);
@@ -38,18 +38,18 @@ pub(super) fn transfer(ctx: &mut ShardContext<'_>, source: &[u8], destination: &
     }
     write_entry(&mut ctx.reply, element.as_entry());
     if ctx.log.wanted {
-        log(ctx, source, destination, [from, to], element.as_entry());
+        log(ctx, source, destination, [from, to], &element);
     }
     Ok(())
 }
 
 /// Logs a move that has happened, however the client waited for it.
-fn log(ctx: &mut ShardContext<'_>, source: &[u8], destination: &[u8], [from, to]: [Side; 2], element: Entry<'_>) {
+fn log(ctx: &mut ShardContext<'_>, source: &[u8], destination: &[u8], [from, to]: [Side; 2], element: &OwnedEntry) {
     let word = |side: Side| -> &[u8] { if side == Side::Left { b"LEFT" } else { b"RIGHT" } };
     if ctx.logs_apart() {
-        ctx.log(&[pop::command(from), source]);
+        pop::log_apart(ctx, source, from, false, std::slice::from_ref(element));
         let push: &[u8] = if to == Side::Left { b"LPUSH" } else { b"RPUSH" };
-        ctx.log(&[push, destination, element.bytes(&mut itoa::Buffer::new())]);
+        ctx.log(&[push, destination, element.as_entry().bytes(&mut itoa::Buffer::new())]);
     } else {
         ctx.log(&[b"LMOVE", source, destination, word(from), word(to)]);
     }

@@ -7,7 +7,7 @@ use crate::resp::args::is_token;
 use crate::resp::{Args, CommandError, Reply};
 use crate::stdx::number;
 use crate::types::List;
-use crate::types::list::{NodeLimit, Side};
+use crate::types::list::{NodeLimit, OwnedEntry, Side};
 use std::ops::Range;
 
 pub(super) fn lpop(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
@@ -36,12 +36,18 @@ pub(super) fn pop_one(ctx: &mut ShardContext<'_>, key: &[u8], side: Side) -> Out
         ctx.reply.null();
         return Ok(());
     };
+    let apart = ctx.log.is_bench();
+    let mut popped = Vec::new();
     if let Some(entry) = list.end(side) {
         write_entry(&mut ctx.reply, entry);
+        if apart {
+            popped.push(entry.to_owned());
+        }
     }
     list.remove_end(side, limit);
     let empty = list.is_empty();
     removed(ctx, event(side), key, empty);
+    log_apart(ctx, key, side, empty, &popped);
     Ok(())
 }
 
@@ -55,18 +61,49 @@ fn pop_many(ctx: &mut ShardContext<'_>, key: &[u8], side: Side, count: usize) ->
         ctx.reply.array(0);
         return Ok(());
     }
-    take(list, side, count, limit, &mut ctx.reply);
+    let popped = take(list, side, count, limit, &mut ctx.reply, ctx.log.is_bench());
     let empty = list.is_empty();
     removed(ctx, event(side), key, empty);
+    log_apart(ctx, key, side, empty, &popped);
     Ok(())
 }
 
-/// Writes up to `count` elements from one end as an array, the outermost first, and removes them.
-fn take(list: &mut List, side: Side, count: usize, limit: NodeLimit, reply: &mut Reply<'_>) {
+/// Writes up to `count` elements from one end as an array, the outermost first, and removes them; they are handed out as
+/// well if they are `wanted`.
+fn take(
+    list: &mut List,
+    side: Side,
+    count: usize,
+    limit: NodeLimit,
+    reply: &mut Reply<'_>,
+    wanted: bool,
+) -> Vec<OwnedEntry> {
     let count = count.min(list.len());
     reply.array(count);
-    list.iter_from_end(side).take(count).for_each(|entry| write_entry(reply, entry));
+    let mut taken = Vec::new();
+    for entry in list.iter_from_end(side).take(count) {
+        write_entry(reply, entry);
+        if wanted {
+            taken.push(entry.to_owned());
+        }
+    }
     list.remove_from_end(side, count, limit);
+    taken
+}
+
+/// Logs which elements were taken, where this is part of a transaction over several shards: one that is recovered on a
+/// list which has lost its last changes must not take others instead.
+pub(super) fn log_apart(ctx: &mut ShardContext<'_>, key: &[u8], side: Side, empty: bool, popped: &[OwnedEntry]) {
+    if !ctx.logs_apart() {
+        return;
+    }
+    if empty && popped.len() > 1 {
+        return ctx.log(&[b"DEL", key]);
+    }
+    let count: &[u8] = if side == Side::Left { b"1" } else { b"-1" };
+    for element in popped {
+        ctx.log(&[b"LREM", key, count, element.as_entry().bytes(&mut itoa::Buffer::new())]);
+    }
 }
 
 /// The command that takes from one end.
@@ -132,11 +169,15 @@ impl MultiPop {
             let Some(list) = ctx.db.get_mut::<List>(key)? else { continue };
             ctx.reply.array(2);
             ctx.reply.bulk(key);
-            take(list, self.side, self.count, limit, &mut ctx.reply);
+            let popped = take(list, self.side, self.count, limit, &mut ctx.reply, ctx.log.is_bench());
             let empty = list.is_empty();
             removed(ctx, event(self.side), key, empty);
-            let mut digits = itoa::Buffer::new();
-            ctx.log(&[command(self.side), key, digits.format(self.count).as_bytes()]);
+            if ctx.logs_apart() {
+                log_apart(ctx, key, self.side, empty, &popped);
+            } else {
+                let mut digits = itoa::Buffer::new();
+                ctx.log(&[command(self.side), key, digits.format(self.count).as_bytes()]);
+            }
             return Ok(true);
         }
         Ok(false)

@@ -42,6 +42,8 @@ pub struct Manifest {
     pub origin: Origin,
     /// The files, in the order in which they are listed.
     pub files: Vec<Entry>,
+    /// Names of those that were empty when the manifest was loaded.
+    pub empty: BTreeSet<String>,
 }
 
 /// Who wrote the log.
@@ -78,14 +80,14 @@ pub enum Verdict {
 impl Manifest {
     /// A new log without files.
     pub fn new(shards: u16) -> Self {
-        Self { shards, origin: Origin::Crimson, files: Vec::new() }
+        Self { shards, origin: Origin::Crimson, files: Vec::new(), empty: BTreeSet::new() }
     }
 
     /// Redis's old log in a single file.
     pub fn single(name: &str) -> Self {
         let segment = SegmentId { generation: 1, shard: 0, kind: Kind::Increment };
         let entry = Entry { name: name.into(), segment, bytes: None };
-        Self { shards: 1, origin: Origin::Redis, files: vec![entry] }
+        Self { shards: 1, origin: Origin::Redis, files: vec![entry], empty: BTreeSet::new() }
     }
 
     /// The name of a manifest; `filename` is the directive `appendfilename`.
@@ -102,10 +104,16 @@ impl Manifest {
     /// to tell the user, without the name of the file.
     pub fn load(storage: &dyn Storage, dir: &Path, filename: &str) -> Result<Option<Self>, String> {
         match storage.read(&dir.join(Self::name(filename)), AOF_MANIFEST_BYTES_MAX) {
-            Ok(text) => Self::parse(&text).map(Some),
+            Ok(text) => Self::parse(&text).map(|manifest| Some(manifest.look_for_empty(storage, dir))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(os::error_text(&error)),
         }
+    }
+
+    fn look_for_empty(mut self, storage: &dyn Storage, dir: &Path) -> Self {
+        let names = self.files.iter().map(|entry| &entry.name);
+        self.empty = names.filter(|name| storage.len(&dir.join(name)).is_ok_and(|len| len == 0)).cloned().collect();
+        self
     }
 
     /// Makes this the manifest of the log in `dir`, durably.
@@ -212,10 +220,13 @@ impl Manifest {
         }
     }
 
-    /// Whether the last write to the file may have been cut off: it is the last increment of its shard. In a log of
-    /// Redis it is the last file, whatever it is.
+    /// Whether the last write to the file may have been cut off: it is the last increment of its shard, or nothing is in
+    /// those behind it, for nothing is written there before this one is on disk. In a log of Redis it is the last file,
+    /// whatever it is.
     pub fn may_be_torn(&self, entry: &Entry) -> bool {
-        let last = self.of_shard(entry.segment.shard).last().is_some_and(|last| *last == entry);
+        let files = self.of_shard(entry.segment.shard);
+        let behind = files.iter().skip_while(|file| **file != entry).skip(1);
+        let last = behind.into_iter().all(|file| self.empty.contains(&file.name));
         last && (self.origin == Origin::Redis || entry.segment.kind == Kind::Increment)
     }
 

@@ -8,11 +8,13 @@
 //! - `batch`        what was appended with one write, and the line that seals it
 //! - `writer`       what is appended, written and known to be on disk
 //! - `reader`       a file read back: only what stands in good batches
-//! - `manifest`     the list of files, Crimson's or Redis's (`redis`)
-//! - `check`        looks after the files
+//! - `manifest`     which files make up the log, ours or Redis's
+//! - `check`        looking after them
+//! - `cut`          what all shards change to at one moment
 
 pub mod batch;
 pub mod check;
+pub mod cut;
 pub mod manifest;
 pub mod reader;
 pub mod rebuild;
@@ -26,6 +28,7 @@ mod walk;
 pub mod writer;
 
 pub use batch::{Kind, Sealer, SegmentId};
+pub use cut::{Cut, CutFiles};
 pub use manifest::{Entry, Manifest, Origin, Verdict};
 pub use reader::{Damage, End, Format, Reader, Reason, Step};
 pub use records::Records;

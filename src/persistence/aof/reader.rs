@@ -453,7 +453,7 @@ impl Reader {
 
     /// What it means that nothing but `found` is good behind `self.good`.
     fn judge(&self, noticed_at: u64, reason: Reason, found: Found) -> End {
-        let bytes = self.len.unwrap_or(self.good) - self.good;
+        let bytes = self.len.map_or(0, |len| len.saturating_sub(self.good));
         let damage = Damage { at: self.good, bytes, noticed_at, reason, found };
         let is_torn = match (self.format, reason) {
             (Format::Plain, _) => reason == Reason::Incomplete,

@@ -35,9 +35,14 @@ impl Records {
         Self { selected: None, ..Self::new() }
     }
 
-    /// To stand behind these bytes, for a reader that is in database 0 there.
-    pub fn behind(bytes: Vec<u8>) -> Self {
+    /// Behind `bytes`, at whose end database 0 is selected.
+    pub fn onto(bytes: Vec<u8>) -> Self {
         Self { bytes, ..Self::new() }
+    }
+
+    /// All bytes.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Whether there are none.
@@ -74,8 +79,12 @@ impl Records {
         arguments.for_each(|bytes| self.argument(bytes));
     }
 
+    /// Says SELECT where another database is selected.
     #[cold]
-    fn select(&mut self, database: u16) {
+    pub fn select(&mut self, database: u16) {
+        if self.selected == Some(database) {
+            return;
+        }
         self.selected = Some(database);
         record::begin(&mut self.bytes, 2);
         record::argument(&mut self.bytes, b"SELECT");

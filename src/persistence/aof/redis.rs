@@ -6,6 +6,7 @@ use super::batch::{Kind, SegmentId};
 use super::manifest::{Entry, Manifest, Origin, is_file_name};
 use super::record::decimal;
 use crate::stdx::words;
+use std::collections::BTreeSet;
 
 /// Most bytes of a line, as Redis (`MANIFEST_MAX_LINE`).
 const LINE_BYTES_MAX: usize = 1024;
@@ -15,7 +16,7 @@ pub(super) fn parse_manifest(text: &[u8]) -> Result<Manifest, String> {
     if text.is_empty() {
         return Err("Found an empty AOF manifest".into());
     }
-    let mut manifest = Manifest { shards: 1, origin: Origin::Redis, files: Vec::new() };
+    let mut manifest = Manifest { shards: 1, origin: Origin::Redis, files: Vec::new(), empty: BTreeSet::new() };
     for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let known = match line {
             [b'#', ..] => continue,

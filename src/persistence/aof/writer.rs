@@ -19,11 +19,24 @@ struct Segment<F> {
     sealer: Sealer,
     /// Up to here the file is on disk. What follows are the chunks, one behind the other.
     synced: u64,
-    chunks: VecDeque<Vec<u8>>,
+    chunks: VecDeque<Chunk>,
     /// So many of the chunks are written.
     written: usize,
     /// Whether something was written since the last sync.
     dirty: bool,
+}
+
+/// Whole batches.
+struct Chunk {
+    bytes: Vec<u8>,
+    /// The number of the last one.
+    sequence: u64,
+}
+
+impl Chunk {
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
 }
 
 impl<F> Segment<F> {
@@ -33,15 +46,18 @@ impl<F> Segment<F> {
 
     /// Bytes of the chunks from `from` on.
     fn bytes_from(&self, from: usize) -> usize {
-        self.chunks.iter().skip(from).map(Vec::len).sum()
+        self.chunks.iter().skip(from).map(Chunk::len).sum()
     }
 
-    /// The first chunks are known to be on disk; a buffer that is free again.
-    fn settle(&mut self, count: usize) -> Option<Vec<u8>> {
+    /// The first chunks need not be kept any longer; a buffer that is free again. `durable`: they are on disk.
+    fn settle(&mut self, count: usize, durable: bool) -> Option<Vec<u8>> {
         let mut spare = None;
         for chunk in self.chunks.drain(..count) {
             self.synced += chunk.len() as u64;
-            spare = Some(chunk);
+            if durable {
+                self.sealer.synced(chunk.sequence);
+            }
+            spare = Some(chunk.bytes);
         }
         self.written -= count;
         spare
@@ -156,13 +172,14 @@ impl<F> Writer<F> {
             && segment.chunks.back().is_some_and(|chunk| chunk.len() + records.len() <= AOF_CHUNK_BYTES);
         if !room {
             spare.clear();
-            segment.chunks.push_back(std::mem::take(&mut spare));
+            segment.chunks.push_back(Chunk { bytes: std::mem::take(&mut spare), sequence: 0 });
         }
         self.spare = spare;
         let chunk = segment.chunks.back_mut().expect("just seen");
         let start = chunk.len();
-        chunk.append(records);
-        segment.sealer.seal(chunk, start, now_ms.max(0) as u64);
+        chunk.bytes.append(records);
+        segment.sealer.seal(&mut chunk.bytes, start, now_ms.max(0) as u64);
+        chunk.sequence = segment.sealer.sequence();
         self.appended += (chunk.len() - start) as u64;
     }
 
@@ -174,6 +191,11 @@ impl<F> Writer<F> {
     /// Whether replies have to wait, because what they tell of is not on disk yet.
     pub fn holds_replies(&self) -> bool {
         self.policy == Fsync::Always && self.durable < self.appended
+    }
+
+    /// Whether a job is under way.
+    pub fn is_busy(&self) -> bool {
+        self.flight.is_some()
     }
 
     /// Whether something is being forced to disk.
@@ -234,7 +256,7 @@ impl<F> Writer<F> {
         let durable = self.policy == Fsync::Always;
         self.flight = Some(Flight::Write { durable });
         let segment = self.segments.front().expect("just seen");
-        let bytes = &segment.chunks[segment.written][..];
+        let bytes = &segment.chunks[segment.written].bytes[..];
         Some(Job::Write { file: &segment.file, offset: segment.offset(), bytes, durable })
     }
 
@@ -262,12 +284,12 @@ impl<F> Writer<F> {
                 segment.written += 1;
                 segment.dirty |= !durable;
                 let keeps = !durable && (self.policy != Fsync::No || closing);
-                if keeps { None } else { segment.settle(segment.written) }
+                if keeps { None } else { segment.settle(segment.written, durable) }
             }
             Flight::Sync { chunks } => {
                 self.synced_ms = now_ms;
                 segment.dirty = segment.written > chunks;
-                segment.settle(chunks)
+                segment.settle(chunks, true)
             }
         };
         self.durable += segment.synced - before;
@@ -283,7 +305,7 @@ impl<F> Writer<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::persistence::aof::Kind;
+    use crate::persistence::aof::{End, Format, Kind, Reader, Step};
     use proptest::prelude::*;
 
     const SEGMENT: SegmentId = SegmentId { generation: 1, shard: 0, kind: Kind::Increment };
@@ -384,10 +406,10 @@ mod tests {
         #[test]
         fn nothing_is_lost(steps in prop::collection::vec((0..6u8, any::<bool>()), 1..60), policy in 0..3usize) {
             let mut writer = writer(Fsync::from_index(policy));
-            let (mut disk, mut expected): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());
-            let mut sealer = Sealer::new(SEGMENT);
+            let mut disk: Vec<u8> = Vec::new();
+            let mut expected = 0;
             let mut now = 0;
-            let mut go = |writer: &mut Writer<u8>, disk: &mut Vec<u8>, now: i64, fails: bool, flush: bool| {
+            let go = |writer: &mut Writer<u8>, disk: &mut Vec<u8>, now: i64, fails: bool, flush: bool| {
                 let result = match writer.next(now, flush) {
                     None => return false,
                     Some(Job::Sync { .. }) => 0,
@@ -404,9 +426,7 @@ mod tests {
             for (step, fails) in steps {
                 match step {
                     0 | 1 => {
-                        let start = expected.len();
-                        expected.extend_from_slice(&record());
-                        sealer.seal(&mut expected, start, now as u64);
+                        expected += 1;
                         writer.append(&mut record(), now);
                     }
                     2 => now += 400,
@@ -416,7 +436,15 @@ mod tests {
             now += 5000;
             while go(&mut writer, &mut disk, now, false, true) {}
             prop_assert!(writer.is_settled());
-            prop_assert_eq!(disk, expected);
+            let mut reader = Reader::new(Format::Batches(SEGMENT));
+            let end = loop {
+                match reader.step() {
+                    Step::Read(offset) => reader.feed(&disk[offset as usize..]),
+                    Step::End(end) => break end,
+                    _ => {}
+                }
+            };
+            prop_assert_eq!((end, reader.records()), (End::Clean, expected));
         }
     }
 }

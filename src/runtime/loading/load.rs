@@ -118,12 +118,12 @@ impl Segment {
                 true
             }
         };
-        if plan.renews() {
+        if plan.renews {
             return Ok(());
         }
         let last = plan.manifest.of_shard(self.shard).last().is_some_and(|last| **last == end.entry);
-        if last {
-            // From here on the log says that what is there is durable.
+        if last || cut {
+            // What is logged from here on says that what is there is durable.
             let (file, len) = (path.clone(), end.good);
             disk.run(move || {
                 let file = OpenOptions::new().write(true).open(file)?;
@@ -133,6 +133,8 @@ impl Segment {
                 file.sync_all()
             })
             .map_err(|error| in_file(&path, &error))?;
+        }
+        if last {
             self.tail = Some(Tail { path, segment: end.entry.segment, sequence: end.sequence, offset: end.good });
         }
         Ok(())

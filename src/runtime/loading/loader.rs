@@ -6,10 +6,12 @@ use super::load::{Load, Segment, Tail};
 use super::recover::{Complete, Find};
 use super::spread::Spread;
 use super::step::{Context, Next};
-use super::{Loading, Stage};
+use super::{Loading, LoadingPart, Stage};
 use crate::engine::Engine;
 use crate::engine::message::KeyState;
+use crate::persistence::aof::SegmentId;
 use crate::shard::{Millis, ShardId};
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -21,8 +23,8 @@ const SLICE: Duration = Duration::from_millis(2);
 const PROGRESS: Duration = Duration::from_secs(1);
 
 enum Work {
-    Load(Load),
-    Find(Find),
+    Load(Box<Load>),
+    Find(Box<Find>),
     Complete(Complete),
     Spread(Spread),
     Settle,
@@ -35,6 +37,8 @@ enum Work {
 pub enum Turn {
     /// It goes on.
     Loads,
+    /// The core is to write what its shard holds into this file.
+    Writes(File, SegmentId),
     /// The core is to begin to log, at the end of this file, and to say that it has.
     Opens(Tail),
     /// All serve.
@@ -61,8 +65,9 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Of core `core`, whose files `disk` reads and writes.
-    pub fn new(core: ShardId, shared: Arc<Loading>, disk: Disk) -> Self {
+    /// Of core `core`.
+    pub fn new(core: ShardId, part: LoadingPart) -> Self {
+        let LoadingPart { shared, disk } = part;
         let now = Instant::now();
         Self {
             core: core.0,
@@ -113,9 +118,12 @@ impl Loader {
             self.told = Instant::now();
             self.tell();
         }
-        match self.tail.take_if(|_| matches!(self.work, Some(Work::Open))) {
-            Some(tail) => Turn::Opens(tail),
-            None => Turn::Loads,
+        match &mut self.work {
+            Some(Work::Open) => self.tail.take().map_or(Turn::Loads, Turn::Opens),
+            Some(Work::Base(base)) => {
+                base.take_wanted().map_or(Turn::Loads, |(file, segment)| Turn::Writes(file, segment))
+            }
+            _ => Turn::Loads,
         }
     }
 
@@ -183,9 +191,8 @@ impl Loader {
                 }
             }
             Some(Work::Base(base)) => {
-                let (tail, bytes) = base.result();
-                self.shared.note_base(self.core, bytes);
-                self.tail = Some(tail);
+                self.shared.note_base(self.core);
+                self.tail = Some(base.increment());
             }
             _ => {}
         }
@@ -231,12 +238,12 @@ fn percent(part: u64, whole: u64) -> f64 {
 fn begin(stage: Stage, core: u16, cx: &mut Context<'_>) -> Result<Option<Work>, String> {
     let plan = cx.shared.plan();
     Ok(Some(match stage {
-        Stage::Load => Work::Load(Load::new(plan, core, cx.shared.cores)),
-        Stage::Find => Work::Find(Find::new(cx)),
+        Stage::Load => Work::Load(Box::new(Load::new(plan, core, cx.shared.cores))),
+        Stage::Find => Work::Find(Box::new(Find::new(cx))),
         Stage::Complete => Work::Complete(Complete::default()),
         Stage::Spread => Work::Spread(Spread::new(ShardId(core), cx.shared.cores)),
         Stage::Settle => Work::Settle,
-        Stage::Base => Work::Base(Base::new(cx, plan, core)?),
+        Stage::Base => Work::Base(Base::new(cx, core)?),
         Stage::Open => Work::Open,
         Stage::Commit | Stage::Serve => return Ok(None),
     }))

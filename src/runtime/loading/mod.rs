@@ -21,7 +21,7 @@ mod spread;
 mod step;
 
 pub use disk::Disk;
-pub use load::Tail;
+pub(super) use load::Tail;
 pub(super) use loader::{Loader, Turn};
 pub(super) use spread::adopt;
 
@@ -33,7 +33,7 @@ use crate::stdx::os::error_text;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,14 +52,30 @@ pub struct Plan {
     pub dir: PathBuf,
     /// What its files are named after.
     pub filename: String,
-    /// The generation that begins, if the log cannot go on in its files: other shards have written them, or Redis.
-    pub renewal: Option<u64>,
+    /// Whether the log cannot go on in its files: other shards have written them, or Redis.
+    pub renews: bool,
 }
 
 impl Plan {
-    /// Whether a new generation begins.
-    pub fn renews(&self) -> bool {
-        self.renewal.is_some()
+    /// The generation that begins, where one does.
+    pub fn next_generation(&self) -> u64 {
+        self.manifest.generation() + 1
+    }
+}
+
+/// One core's part.
+#[derive(Debug)]
+pub struct LoadingPart {
+    /// What all cores share.
+    pub shared: Arc<Loading>,
+    /// Reads and writes files for the core.
+    pub disk: Disk,
+}
+
+impl LoadingPart {
+    /// Starts the thread that reads and writes for core `core`, on the CPUs on which the caller may run.
+    pub fn start(shared: Arc<Loading>, core: u16) -> io::Result<Self> {
+        Ok(Self { shared, disk: Disk::start(core)? })
     }
 }
 
@@ -120,6 +136,8 @@ pub struct Loading {
     started: Instant,
     stage: AtomicU8,
     state: Mutex<State>,
+    /// Whether a new generation begins.
+    renews: AtomicBool,
     missing: OnceLock<Vec<Missing>>,
     /// By core, keys that others have sent it.
     sent: Box<[AtomicU64]>,
@@ -154,6 +172,7 @@ impl Loading {
         let mut state = State { bases: vec![0; cores], ..State::default() };
         state.stamps.resize_with(usize::from(plan.manifest.shards), Stamps::default);
         Arc::new(Self {
+            renews: AtomicBool::new(plan.renews),
             node,
             plan,
             cores: cores as u16,
@@ -211,20 +230,30 @@ impl Loading {
         }
         self.stage.store(stage as u8, Ordering::Release);
         if matches!(stage, Stage::Commit | Stage::Serve) {
-            self.node.tell(Control::Loading);
+            self.node.tell(Control::Log);
         }
     }
 
     /// All cores log: they may serve.
     fn serve(&self) {
         let persistence = &self.node.persistence;
-        let bases = match self.plan.renewal {
-            Some(_) => self.state().bases.iter().sum(),
-            None => self.plan.bytes.saturating_sub(persistence.sum(|shard| &shard.file_bytes)),
+        let bases = match self.renews() {
+            true => self.state().bases.iter().sum(),
+            false => self.plan.bytes.saturating_sub(persistence.sum(|shard| &shard.file_bytes)),
         };
         persistence.base_bytes.store(bases, Ordering::Relaxed);
         persistence.on.store(true, Ordering::Relaxed);
         persistence.loading.active.store(false, Ordering::Release);
+    }
+
+    /// Whether a new generation begins.
+    fn renews(&self) -> bool {
+        self.renews.load(Ordering::Relaxed)
+    }
+
+    /// The log cannot go on in its files, as it turns out.
+    fn renew(&self) {
+        self.renews.store(true, Ordering::Relaxed);
     }
 
     /// Whether other shards than those of today have written the log.
@@ -249,7 +278,7 @@ impl Loading {
     }
 
     fn after(&self, stage: Stage) -> Stage {
-        let loaded = match (self.is_scattered(), self.plan.renews()) {
+        let loaded = match (self.is_scattered(), self.renews()) {
             (true, _) => Stage::Spread,
             (false, true) => Stage::Base,
             (false, false) => Stage::Open,
@@ -293,14 +322,15 @@ impl Loading {
         self.state().found.get(&stamp).cloned()
     }
 
-    fn note_base(&self, core: u16, bytes: u64) {
-        self.state().bases[usize::from(core)] = bytes;
+    fn note_base(&self, core: u16) {
+        let core = usize::from(core);
+        self.state().bases[core] = self.node.persistence.shards[core].base_bytes.get();
     }
 
     /// A core cannot go on, and so none can.
     fn fail(&self, failure: String) {
         self.state().failure.get_or_insert(failure);
-        self.node.tell(Control::Loading);
+        self.node.tell(Control::Log);
     }
 
     fn count_bytes(&self, bytes: u64) {

@@ -69,6 +69,8 @@ pub struct Complete {
     /// Records for the segment's log.
     batch: Vec<u8>,
     completed: u64,
+    /// Commands of them that have failed.
+    failed: usize,
     record: Vec<u8>,
 }
 
@@ -108,16 +110,15 @@ impl Complete {
         let Ok(Parsed::Request(_)) = RequestParser::default().parse(&self.record, &mut scratch, LIMITS) else {
             return Err(wrong(&"its record is too large"));
         };
-        let args = Args::new(&self.record, &scratch.spans);
-        match &mut segment.scratch {
-            None => cx.engine.replay(&mut segment.replay, args),
-            Some(shard) => segment.replay.record(shard, args),
-        }
-        .map_err(|error| wrong(&error))?;
+        let view = TransactionView::parse(Args::new(&self.record, &scratch.spans));
+        let view = view.ok_or_else(|| wrong(&"its record is malformed"))?;
+        let failed = match &mut segment.scratch {
+            None => cx.engine.complete(&mut segment.replay, &view),
+            Some(shard) => segment.replay.complete(shard, &view),
+        };
+        self.failed += failed.map_err(|error| wrong(&error))?;
         self.completed += 1;
-        if !cx.shared.plan().renews() {
-            self.batch.extend_from_slice(&self.record);
-        }
+        self.batch.extend_from_slice(&self.record);
         Ok(())
     }
 
@@ -132,8 +133,17 @@ impl Complete {
             "shard {}: completed {completed} transactions over several shards that had been lost with the end of its log",
             segment.shard
         );
-        let Some(tail) = segment.tail.as_mut().filter(|_| !self.batch.is_empty()) else { return Ok(()) };
         let mut batch = std::mem::take(&mut self.batch);
+        let failed = std::mem::take(&mut self.failed);
+        if failed > 0 {
+            tracing::warn!(
+                "shard {}: {failed} of their commands have failed, because what they worked on had been lost, too",
+                segment.shard
+            );
+            // They would fail again at the next start: what there is now is written instead.
+            cx.shared.renew();
+        }
+        let Some(tail) = segment.tail.as_mut().filter(|_| failed == 0) else { return Ok(()) };
         let mut sealer = Sealer::resume(tail.segment, tail.sequence);
         sealer.seal(&mut batch, 0, cx.now.max(0) as u64);
         let (file, offset) = (tail.open()?, tail.offset);

@@ -1,0 +1,104 @@
+//! Cuts: one moment, the same for all shards, at which each of them begins a snapshot and another file of its log. A cut
+//! is a transaction that has all shards to itself; so every other transaction is before it on all of its shards or behind
+//! it on all, and files of one generation fit together whatever happens to the server.
+
+use super::Engine;
+use super::message::{Call, Message};
+use super::operation::{Operation, Work};
+use crate::limits::{AOF_CHUNK_BYTES, SNAPSHOT_STEP_KEYS};
+use crate::persistence::aof::rebuild::rebuild;
+use crate::persistence::aof::{Cut, Records};
+use crate::session::SessionKey;
+use crate::shard::{Millis, ShardId};
+use crate::types::ValueRef;
+use std::sync::Arc;
+
+/// What a cut has done on this shard.
+pub struct CutHere {
+    /// What is new.
+    pub cut: Arc<Cut>,
+    /// What was logged in this turn before it.
+    pub before: Vec<u8>,
+}
+
+impl Engine {
+    /// Cuts all shards, as soon as no transaction is in the way.
+    pub fn start_cut(&mut self, cut: Arc<Cut>) {
+        let entry = self.table.find(b"bgrewriteaof").expect("one of the commands");
+        let work = Work::Cut(cut, (0..self.router.shards() as u16).map(ShardId).collect());
+        let nobody = Operation::new(SessionKey(u32::MAX), 0, entry, Call::of_nobody(entry.id), work);
+        let index = self.operations.insert(nobody);
+        // Patient from the start: it has every shard locked whole, and would be refused again and again.
+        self.operations.get_mut(index).in_order = Some(0);
+        self.begin(index);
+    }
+
+    /// All shards are locked.
+    pub(super) fn cut_all(&mut self, index: u32) {
+        let operation = self.operations.remove(index);
+        let id = operation.id;
+        let Work::Cut(cut, shards) = operation.work else { unreachable!("the caller has looked") };
+        let core = self.core;
+        for shard in shards.into_iter().filter(|shard| *shard != core) {
+            self.post(shard, Message::Cut { id, cut: cut.clone() });
+        }
+        self.cut(cut);
+        self.unlock(id);
+    }
+
+    /// Cuts this shard.
+    pub(super) fn cut(&mut self, cut: Arc<Cut>) {
+        let mut before = Vec::new();
+        self.shard.log.drain(&mut before);
+        self.set_logging(cut.logs);
+        if cut.snapshot {
+            self.begin_snapshot();
+        }
+        self.cuts.push(CutHere { cut, before });
+    }
+
+    /// The cuts of this turn, in order. What `take_log` gives belongs behind the last of them.
+    pub fn take_cuts(&mut self) -> Vec<CutHere> {
+        std::mem::take(&mut self.cuts)
+    }
+
+    /// Begins a snapshot of this shard alone, while nobody changes anything.
+    pub fn begin_snapshot(&mut self) {
+        let begun = self.shard.begin_snapshot(encode);
+        debug_assert!(begun, "one snapshot at a time");
+    }
+
+    /// Whether a snapshot is under way.
+    pub fn has_snapshot(&self) -> bool {
+        self.shard.has_snapshot()
+    }
+
+    /// Lets the snapshot go on; its records go to `out`, for a reader that begins with database 0. Without `walk` only what
+    /// commands have made it hand out is taken. Whether it is over.
+    pub fn step_snapshot(&mut self, walk: bool, out: &mut Vec<u8>) -> bool {
+        let mut records = Records::new();
+        let over = self.shard.step_snapshot(if walk { SNAPSHOT_STEP_KEYS } else { 0 }, |database, bytes| {
+            records.select(database);
+            records.write(|out| out.extend_from_slice(bytes));
+            bytes.clear();
+            bytes.shrink_to(AOF_CHUNK_BYTES);
+        });
+        records.drain(out);
+        if over {
+            self.touched.extend(0..self.shard.databases.len() as u16);
+        }
+        over
+    }
+
+    /// Nobody wants the snapshot any more.
+    pub fn abandon_snapshot(&mut self) {
+        self.shard.abandon_snapshot();
+    }
+}
+
+/// A key as a snapshot has it, for a reader that has its database selected.
+fn encode(key: &[u8], value: ValueRef<'_>, expires: Option<Millis>, bytes: &mut Vec<u8>) {
+    let mut records = Records::onto(std::mem::take(bytes));
+    rebuild(&mut records, 0, key, value, expires, false);
+    *bytes = records.into_bytes();
+}

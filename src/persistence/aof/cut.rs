@@ -1,0 +1,26 @@
+//! What a cut gives every shard: files of a new generation (see the manifest), and whether a snapshot goes with them.
+
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
+
+/// What the shards change to.
+#[derive(Debug)]
+pub struct Cut {
+    /// The generation of the files.
+    pub generation: u64,
+    /// Whether changes are logged from then on.
+    pub logs: bool,
+    /// Whether a snapshot is taken.
+    pub snapshot: bool,
+    /// By shard: the increment and the base. Each shard takes its own; there are none where no files are.
+    pub files: Vec<Mutex<Option<CutFiles>>>,
+}
+
+/// The new files of one shard, empty.
+#[derive(Debug)]
+pub struct CutFiles {
+    /// What is logged from then on goes here.
+    pub increment: OwnedFd,
+    /// The snapshot goes here, if there is one.
+    pub base: Option<OwnedFd>,
+}

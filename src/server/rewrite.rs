@@ -1,0 +1,201 @@
+//! The control thread's part in rewriting the log: it makes the files of a new generation, has the cores cut, and when
+//! all bases are written makes them the log.
+//!
+//! The manifest lists the new increments before the cut, empty, behind the old ones: so what is logged from the cut on is
+//! part of the log at once, whatever becomes of the bases. When they are whole, a manifest with nothing but the new
+//! generation takes its place. A log that is switched on is none before its bases are whole; only then there is a
+//! manifest.
+
+use crate::commands::Node;
+use crate::metrics::persistence::{BASE_DONE, BASE_IDLE, BASE_WRITING};
+use crate::persistence::aof::{Cut, CutFiles, Entry, Kind, Manifest, SegmentId};
+use crate::persistence::storage::{RealStorage, Storage};
+use crate::shard::Millis;
+use crate::stdx::os::error_text;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::{Arc, Mutex};
+use tracing::{error, info, warn};
+
+/// A rewrite that has failed is not tried again for so long, unless somebody asks for it.
+const REST_MS: Millis = 10_000;
+
+/// Rewrites of the log, one at a time.
+pub struct Rewriter {
+    /// Where the log is.
+    directory: PathBuf,
+    filename: String,
+    under_way: Option<UnderWay>,
+    /// When the last one failed.
+    failed_ms: Option<Millis>,
+}
+
+struct UnderWay {
+    generation: u64,
+    started_ms: Millis,
+    /// Whether it switches the log on.
+    switches_on: bool,
+}
+
+impl Rewriter {
+    /// For the log in `directory`.
+    pub fn new(directory: PathBuf, filename: String) -> Self {
+        Self { directory, filename, under_way: None, failed_ms: None }
+    }
+
+    /// Does what is due. `wake` wakes the cores.
+    pub fn look(&mut self, node: &Node, now: Millis, wake: impl Fn()) {
+        let state = &node.persistence;
+        if state.loading.active.load(Acquire) {
+            return;
+        }
+        if let Some(under_way) = self.under_way.take_if(|_| !is_writing(node)) {
+            self.end(node, &under_way, now, &wake);
+        }
+        if self.under_way.is_some() {
+            return;
+        }
+        let (wanted, on) = (node.config().appendonly, state.on.load(Relaxed));
+        let rests = self.failed_ms.is_some_and(|failed| now - failed < REST_MS);
+        if on && !wanted {
+            info!("The append-only log is switched off");
+            state.on.store(false, Release);
+            self.cut(node, 0, false, false, Vec::new(), &wake);
+        } else if state.rewrite_scheduled.swap(false, AcqRel) || wanted && !on && !rests {
+            if let Err(error) = self.begin(node, wanted, wanted && !on, now, &wake) {
+                error!("Can't rewrite the append-only log: {}", error_text(&error));
+                self.note_failure(node, now);
+            }
+        }
+    }
+
+    fn begin(&mut self, node: &Node, logs: bool, switches_on: bool, now: Millis, wake: &impl Fn()) -> io::Result<()> {
+        let storage = RealStorage;
+        storage.create_dir(&self.directory)?;
+        let shards = node.persistence.shards.len() as u16;
+        let mut manifest = self.manifest(shards)?;
+        let generation = manifest.generation() + 1;
+        info!("Rewriting the append-only log: generation {generation}");
+        let files = (0..shards).map(|shard| self.open(generation, shard)).collect::<io::Result<Vec<_>>>()?;
+        storage.sync_dir(&self.directory)?;
+        if logs && !switches_on {
+            manifest.files.extend((0..shards).map(|shard| self.entry(generation, shard, Kind::Increment, None)));
+            manifest.store(&storage, &self.directory, &self.filename)?;
+        }
+        let state = &node.persistence;
+        state.shards.iter().for_each(|shard| shard.base.store(BASE_WRITING, Release));
+        state.rewrite_started_ms.store(now, Relaxed);
+        state.rewriting.store(true, Release);
+        state.on.store(logs, Release);
+        self.under_way = Some(UnderWay { generation, started_ms: now, switches_on });
+        self.cut(node, generation, logs, true, files, wake);
+        Ok(())
+    }
+
+    fn cut(
+        &self,
+        node: &Node,
+        generation: u64,
+        logs: bool,
+        snapshot: bool,
+        files: Vec<Mutex<Option<CutFiles>>>,
+        wake: &impl Fn(),
+    ) {
+        node.request_cut(Arc::new(Cut { generation, logs, snapshot, files }));
+        wake();
+    }
+
+    /// All bases are written, or some cannot be.
+    fn end(&mut self, node: &Node, under_way: &UnderWay, now: Millis, wake: &impl Fn()) {
+        let state = &node.persistence;
+        let whole = state.shards.iter().all(|shard| shard.base.swap(BASE_IDLE, AcqRel) == BASE_DONE);
+        let completed =
+            if whole { self.complete(node, under_way.generation) } else { Err(io::ErrorKind::Other.into()) };
+        let seconds = (now - under_way.started_ms) / 1000;
+        state.last_rewrite_seconds.store(seconds, Relaxed);
+        state.rewriting.store(false, Release);
+        match completed {
+            Ok(bytes) => {
+                state.rewrites.fetch_add(1, Relaxed);
+                state.last_rewrite_ok.store(true, Relaxed);
+                state.base_bytes.store(bytes, Relaxed);
+                self.failed_ms = None;
+                info!("The append-only log is rewritten: {bytes} bytes in {} ms", now - under_way.started_ms);
+            }
+            Err(error) => {
+                if whole {
+                    error!("Can't finish the rewrite of the append-only log: {}", error_text(&error));
+                }
+                self.note_failure(node, now);
+                for shard in 0..state.shards.len() as u16 {
+                    self.remove(&self.name(under_way.generation, shard, Kind::Base));
+                }
+                if under_way.switches_on {
+                    // What was logged since belongs to no log.
+                    state.on.store(false, Release);
+                    self.cut(node, 0, false, false, Vec::new(), wake);
+                }
+            }
+        }
+    }
+
+    fn note_failure(&mut self, node: &Node, now: Millis) {
+        node.persistence.last_rewrite_ok.store(false, Relaxed);
+        self.failed_ms = Some(now);
+    }
+
+    /// Makes a generation the log; the length of its bases.
+    fn complete(&self, node: &Node, generation: u64) -> io::Result<u64> {
+        let state = &node.persistence;
+        let shards = state.shards.len() as u16;
+        let before = self.manifest(shards)?;
+        let mut after = Manifest::new(shards);
+        for (shard, log) in state.shards.iter().enumerate() {
+            let bytes = log.base_bytes.get();
+            after.files.push(self.entry(generation, shard as u16, Kind::Base, Some(bytes)));
+            after.files.push(self.entry(generation, shard as u16, Kind::Increment, None));
+        }
+        after.store(&RealStorage, &self.directory, &self.filename)?;
+        let kept = |name: &str| after.files.iter().any(|entry| entry.name == name);
+        before.files.iter().filter(|entry| !kept(&entry.name)).for_each(|entry| self.remove(&entry.name));
+        Ok(state.sum(|shard| &shard.base_bytes))
+    }
+
+    fn manifest(&self, shards: u16) -> io::Result<Manifest> {
+        let manifest = Manifest::load(&RealStorage, &self.directory, &self.filename).map_err(io::Error::other)?;
+        Ok(manifest.unwrap_or_else(|| Manifest::new(shards)))
+    }
+
+    fn name(&self, generation: u64, shard: u16, kind: Kind) -> String {
+        Manifest::segment_name(&self.filename, SegmentId { generation, shard, kind })
+    }
+
+    fn entry(&self, generation: u64, shard: u16, kind: Kind, bytes: Option<u64>) -> Entry {
+        let name = self.name(generation, shard, kind);
+        Entry { name, segment: SegmentId { generation, shard, kind }, bytes }
+    }
+
+    /// Makes the files of one shard.
+    fn open(&self, generation: u64, shard: u16) -> io::Result<Mutex<Option<CutFiles>>> {
+        let make = |kind| empty_file(&self.directory.join(self.name(generation, shard, kind)));
+        let (increment, base) = (make(Kind::Increment)?, Some(make(Kind::Base)?));
+        Ok(Mutex::new(Some(CutFiles { increment, base })))
+    }
+
+    fn remove(&self, name: &str) {
+        if let Err(error) = RealStorage.remove(&self.directory.join(name)) {
+            warn!("Can't remove {name}: {}", error_text(&error));
+        }
+    }
+}
+
+fn is_writing(node: &Node) -> bool {
+    node.persistence.shards.iter().any(|shard| shard.base.load(Acquire) == BASE_WRITING)
+}
+
+fn empty_file(path: &Path) -> io::Result<OwnedFd> {
+    OpenOptions::new().write(true).create(true).truncate(true).open(path).map(OwnedFd::from)
+}

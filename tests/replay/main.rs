@@ -1,0 +1,83 @@
+//! What is logged, replayed: random commands of every kind on one or several engines in one thread, then their segments
+//! into empty shards, which must hold the same. And what recovery makes of segments that have lost their tails. A failure
+//! prints its seed; `REPLAY_SEED` runs just that one, `REPLAY_CASES` more.
+
+mod digest;
+#[allow(dead_code, reason = "it also makes commands that change nothing")]
+#[path = "../oracle/generate/mod.rs"]
+mod generate;
+mod program;
+mod segment;
+mod tails;
+mod world;
+
+use crimson::commands::{Handler, table};
+use crimson::shard::ShardId;
+use crimson::spec::Flags;
+use world::World;
+
+fn seeds(cases: u64) -> std::ops::Range<u64> {
+    let read = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    match read("REPLAY_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..read("REPLAY_CASES").unwrap_or(cases),
+    }
+}
+
+/// Runs random commands and compares; which commands have done something.
+fn what_is_logged_makes_the_same(seed: u64, shards: usize) -> Vec<bool> {
+    let mut world = World::new(seed, shards);
+    world.run(&mut program::Program::new(seed), 1500);
+    for core in 0..shards {
+        let replayed = segment::replay(&world.segments[core], ShardId(core as u16), shards as u16);
+        let (shard, _) = replayed.unwrap_or_else(|error| panic!("seed {seed}, {shards} shards, core {core}: {error}"));
+        let (live, replayed) = (world.digest(core), digest::of(shard));
+        for key in live.keys().chain(replayed.keys()) {
+            if live.get(key) != replayed.get(key) {
+                segment::show(&world.segments[core], &key.1);
+                panic!(
+                    "seed {seed}, {shards} shards, core {core}: {key:?} holds\n  {:?}, and replayed\n  {:?}",
+                    live.get(key),
+                    replayed.get(key)
+                );
+            }
+        }
+    }
+    world.commands_done()
+}
+
+fn try_seeds(shards: usize, cases: u64) {
+    let mut done = vec![false; table().entries().len()];
+    let range = seeds(cases);
+    let whole = range.end - range.start >= cases;
+    for seed in range {
+        let some = what_is_logged_makes_the_same(seed, shards);
+        done.iter_mut().zip(some).for_each(|(done, some)| *done |= some);
+    }
+    let writes = table()
+        .entries()
+        .iter()
+        .filter(|entry| matches!(entry.row.handler, Handler::Shard(_)) && entry.row.spec.flags.contains(Flags::WRITE));
+    let missed: Vec<_> = writes.filter(|entry| !done[usize::from(entry.id)]).map(|entry| entry.row.spec.name).collect();
+    assert!(!whole || missed.is_empty(), "never tried: {missed:?}");
+}
+
+#[test]
+fn one_shard() {
+    try_seeds(1, 30);
+}
+
+#[test]
+fn two_shards() {
+    try_seeds(2, 30);
+}
+
+#[test]
+fn several_shards() {
+    try_seeds(4, 30);
+}
+
+#[test]
+fn tails_that_are_lost() {
+    seeds(60).for_each(tails::transactions_are_recovered_whole);
+}

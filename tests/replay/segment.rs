@@ -1,0 +1,79 @@
+//! Segments of the log: batches one behind the other, each for a reader that begins with database 0.
+
+use crimson::config::Config;
+use crimson::engine::replay::Replay;
+use crimson::persistence::aof::TransactionView;
+use crimson::resp::Args;
+use crimson::resp::parser::{Parsed, ParserLimits, RequestParser, Scratch};
+use crimson::shard::{Shard, ShardId};
+use std::sync::Arc;
+
+/// What one shard has logged, by turns.
+pub type Segment = Vec<Vec<u8>>;
+
+/// Calls `found` with each record of `bytes`.
+pub fn each_record(mut bytes: &[u8], mut found: impl FnMut(Args<'_>)) {
+    let mut scratch = Scratch::default();
+    while !bytes.is_empty() {
+        scratch.clear();
+        let limits = ParserLimits { bulk_bytes_max: i64::MAX, authenticated: true };
+        let parsed = RequestParser::default().parse(bytes, &mut scratch, limits);
+        let Ok(Parsed::Request(len)) = parsed else { panic!("a torn record: {}", bytes.escape_ascii()) };
+        found(Args::new(bytes, &scratch.spans));
+        bytes = &bytes[len..];
+    }
+}
+
+/// A segment, replayed into an empty shard.
+pub fn replay(segment: &Segment, id: ShardId, shards: u16) -> Result<(Shard, Replay), String> {
+    let mut shard = Shard::new(id, Config::default().databases);
+    shard.set_timeless(true);
+    let mut replay = Replay::new(Arc::new(Config::default()), id, shards, 0);
+    for batch in segment {
+        replay.rewind();
+        let mut outcome = Ok(());
+        each_record(batch, |args| {
+            if outcome.is_ok() {
+                outcome = replay.record(&mut shard, args).map_err(|error| format!("{error} in {}", line(args)));
+            }
+        });
+        outcome?;
+        assert!(!replay.is_in_transaction(), "a batch holds whole transactions");
+    }
+    Ok((shard, replay))
+}
+
+/// The record of transaction `stamp` in a segment.
+pub fn with_transaction(segment: &Segment, stamp: u64, mut found: impl FnMut(&TransactionView<'_>)) {
+    for batch in segment {
+        each_record(batch, |args| {
+            if let Some(view) =
+                TransactionView::parse(args).filter(|view| TransactionView::is_one(args) && view.stamp == stamp)
+            {
+                found(&view);
+            }
+        });
+    }
+}
+
+/// Prints the last records that mention `key`.
+pub fn show(segment: &Segment, key: &[u8]) {
+    let mut lines = Vec::new();
+    for batch in segment {
+        each_record(batch, |args| {
+            let mentions = args.iter_from(1).any(|argument| memchr::memmem::find(argument, key).is_some());
+            let control = ["SELECT", "SWAPDB", "FLUSHALL", "FLUSHDB", "MOVE", "MULTI", "EXEC"];
+            if mentions || control.iter().any(|name| args.at(0).eq_ignore_ascii_case(name.as_bytes())) {
+                lines.push(line(args));
+            }
+        });
+        lines.push("--".into());
+    }
+    lines.dedup();
+    let first = lines.len().saturating_sub(60);
+    lines[first..].iter().for_each(|line| println!("{line}"));
+}
+
+fn line(args: Args<'_>) -> String {
+    args.iter_from(0).map(|argument| argument.escape_ascii().to_string()).collect::<Vec<_>>().join(" ")
+}
