@@ -171,6 +171,9 @@ impl Core {
                 return if self.ring.has_events() { self.ring.turn() } else { Ok(()) };
             }
         }
+        if let Some(log) = &mut self.log {
+            log.submit(&mut self.ring, socket::now_ms(), false);
+        }
         if self.mailbox.prepare_sleep() {
             self.ring.turn_and_wait(self.wait_in_ring())?;
         } else {
@@ -414,7 +417,9 @@ impl Core {
         }
         // Switched off at run time: what is there is finished.
         let ends = !self.engine.is_logging();
-        log.submit(&mut self.ring, now, ends);
+        if ends || log.is_due(now) {
+            log.submit(&mut self.ring, now, ends);
+        }
         log.tell(&self.engine.node().persistence.shards[self.mailbox.owner().index()]);
         if ends && log.writer().is_settled() && log.is_idle() {
             self.log = None;
