@@ -137,8 +137,8 @@ impl World {
         let engine = &mut self.engines[core];
         engine.message(Message::Every { from: ShardId(core as u16), ticket, request: spy.clone() });
         engine.take_outgoing(&mut Vec::new());
-        let digest = std::mem::take(&mut *spy.0.lock().expect("no holder panics"));
-        digest
+        let mut digest = spy.0.lock().expect("no holder panics");
+        std::mem::take(&mut *digest)
     }
 
     /// Which commands have run without an error.
