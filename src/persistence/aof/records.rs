@@ -1,6 +1,6 @@
 //! Records one behind the other. Each stands in a database: a SELECT goes before the first one in another database.
 
-use super::record;
+use super::encode;
 
 /// Records in the order in which they are to be replayed.
 #[derive(Clone, Debug)]
@@ -53,13 +53,13 @@ impl Records {
             self.select(database);
         }
         self.count += 1;
-        record::begin(&mut self.bytes, arguments);
+        encode::begin(&mut self.bytes, arguments);
     }
 
     /// Adds the next argument of the record begun last.
     #[inline]
     pub fn argument(&mut self, bytes: &[u8]) {
-        record::argument(&mut self.bytes, bytes);
+        encode::argument(&mut self.bytes, bytes);
     }
 
     /// Appends a whole record.
@@ -72,9 +72,9 @@ impl Records {
     #[cold]
     fn select(&mut self, database: u16) {
         self.selected = Some(database);
-        record::begin(&mut self.bytes, 2);
-        record::argument(&mut self.bytes, b"SELECT");
-        record::number(&mut self.bytes, database);
+        encode::begin(&mut self.bytes, 2);
+        encode::argument(&mut self.bytes, b"SELECT");
+        encode::number(&mut self.bytes, database);
     }
 
     /// Appends a record that stands in no database, by the function that writes it.
@@ -103,9 +103,9 @@ impl Records {
             return;
         }
         let mut multi = Vec::new();
-        record::append(&mut multi, [&b"MULTI"[..]].into_iter());
+        encode::append(&mut multi, [&b"MULTI"[..]].into_iter());
         self.bytes.splice(mark.bytes..mark.bytes, multi);
-        record::append(&mut self.bytes, [&b"EXEC"[..]].into_iter());
+        encode::append(&mut self.bytes, [&b"EXEC"[..]].into_iter());
         self.count += 2;
     }
 

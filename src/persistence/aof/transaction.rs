@@ -9,7 +9,7 @@
 //! the greater stamp. A payload is the records of one shard's part, for a reader that begins with database 0; the reader
 //! of a segment replays that of its own shard only, and is afterwards in the database in which it was before.
 
-use super::record;
+use super::encode;
 use crate::resp::Args;
 use crate::stdx::number;
 
@@ -30,23 +30,23 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// A transaction of these parts: shards and payloads.
+    /// A transaction of these parts: shards, in ascending order, and payloads.
     pub fn new<'a>(stamp: u64, parts: impl IntoIterator<Item = (u16, &'a [u8])>) -> Self {
         let (mut shards, mut body) = (0, Vec::new());
         for (shard, payload) in parts {
             shards += 1;
-            record::number(&mut body, shard);
-            record::argument(&mut body, payload);
+            encode::number(&mut body, shard);
+            encode::argument(&mut body, payload);
         }
         Self { stamp, shards, body }
     }
 
     /// Appends the record of shard `own`.
     pub fn write(&self, own: u16, out: &mut Vec<u8>) {
-        record::begin(out, 3 + 2 * self.shards as usize);
-        record::argument(out, NAME);
-        record::number(out, self.stamp);
-        record::number(out, own);
+        encode::begin(out, 3 + 2 * self.shards as usize);
+        encode::argument(out, NAME);
+        encode::number(out, self.stamp);
+        encode::number(out, own);
         out.extend_from_slice(&self.body);
     }
 
