@@ -11,6 +11,8 @@ mod reply;
 
 use crimson::config::file::Reader;
 use crimson::config::{Config, DIRECTIVES};
+use crimson::persistence::aof::batch::{Kind, Sealer, SegmentId};
+use crimson::persistence::aof::{Damage, End, Format, Manifest, Origin, Reader as AofReader, Step};
 use crimson::resp::Span;
 use crimson::resp::parser::{Parsed, ParserLimits, RequestParser, Scratch};
 use crimson::stdx::long_double::LongDouble;
@@ -35,6 +37,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("listpack", listpack),
     ("intset", intset),
     ("config_file", config_file),
+    ("aof_reader", aof_reader),
+    ("aof_manifest", aof_manifest),
 ];
 
 /// What a parser makes of input that comes in pieces of `piece` bytes: requests, and the error that ended it.
@@ -280,5 +284,66 @@ pub fn config_file(data: &[u8]) {
     assert!(read.is_ok(), "{} in:\n{}", read.unwrap_err(), lines.join("\n"));
     for directive in DIRECTIVES {
         assert_eq!(directive.show(&again), directive.show(&config), "{}", directive.name);
+    }
+}
+
+/// The segment that seeds of `aof_reader` are written for.
+const SEGMENT: SegmentId = SegmentId { generation: 1, shard: 0, kind: Kind::Increment };
+
+/// What is read of a file that comes in pieces of `piece` bytes: the records' offsets, and how it ends.
+fn read_aof(format: Format, file: &[u8], piece: usize) -> (Vec<u64>, End, u64) {
+    let (mut reader, mut offsets) = (AofReader::new(format), Vec::new());
+    loop {
+        match reader.step() {
+            Step::Read(offset) => {
+                let rest = &file[file.len().min(offset as usize)..];
+                reader.feed(&rest[..rest.len().min(piece)]);
+            }
+            Step::Record(record) => offsets.push(record.offset),
+            Step::Batch(_) => {}
+            Step::End(end) => return (offsets, end, reader.good_up_to()),
+        }
+    }
+}
+
+/// A file of the append-only log, whole and in pieces; and what it is cut down to is good. Behind it stands one batch more,
+/// so that the fuzzer need not find a checksum to get behind a damaged one.
+pub fn aof_reader(data: &[u8]) {
+    let mut followed = data.to_vec();
+    followed.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
+    Sealer::resume(SEGMENT, u64::MAX - 1).seal(&mut followed, data.len(), 1);
+    for (file, format) in
+        [(data, Format::Plain), (data, Format::Batches(SEGMENT)), (&followed[..], Format::Batches(SEGMENT))]
+    {
+        let whole = read_aof(format, file, file.len().max(1));
+        for piece in [1, 13] {
+            assert_eq!(read_aof(format, file, piece), whole, "in pieces of {piece}");
+        }
+        let (offsets, end, good) = whole;
+        match end {
+            End::Clean => assert_eq!(good, file.len() as u64),
+            End::Torn(Damage { at, bytes, .. }) => assert_eq!((at, at + bytes), (good, file.len() as u64)),
+            End::Corrupt(Damage { at, .. }) => assert_eq!(at, good),
+        }
+        assert_eq!(read_aof(format, &file[..good as usize], 100), (offsets, End::Clean, good));
+    }
+    let (_, end, good) = read_aof(Format::Batches(SEGMENT), &followed, 100);
+    assert!(!matches!(end, End::Torn(_)), "a good batch at its end would be cut: {end:?}, good up to {good}");
+}
+
+/// A manifest: what was read, written out and read again, is the same. Without the right checksum it must be Redis's.
+pub fn aof_manifest(data: &[u8]) {
+    let crc = data.iter().rposition(|&byte| byte == b'\n').map(|end| crc32c::crc32c(&data[..=end]));
+    let sealed = [data, format!("crc32c {:08x}\n", crc.unwrap_or_default()).as_bytes()].concat();
+    for text in [data, &sealed] {
+        let Ok(manifest) = Manifest::parse(text) else { continue };
+        for shard in 0..manifest.shards {
+            let files = manifest.of_shard(shard);
+            let torn = files.iter().filter(|entry| manifest.may_be_torn(entry)).count();
+            assert!(torn <= 1, "only the last write may have been cut off");
+        }
+        if manifest.origin == Origin::Crimson {
+            assert_eq!(Manifest::parse(&manifest.to_bytes()), Ok(manifest));
+        }
     }
 }

@@ -10,7 +10,7 @@
 //! - [`metrics`]     counters that one core writes and every core may read
 //! - [`spec`]        what a command is: name, arity, flags, categories, key specs, policies
 //! - [`types`]       Redis's data types as values, with their encodings
-//! - [`persistence`] the append-only log as bytes: records, transactions, whole values
+//! - [`persistence`] files: the append-only log as bytes, its manifest, the seam to the disk
 //! - [`shard`]       one core's data: databases, expiry, scan, routing
 //! - [`session`]     one client's state
 //! - [`pubsub`]      who subscribes to what: one core's subscribers, and which other cores have some

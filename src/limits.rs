@@ -101,3 +101,19 @@ pub const REBUILD_ITEMS_PER_RECORD: usize = 64;
 
 /// Members that one record of the log takes out of a set: SPOP may pop any number of them.
 pub const LOGGED_MEMBERS_MAX: usize = 1024;
+
+/// Most bytes of one record in an append-only file: places in a record are 32-bit numbers.
+pub const AOF_RECORD_BYTES_MAX: u64 = u32::MAX as u64;
+
+/// Most bytes of a line of an append-only file, as Redis (`AOF_ANNOTATION_LINE_MAX_LEN`).
+pub const AOF_LINE_BYTES_MAX: usize = 1024;
+
+/// Bytes of one batch that are kept while it is not known yet whether it is good. A larger one is read twice.
+pub const AOF_HELD_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Behind a batch that is not good, candidates for good ones are read again so often, as a multiple of what follows the
+/// bad one. Contents that were made to look like batches end here, with the answer that loses nothing.
+pub const AOF_SCAN_FACTOR_MAX: u64 = 64;
+
+/// Most bytes of a manifest. A larger file is not a manifest.
+pub const AOF_MANIFEST_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -94,4 +94,4 @@ macro_rules! replays {
     };
 }
 
-replays!(resp_parser, engine, words, glob, number, listpack, intset, config_file);
+replays!(resp_parser, engine, words, glob, number, listpack, intset, config_file, aof_reader, aof_manifest);

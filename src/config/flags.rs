@@ -1,6 +1,8 @@
 //! The command line: `crimson [FILE] [--DIRECTIVE VALUE ...] [-]`. Every directive is a flag; flags override the file.
 //! As in Redis, FILE comes first, and `-` in the first or last place reads more configuration from the standard input.
+//! `crimson check-aof ...` is understood by [`check_aof`].
 
+use super::check_aof::{self, CheckAof};
 use super::file::{FileError, Reader};
 use super::{Change, Config, DIRECTIVES, Kind, sample};
 use crate::stdx::words;
@@ -28,11 +30,16 @@ pub enum Invocation {
     Run(Box<Startup>),
     /// To print this and end.
     Print(String),
+    /// To look after the files of an append-only log.
+    CheckAof(CheckAof),
 }
 
 /// Understands the arguments of the process, its name not among them, with the files they name. The error is what to
 /// tell the user.
 pub fn invocation(args: Vec<OsString>, base: &Path, stdin: &mut dyn Read) -> Result<Invocation, String> {
+    if args.first().is_some_and(|first| first == check_aof::WORD) {
+        return check_aof::invocation(&args[1..]);
+    }
     let line = Line::new(args);
     let matches = match command().try_get_matches_from(line.flags) {
         Ok(matches) => matches,
@@ -134,7 +141,9 @@ fn command() -> Command {
     let mut command = Command::new("crimson")
         .about("A Redis-compatible in-memory data store with a thread for each core")
         .version(concat!(env!("CARGO_PKG_VERSION"), ", 64 bit, jemalloc"))
-        .override_usage("crimson [FILE] [--DIRECTIVE VALUE ...] [-]")
+        .override_usage(
+            "crimson [FILE] [--DIRECTIVE VALUE ...] [-]\n       crimson check-aof [--fix [--truncate-at-corruption]] DIR",
+        )
         .after_help(
             "FILE is a configuration file; flags override it. - reads more configuration from the standard input.\n\
              Memory sizes may have a unit: b; k, m, g for powers of 1000; kb, mb, gb for powers of 1024.",
@@ -199,6 +208,13 @@ mod tests {
     #[test]
     fn clap_accepts_the_definition() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn check_aof_is_a_word_and_may_still_be_a_file() {
+        assert!(matches!(start(&["check-aof", "dir"], ""), Ok(Invocation::CheckAof(_))));
+        let error = start(&["./check-aof"], "").expect_err("there is no such file");
+        assert!(error.contains("can't open config file"), "{error}");
     }
 
     #[test]

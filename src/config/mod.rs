@@ -3,6 +3,7 @@
 //!
 //! A directive is a field of [`Config`] and a row of [`table::DIRECTIVES`]; nothing else has to know its name.
 
+pub mod check_aof;
 pub mod directive;
 pub mod file;
 pub mod flags;

@@ -1,3 +1,5 @@
-//! What outlives the process: bytes of the append-only log, made and taken apart. Nothing here knows files or a clock.
+//! What lies on disk, as bytes: the append-only log ([`aof`]). Nothing here opens a file but through the seam
+//! [`storage`], so that the same code runs on a real file system and on the simulated one.
 
 pub mod aof;
+pub mod storage;

@@ -2,6 +2,7 @@
 //!
 //! - `log`      the log: its lines, where they go, which are wanted
 //! - `machine`  what the machine must offer, and what to warn of
+//! - `check_aof` looks after the files of an append-only log instead of serving
 //! - `cpus`     how many cores serve, and where
 //! - `listen`   the listening sockets
 //! - `signals`  from signals to messages for the control thread
@@ -9,6 +10,7 @@
 //! The main thread is the control thread: it boots the cores, then sleeps until a signal, SHUTDOWN or the end of a core
 //! wakes it, and ends the process.
 
+pub mod check_aof;
 mod cpus;
 mod listen;
 mod log;

@@ -1,17 +1,27 @@
-//! The append-only log.
+//! The append-only log as bytes: records ([`record`]), the batches they stand in ([`batch`]), reading them back
+//! ([`reader`]), the list of files ([`manifest`]) and looking after them ([`check`]). `docs/AOF.md` draws all of it.
 //!
-//! - `encode`       one record: a RESP array of bulk strings
-//! - `records`      records one behind the other, each in its database
-//! - `rebuild`      the records that make a key's whole value
-//! - `stamps`       which of those a shard has seen
-//! - `transaction`  the record of a transaction over several shards, the same on each of them
+//! What shards log: pending records ([`records`]), transactions over several shards ([`transaction`]) and which of them a
+//! shard has seen ([`stamps`]), whole values ([`rebuild`]).
 
-pub mod encode;
+pub mod batch;
+pub mod check;
+mod encode;
+pub mod manifest;
+pub mod reader;
 pub mod rebuild;
+pub mod record;
 pub mod records;
+mod redis;
+mod scan;
 pub mod stamps;
 pub mod transaction;
+mod walk;
 
+pub use batch::{Kind, Sealer, SegmentId};
+pub use manifest::{Entry, Manifest, Origin, Verdict};
+pub use reader::{Damage, End, Format, Reader, Reason, Step};
+pub use record::Encoder;
 pub use records::Records;
 pub use stamps::{Missing, Stamps};
 pub use transaction::{Transaction, TransactionView};

@@ -1,0 +1,137 @@
+//! Looks after a log: reads its files from end to end, tells the state of each, and cuts off what is not good when asked.
+//! What is cut off is kept beside the file. Nothing is loaded; records are only counted.
+
+use super::manifest::{Entry, Manifest, Verdict};
+use super::reader::{Damage, Reader, Step};
+use crate::persistence::storage::Storage;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Bytes that are read at once.
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Where a log is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The directory of its files.
+    pub dir: PathBuf,
+    /// The name of its manifest; an old log of Redis in one file has none.
+    pub manifest: Option<String>,
+    /// What the directives `appendfilename` of the server would be.
+    pub filename: String,
+}
+
+/// The state of one file.
+#[derive(Debug)]
+pub struct Report {
+    /// Its length.
+    pub bytes: u64,
+    /// Good bytes from its start.
+    pub good: u64,
+    /// Batches in them; none in a file of Redis.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// What that means.
+    pub verdict: Verdict,
+}
+
+const SUFFIX: &str = ".manifest";
+
+/// Finds the log in `dir`, which is its own directory or the server's. The error is what to tell the user.
+pub fn locate(storage: &dyn Storage, dir: &Path) -> Result<Location, String> {
+    let names = storage.list(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    let mut found = manifests_in(dir, &names);
+    if found.is_empty() {
+        for name in &names {
+            let inside = dir.join(name);
+            found.extend(storage.list(&inside).map(|names| manifests_in(&inside, &names)).unwrap_or_default());
+        }
+    }
+    if found.is_empty() {
+        let single = names.iter().filter(|name| name.ends_with(".aof"));
+        found.extend(single.map(|name| Location { dir: dir.into(), manifest: None, filename: name.clone() }));
+    }
+    match &found[..] {
+        [] => Err(format!("{}: there is no append-only log", dir.display())),
+        [_] => Ok(found.remove(0)),
+        _ => Err(format!("{}: there are several append-only logs; name the directory of one", dir.display())),
+    }
+}
+
+fn manifests_in(dir: &Path, names: &[String]) -> Vec<Location> {
+    let location = |name: &String| {
+        let filename = name.strip_suffix(SUFFIX).filter(|rest| !rest.is_empty() && !rest.starts_with("temp-"))?;
+        Some(Location { dir: dir.into(), manifest: Some(name.clone()), filename: filename.into() })
+    };
+    names.iter().filter_map(location).collect()
+}
+
+impl Location {
+    /// Reads the manifest. The error is what to tell the user.
+    pub fn open(&self, storage: &dyn Storage) -> Result<Manifest, String> {
+        let Some(name) = &self.manifest else { return Ok(Manifest::single(&self.filename)) };
+        let told = |error: String| format!("{}: {error}", self.dir.join(name).display());
+        Manifest::load(storage, &self.dir, &self.filename).map_err(told)?.ok_or_else(|| told("it has gone".into()))
+    }
+}
+
+/// Reads a file from end to end. `progress` hears of every chunk how many bytes it had.
+pub fn check(
+    storage: &dyn Storage,
+    dir: &Path,
+    manifest: &Manifest,
+    entry: &Entry,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<Report> {
+    let path = dir.join(&entry.name);
+    let bytes = storage.len(&path)?;
+    let mut reader = Reader::new(manifest.format(entry));
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let end = loop {
+        match reader.step() {
+            Step::Read(offset) => {
+                let read = storage.read_at(&path, offset, &mut chunk)?;
+                progress(read as u64);
+                reader.feed(&chunk[..read]);
+            }
+            Step::Record(_) | Step::Batch(_) => {}
+            Step::End(end) => break end,
+        }
+    };
+    let good = reader.good_up_to();
+    let verdict = manifest.judge(entry, end, good);
+    Ok(Report { bytes, good, batches: reader.batches(), records: reader.records(), verdict })
+}
+
+/// Cuts a file off at the end of what is good. What is cut off is in the file that this returns, durable before anything
+/// is cut.
+pub fn cut(storage: &dyn Storage, dir: &Path, name: &str, damage: &Damage) -> io::Result<PathBuf> {
+    let path = dir.join(name);
+    let kept = unused_name(storage, dir, name)?;
+    storage.create(&kept)?;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut at = damage.at;
+    loop {
+        let read = storage.read_at(&path, at, &mut chunk)?;
+        if read == 0 {
+            break;
+        }
+        storage.append(&kept, &chunk[..read])?;
+        at += read as u64;
+    }
+    storage.sync(&kept)?;
+    storage.sync_dir(dir)?;
+    storage.truncate(&path, damage.at)?;
+    storage.sync(&path)?;
+    Ok(kept)
+}
+
+/// `NAME.cut`, or with a number behind it if something has been cut off before.
+fn unused_name(storage: &dyn Storage, dir: &Path, name: &str) -> io::Result<PathBuf> {
+    let taken = storage.list(dir)?;
+    let first = format!("{name}.cut");
+    let mut candidates = std::iter::once(first.clone()).chain((2..).map(|number| format!("{first}{number}")));
+    let free = candidates.find(|candidate| !taken.contains(candidate)).expect("there is no end of them");
+    Ok(dir.join(free))
+}

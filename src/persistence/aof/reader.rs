@@ -1,0 +1,502 @@
+//! Reads a file of the log, given chunk by chunk, and yields records only when the batch they stand in is known to be
+//! good. It opens no file: it says from which offset it wants bytes, and is fed.
+//!
+//! A batch is held until its end has been seen; one of more than [`AOF_HELD_BYTES_MAX`] is let go meanwhile and asked for
+//! again when it has proved good, so that memory is bounded by that and the largest record. Files that Redis wrote have
+//! no batches: a record, or everything from MULTI to EXEC, is taken or left as a whole there.
+//!
+//! ```text
+//! loop {
+//!     match reader.step() {
+//!         Step::Read(offset) => reader.feed(what stands from offset on; nothing at the end of the file),
+//!         Step::Record(record) => replay it,
+//!         Step::Batch(line) => what came before is a whole batch,
+//!         Step::End(end) => break,
+//!     }
+//! }
+//! ```
+
+use super::batch::{Line, MARK, SegmentId};
+use super::record::LIMITS;
+pub use super::scan::Found;
+use super::scan::{Scan, Scanned};
+use super::walk::{Walked, Walker, Word};
+use crate::limits::AOF_HELD_BYTES_MAX;
+use crate::resp::Args;
+use crate::resp::parser::{Parsed, RequestParser, Scratch};
+use std::fmt;
+
+/// How a snapshot in Redis's RDB format begins.
+const RDB: &[u8] = b"REDIS";
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// In batches, as Crimson does, those of this segment.
+    Batches(SegmentId),
+    /// Records alone, as Redis does.
+    Plain,
+}
+
+/// What the reader has or wants next.
+pub enum Step<'a> {
+    /// [`Reader::feed`] it with what the file holds from this offset on.
+    Read(u64),
+    /// A record of a good batch.
+    Record(Record<'a>),
+    /// The records since the batch before were all of this one, which is good.
+    Batch(Line),
+    /// There is no more. Asked again, it says the same.
+    End(End),
+}
+
+/// A record where it stands.
+#[derive(Clone, Copy)]
+pub struct Record<'a> {
+    /// Offset of its first byte in the file.
+    pub offset: u64,
+    /// The command and its arguments.
+    pub args: Args<'a>,
+}
+
+/// How a file ends. What stands before [`Reader::good_up_to`] has been yielded in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With a whole batch, or it is empty.
+    Clean,
+    /// The last bytes are not a whole batch, and nothing behind says that they ever were durable: a write was cut off.
+    Torn(Damage),
+    /// Something before the end is damaged.
+    Corrupt(Damage),
+}
+
+/// What does not fit, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The end of what is good, from where a repair would cut.
+    pub at: u64,
+    /// Bytes from there to the end of the file; 0 where it makes no sense to cut.
+    pub bytes: u64,
+    /// Where it was noticed.
+    pub noticed_at: u64,
+    /// What was noticed.
+    pub reason: Reason,
+    /// Good batches behind.
+    pub found: Found,
+}
+
+/// Why a batch or record is not good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The file ends in its midst.
+    Incomplete,
+    /// The bytes are not written as records are.
+    Malformed(&'static str),
+    /// The line at its end is none.
+    Line,
+    /// Its records are more or fewer bytes than its line says.
+    Length,
+    /// Its checksum does not hold.
+    Checksum,
+    /// It belongs to another file.
+    Misplaced(SegmentId),
+    /// It has another number than the one that should come: one is missing, or there twice.
+    Sequence {
+        /// The number that should come.
+        expected: u64,
+        /// Its number.
+        found: u64,
+    },
+    /// The file is shorter or longer than it was when it was complete.
+    Size {
+        /// How many bytes it had.
+        expected: u64,
+    },
+    /// It is a snapshot in Redis's RDB format.
+    Rdb,
+    /// The file changed while it was read.
+    Changed,
+}
+
+impl Reason {
+    /// Whether cutting the file before it makes what is left of it good.
+    pub fn is_mended_by_cutting(&self) -> bool {
+        !matches!(self, Self::Rdb | Self::Changed)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Incomplete => f.write_str("the file ends in the middle of it"),
+            Self::Malformed(what) => f.write_str(what),
+            Self::Line => f.write_str("the line that should end a batch is malformed"),
+            Self::Length => f.write_str("the batch is not as long as its line says"),
+            Self::Checksum => f.write_str("the checksum of the batch does not hold"),
+            Self::Misplaced(segment) => write!(
+                f,
+                "the batch belongs to the {} of shard {} in generation {}",
+                segment.kind.word(),
+                segment.shard,
+                segment.generation
+            ),
+            Self::Sequence { expected, found } => write!(f, "batch {found} stands where batch {expected} should"),
+            Self::Size { expected } => write!(f, "the file should have {expected} bytes"),
+            Self::Rdb => f.write_str("it is an RDB file, which cannot be read yet"),
+            Self::Changed => f.write_str("the file changed while it was read"),
+        }
+    }
+}
+
+/// A reader of one file.
+pub struct Reader {
+    format: Format,
+    /// Most bytes of a batch that are held.
+    held_max: usize,
+    /// What is there of the file, from `base` on.
+    window: Vec<u8>,
+    base: u64,
+    /// The length of the file, once its end has been seen.
+    len: Option<u64>,
+    state: State,
+    walker: Walker,
+    /// Checksum of the batch from its start up to `summed`.
+    crc: u32,
+    summed: u64,
+    /// Without batches: whether MULTI has been seen and EXEC not yet.
+    in_multi: bool,
+    good: u64,
+    batches: u64,
+    records: u64,
+    sequence: u64,
+    parser: RequestParser,
+    scratch: Scratch,
+}
+
+enum State {
+    /// Walks through a batch to see whether it is good.
+    Verify,
+    /// Yields the records of a good one.
+    Yield(Unit),
+    /// Something is wrong at this offset; looks for what is good behind.
+    Scan(Scan, u64, Reason),
+    Ended(End),
+}
+
+/// What stands in a good unit where it is to be yielded from.
+enum Next {
+    /// A record of so many bytes; where its arguments stand is in the scratch.
+    Record(usize),
+    /// An annotation line of so many bytes.
+    Annotation(u64),
+    /// Bytes that must be read first.
+    More,
+    /// Not what was there when it proved good.
+    Gone,
+}
+
+/// What is taken or left as a whole, and is good.
+#[derive(Clone, Copy)]
+struct Unit {
+    /// Up to here its records have been yielded.
+    at: u64,
+    /// Where they end.
+    until: u64,
+    /// Where the next one begins.
+    next: u64,
+    line: Option<Line>,
+}
+
+impl Reader {
+    /// A reader at the start of a file.
+    pub fn new(format: Format) -> Self {
+        Self {
+            format,
+            held_max: AOF_HELD_BYTES_MAX,
+            window: Vec::new(),
+            base: 0,
+            len: None,
+            state: State::Verify,
+            walker: Walker::default(),
+            crc: 0,
+            summed: 0,
+            in_multi: false,
+            good: 0,
+            batches: 0,
+            records: 0,
+            sequence: 0,
+            parser: RequestParser::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// The file up to here is good, and its records have been yielded.
+    pub fn good_up_to(&self) -> u64 {
+        self.good
+    }
+
+    /// Good batches so far.
+    pub fn batches(&self) -> u64 {
+        self.batches
+    }
+
+    /// Records yielded so far.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// The number of the last good batch, for [`super::Sealer::resume`]; 0 if there is none.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Bytes held now.
+    pub fn held_bytes(&self) -> usize {
+        self.window.capacity()
+    }
+
+    /// Takes what the file holds from the offset on that [`Step::Read`] named; nothing at its end.
+    pub fn feed(&mut self, chunk: &[u8]) {
+        let at = self.base + self.window.len() as u64;
+        // A file that grows meanwhile is read up to where its end was first.
+        let chunk = match self.len {
+            Some(len) => &chunk[..chunk.len().min(len.saturating_sub(at) as usize)],
+            None => chunk,
+        };
+        if chunk.is_empty() {
+            self.len = Some(self.len.map_or(at, |len| len.min(at)));
+        }
+        self.window.extend_from_slice(chunk);
+    }
+
+    /// Goes on.
+    pub fn step(&mut self) -> Step<'_> {
+        loop {
+            match &mut self.state {
+                State::Verify => {
+                    if let Some(offset) = self.verify() {
+                        return Step::Read(offset);
+                    }
+                }
+                State::Yield(unit) => {
+                    let unit = *unit;
+                    if unit.at == unit.until {
+                        self.state = State::Verify;
+                        self.begin(unit.next);
+                        if let Some(line) = unit.line {
+                            self.batches += 1;
+                            self.sequence = line.sequence;
+                            return Step::Batch(line);
+                        }
+                        continue;
+                    }
+                    match self.parse(unit) {
+                        Next::Record(len) => return self.record(unit, len),
+                        Next::Annotation(len) => self.state = State::Yield(Unit { at: unit.at + len, ..unit }),
+                        Next::More => return Step::Read(self.wanted(unit.at)),
+                        Next::Gone => self.fail(unit.at, Reason::Changed),
+                    }
+                }
+                State::Scan(scan, noticed_at, reason) => {
+                    let ended = self.len.is_some_and(|len| len <= self.base + self.window.len() as u64);
+                    match scan.step(&self.window, self.base, ended) {
+                        Scanned::More(keep) => {
+                            let offset = self.wanted(keep);
+                            return Step::Read(offset);
+                        }
+                        Scanned::End => {
+                            let (noticed_at, reason, found) = (*noticed_at, *reason, scan.found);
+                            self.state = State::Ended(self.judge(noticed_at, reason, found));
+                        }
+                    }
+                }
+                State::Ended(end) => return Step::End(*end),
+            }
+        }
+    }
+
+    /// Stands at the start of a batch; everything before is good.
+    fn begin(&mut self, offset: u64) {
+        self.good = offset;
+        self.walker = Walker::new(offset);
+        self.crc = 0;
+        self.summed = offset;
+        self.in_multi = false;
+    }
+
+    /// Whether the file ends where the window does.
+    fn at_end(&self) -> bool {
+        self.len.is_some_and(|len| len <= self.base + self.window.len() as u64)
+    }
+
+    /// Lets go of everything before `keep`; from where on to read then.
+    fn wanted(&mut self, keep: u64) -> u64 {
+        let end = self.base + self.window.len() as u64;
+        if (self.base..=end).contains(&keep) {
+            self.window.drain(..(keep - self.base) as usize);
+        } else {
+            self.window.clear();
+        }
+        if self.window.is_empty() && self.window.capacity() > 2 * self.held_max {
+            self.window = Vec::new();
+        }
+        self.base = keep;
+        keep + self.window.len() as u64
+    }
+
+    /// Walks on to the end of the batch; from where on bytes are wanted.
+    fn verify(&mut self) -> Option<u64> {
+        let there = self.base..=self.base + self.window.len() as u64;
+        if !there.contains(&self.walker.at) {
+            return Some(self.wanted(self.walker.at));
+        }
+        if self.format == Format::Plain && self.walker.at == 0 && !self.window.is_empty() {
+            if self.window.starts_with(RDB) {
+                self.fail(0, Reason::Rdb);
+                return None;
+            }
+            if RDB.starts_with(&self.window) && !self.at_end() {
+                return Some(self.wanted(0));
+            }
+        }
+        match self.walker.walk(&self.window, self.base) {
+            Walked::More => return self.more(),
+            Walked::Record(word) if self.format == Format::Plain => self.plain(word),
+            Walked::Record(_) => {}
+            Walked::Annotation(start) => self.annotation(start),
+            Walked::Malformed(what) => self.fail(self.walker.at, Reason::Malformed(what)),
+        }
+        None
+    }
+
+    /// The walker has seen all that is there.
+    fn more(&mut self) -> Option<u64> {
+        if self.at_end() {
+            let end = self.base + self.window.len() as u64;
+            if end == self.good {
+                self.state = State::Ended(End::Clean);
+            } else {
+                self.fail(end, Reason::Incomplete);
+            }
+            return None;
+        }
+        let held = self.base <= self.good && self.walker.at - self.good <= self.held_max as u64;
+        if held {
+            return Some(self.wanted(self.good));
+        }
+        self.sum(self.walker.at);
+        Some(self.wanted(self.walker.at))
+    }
+
+    /// Sums up the batch up to `until`.
+    fn sum(&mut self, until: u64) {
+        let range = (self.summed - self.base) as usize..(until - self.base) as usize;
+        self.crc = crc32c::crc32c_append(self.crc, &self.window[range]);
+        self.summed = until;
+    }
+
+    /// Without batches: a record has been walked through.
+    fn plain(&mut self, word: Word) {
+        match word {
+            Word::Multi => self.in_multi = true,
+            Word::Exec => self.in_multi = false,
+            Word::Other => {}
+        }
+        if !self.in_multi {
+            let next = self.walker.at;
+            self.state = State::Yield(Unit { at: self.good, until: next, next, line: None });
+        }
+    }
+
+    /// An annotation line has been walked through, which begins at `start`.
+    fn annotation(&mut self, start: u64) {
+        let Format::Batches(segment) = self.format else {
+            if !self.in_multi && start == self.good {
+                self.begin(self.walker.at);
+            }
+            return;
+        };
+        let next = self.walker.at;
+        let line = (start - self.base) as usize..(next - self.base) as usize - 2;
+        if !self.window[line.clone()].starts_with(MARK) {
+            return;
+        }
+        // The line is summed up apart.
+        self.sum(start);
+        let text = &self.window[line];
+        let reason = match Line::parse(text) {
+            None => Reason::Line,
+            Some(line) if line.length != start - self.good || line.length == 0 => Reason::Length,
+            Some(line) if !line.holds(text, self.crc) => Reason::Checksum,
+            Some(line) if line.segment != segment => Reason::Misplaced(line.segment),
+            Some(line) if self.sequence.checked_add(1) != Some(line.sequence) => {
+                Reason::Sequence { expected: self.sequence.saturating_add(1), found: line.sequence }
+            }
+            Some(line) => {
+                self.state = State::Yield(Unit { at: self.good, until: start, next, line: Some(line) });
+                return;
+            }
+        };
+        self.fail(start, reason);
+    }
+
+    /// What begins at `self.good` is not good. Looks for what is good behind it, and for the end of the file.
+    fn fail(&mut self, noticed_at: u64, reason: Reason) {
+        self.parser.reset();
+        self.state = if matches!(reason, Reason::Changed | Reason::Rdb) {
+            let damage = Damage { at: self.good, bytes: 0, noticed_at, reason, found: Found::default() };
+            State::Ended(End::Corrupt(damage))
+        } else {
+            State::Scan(Scan::new(self.good, self.held_max), noticed_at, reason)
+        };
+    }
+
+    /// What it means that nothing but `found` is good behind `self.good`.
+    fn judge(&self, noticed_at: u64, reason: Reason, found: Found) -> End {
+        let bytes = self.len.map_or(0, |len| len.saturating_sub(self.good));
+        let damage = Damage { at: self.good, bytes, noticed_at, reason, found };
+        let is_torn = match (self.format, reason) {
+            (Format::Plain, _) => reason == Reason::Incomplete,
+            // A batch that is whole but out of order is no write that was cut off.
+            (_, Reason::Misplaced(_) | Reason::Sequence { .. }) => false,
+            _ => found.batches == 0 || found.synced <= self.sequence,
+        };
+        if is_torn { End::Torn(damage) } else { End::Corrupt(damage) }
+    }
+
+    /// Reads what is to be yielded next.
+    fn parse(&mut self, unit: Unit) -> Next {
+        let end = self.base + self.window.len() as u64;
+        // What has been there before must be there again.
+        let missing =
+            if end >= unit.until || self.len.is_some_and(|len| len < unit.until) { Next::Gone } else { Next::More };
+        if !(self.base..end).contains(&unit.at) {
+            return if unit.at < self.base { Next::More } else { missing };
+        }
+        let until = unit.until.min(end);
+        let input = &self.window[(unit.at - self.base) as usize..(until - self.base) as usize];
+        if input[0] == b'#' {
+            return memchr::memchr(b'\n', input).map_or(missing, |end| Next::Annotation(end as u64 + 1));
+        }
+        if self.parser.needed_bytes().is_none() {
+            self.scratch.clear();
+        }
+        match self.parser.parse(input, &mut self.scratch, LIMITS) {
+            Ok(Parsed::Request(len)) => Next::Record(len),
+            Ok(Parsed::Incomplete(_)) => missing,
+            _ => Next::Gone,
+        }
+    }
+
+    /// The record of `len` bytes that has just been parsed.
+    fn record(&mut self, unit: Unit, len: usize) -> Step<'_> {
+        self.state = State::Yield(Unit { at: unit.at + len as u64, ..unit });
+        self.records += 1;
+        let start = (unit.at - self.base) as usize;
+        let args = Args::new(&self.window[start..start + len], &self.scratch.spans);
+        Step::Record(Record { offset: unit.at, args })
+    }
+}
+
+#[cfg(test)]
+mod tests;

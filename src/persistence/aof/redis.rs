@@ -1,0 +1,112 @@
+//! Redis's manifest, read: a line `file NAME seq NUMBER type LETTER` a file, `b` for the base, `i` for increments in order
+//! of their numbers, `h` for what is no longer needed. Pairs may come in any order, lines with `#` are comments. Errors
+//! are told as Redis tells them.
+
+use super::batch::{Kind, SegmentId};
+use super::manifest::{Entry, Manifest, Origin, is_file_name};
+use super::record::decimal;
+use crate::stdx::words;
+
+/// Most bytes of a line, as Redis (`MANIFEST_MAX_LINE`).
+const LINE_BYTES_MAX: usize = 1024;
+
+/// Understands a manifest of Redis.
+pub(super) fn parse_manifest(text: &[u8]) -> Result<Manifest, String> {
+    if text.is_empty() {
+        return Err("Found an empty AOF manifest".into());
+    }
+    let mut manifest = Manifest { shards: 1, origin: Origin::Redis, files: Vec::new() };
+    for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        let known = match line {
+            [b'#', ..] => continue,
+            [line @ .., b'\n'] if line.len() < LINE_BYTES_MAX => add(&mut manifest.files, line),
+            _ => Err("The AOF manifest file contains too long line"),
+        };
+        known.map_err(|reason| {
+            let shown = String::from_utf8_lossy(line.trim_ascii_end());
+            format!("Reading the manifest file, at line {}\n>>> '{shown}'\n{reason}", index + 1)
+        })?;
+    }
+    Ok(manifest)
+}
+
+/// Adds the file of one line.
+fn add(files: &mut Vec<Entry>, line: &[u8]) -> Result<(), &'static str> {
+    const INVALID: &str = "Invalid AOF manifest file format";
+    let words = words::split(line.trim_ascii()).ok_or(INVALID)?;
+    if words.len() < 6 || words.len() % 2 != 0 {
+        return Err(INVALID);
+    }
+    let (mut name, mut sequence, mut letter) = (None, 0, b"".as_slice());
+    for pair in words.chunks_exact(2) {
+        let value = &pair[1][..];
+        match () {
+            () if pair[0].eq_ignore_ascii_case(b"file") => {
+                let text = std::str::from_utf8(value).ok().filter(|text| is_file_name(text));
+                name = Some(text.ok_or("File can't be a path, just a filename")?);
+            }
+            () if pair[0].eq_ignore_ascii_case(b"seq") => sequence = decimal(value).unwrap_or(0),
+            () if pair[0].eq_ignore_ascii_case(b"type") => letter = value,
+            () => {}
+        }
+    }
+    let name = name.filter(|_| sequence > 0 && !letter.is_empty()).ok_or(INVALID)?;
+    let of_kind = |kind| files.iter().filter(move |entry: &&Entry| entry.segment.kind == kind);
+    let kind = match letter[0] {
+        b'b' if of_kind(Kind::Base).next().is_some() => return Err("Found duplicate base file information"),
+        b'b' => Kind::Base,
+        b'i' if of_kind(Kind::Increment).any(|entry| entry.segment.generation >= sequence) => {
+            return Err("Found a non-monotonic sequence number");
+        }
+        b'i' => Kind::Increment,
+        b'h' => return Ok(()),
+        _ => return Err("Unknown AOF file type"),
+    };
+    let segment = SegmentId { generation: sequence, shard: 0, kind };
+    files.push(Entry { name: name.into(), segment, bytes: None });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manifests_of_redis_are_understood() {
+        let text = "# made by hand\nfile a.1.base.aof seq 1 type b\nfile old seq 1 type h\n\
+                    file \"a b\" seq 2 type i\ntype i SEQ 4 file c extra x\n";
+        let manifest = parse_manifest(text.as_bytes()).unwrap();
+        let files: Vec<_> = manifest.of_shard(0).iter().map(|entry| entry.name.clone()).collect();
+        assert_eq!((manifest.origin, manifest.shards, manifest.files.len()), (Origin::Redis, 1, 3));
+        assert_eq!(files, ["a.1.base.aof", "a b", "c"]);
+        let torn: Vec<_> = manifest.files.iter().map(|entry| manifest.may_be_torn(entry)).collect();
+        assert_eq!(torn, [false, false, true]);
+        let lone = parse_manifest(b"file a seq 1 type b\n").unwrap();
+        assert!(lone.may_be_torn(&lone.files[0]));
+    }
+
+    #[test]
+    fn errors_are_those_of_redis() {
+        for (text, reason) in [
+            ("file a seq 1 type b\nfile b seq 2 type b\n", "Found duplicate base file information"),
+            ("file a seq 2 type i\nfile b seq 2 type i\n", "Found a non-monotonic sequence number"),
+            ("\n", "Invalid AOF manifest file format"),
+            ("\nfile a seq 1 type i\n", "Invalid AOF manifest file format"),
+            ("file a/b seq 1 type b\n", "File can't be a path, just a filename"),
+            ("file a seq x type b\n", "Invalid AOF manifest file format"),
+            ("file a seq 0 type b\n", "Invalid AOF manifest file format"),
+            ("file a type b\n", "Invalid AOF manifest file format"),
+            ("foo a seq 1 type b\n", "Invalid AOF manifest file format"),
+            ("file a seq 1 type z\n", "Unknown AOF file type"),
+            ("file \"a seq 1 type i\n", "Invalid AOF manifest file format"),
+            ("file a seq 1 type i foo\n", "Invalid AOF manifest file format"),
+            ("file a seq 1 type i", "The AOF manifest file contains too long line"),
+        ] {
+            let error = parse_manifest(text.as_bytes()).unwrap_err();
+            assert!(error.ends_with(reason), "{text}: {error}");
+        }
+        let error = parse_manifest(b"file a seq 1 type b\nfile b seq 2 type b\n").unwrap_err();
+        assert!(error.starts_with("Reading the manifest file, at line 2\n>>> 'file b seq 2 type b'\n"), "{error}");
+        assert!(parse_manifest(b"").is_err());
+    }
+}

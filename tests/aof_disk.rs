@@ -1,0 +1,189 @@
+//! The append-only log on a disk that loses power at every moment, fills up and fails: what was synced is there
+//! afterwards, in whole batches, and the manifest is the old or the new one.
+//!
+//! `AOF_SEEDS` says how many seeds are tried.
+
+#[path = "support/disk.rs"]
+mod disk;
+
+use crimson::persistence::aof::record::write_command;
+use crimson::persistence::aof::{End, Entry, Format, Kind, Manifest, Reader, Sealer, SegmentId, Step};
+use crimson::persistence::storage::Storage;
+use crimson::stdx::random::Random;
+use disk::Disk;
+use std::io;
+use std::path::Path;
+
+const SEGMENT: SegmentId = SegmentId { generation: 1, shard: 0, kind: Kind::Increment };
+const DIR: &str = "/log";
+const FILE: &str = "/log/a";
+
+fn seeds() -> u64 {
+    std::env::var("AOF_SEEDS").map_or(20, |text| text.parse().expect("AOF_SEEDS is a number"))
+}
+
+/// The numbers that the batches of the file carry, and how the file ends.
+fn read(disk: &Disk) -> (Vec<u64>, End) {
+    let (mut reader, mut numbers, mut chunk) = (Reader::new(Format::Batches(SEGMENT)), Vec::new(), [0; 300]);
+    loop {
+        match reader.step() {
+            Step::Read(offset) => {
+                let read = disk.read_at(Path::new(FILE), offset, &mut chunk).expect("the file is there");
+                reader.feed(&chunk[..read]);
+            }
+            Step::Record(record) => {
+                let number = std::str::from_utf8(record.args.at(1)).expect("a number");
+                numbers.push(number.parse().expect("a number"));
+            }
+            Step::Batch(_) => {}
+            Step::End(end) => return (numbers, end),
+        }
+    }
+}
+
+/// Appends batches as a writer does: after an error it cuts what it does not know to be durable and writes it again.
+struct Writer<'a> {
+    disk: &'a Disk,
+    sealer: Sealer,
+    /// What is sealed and not known to be durable.
+    doubtful: Vec<u8>,
+    durable_bytes: u64,
+    next: u64,
+    acknowledged: u64,
+}
+
+impl<'a> Writer<'a> {
+    fn new(disk: &'a Disk) -> io::Result<Self> {
+        disk.create_dir(Path::new(DIR))?;
+        disk.sync_dir(Path::new("/"))?;
+        disk.create(Path::new(FILE))?;
+        disk.sync_dir(Path::new(DIR))?;
+        let sealer = Sealer::new(SEGMENT);
+        Ok(Self { disk, sealer, doubtful: Vec::new(), durable_bytes: 0, next: 0, acknowledged: 0 })
+    }
+
+    fn append(&mut self, random: &mut Random) -> io::Result<()> {
+        let start = self.doubtful.len();
+        for _ in 0..1 + random.below(3) {
+            let value = vec![b'x'; random.below(1500)];
+            write_command(&mut self.doubtful, [&b"N"[..], self.next.to_string().as_bytes(), &value].into_iter());
+            self.next += 1;
+        }
+        self.sealer.seal(&mut self.doubtful, start, 1);
+        self.disk.append(Path::new(FILE), &self.doubtful[start..])
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.disk.sync(Path::new(FILE))?;
+        self.sealer.synced(self.sealer.sequence());
+        self.durable_bytes += self.doubtful.len() as u64;
+        self.doubtful.clear();
+        self.acknowledged = self.next;
+        Ok(())
+    }
+
+    fn again(&mut self) -> io::Result<()> {
+        self.disk.truncate(Path::new(FILE), self.durable_bytes)?;
+        self.disk.append(Path::new(FILE), &self.doubtful)
+    }
+}
+
+#[test]
+fn what_was_synced_survives_a_power_failure_at_any_moment() {
+    for seed in 0..seeds() {
+        for moment in 0.. {
+            let (disk, mut random) = (Disk::new(seed), Random::new(seed));
+            disk.fail_power_after(moment);
+            let Ok(mut writer) = Writer::new(&disk) else {
+                disk.restart();
+                continue;
+            };
+            let mut run = || {
+                for _ in 0..8 {
+                    writer.append(&mut random)?;
+                    if random.below(3) == 0 {
+                        writer.sync()?;
+                    }
+                }
+                io::Result::Ok(())
+            };
+            let survived = run().is_ok();
+            let (acknowledged, next) = (writer.acknowledged, writer.next);
+            disk.restart();
+            let (numbers, end) = read(&disk);
+            let len = numbers.len() as u64;
+            assert!(numbers.iter().copied().eq(0..len), "seed {seed}, moment {moment}: {numbers:?}");
+            assert!((acknowledged..=next).contains(&len), "seed {seed}, moment {moment}: {len} of {acknowledged}");
+            assert!(!matches!(end, End::Corrupt(_)), "seed {seed}, moment {moment}: {end:?}");
+            if survived {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn errors_lose_nothing_that_was_acknowledged() {
+    for seed in 0..10 * seeds() {
+        let (disk, mut random) = (Disk::new(seed), Random::new(seed));
+        let mut writer = Writer::new(&disk).expect("nothing fails yet");
+        for _ in 0..20 {
+            match random.below(4) {
+                0 => disk.fail_write_after(random.below(3) as u64),
+                1 => disk.fail_sync_after(random.below(2) as u64),
+                2 => disk.set_space(random.below(3000) as u64),
+                _ => {}
+            }
+            let mut good = writer.append(&mut random).and_then(|()| writer.sync()).is_ok();
+            disk.set_space(u64::MAX);
+            for _ in 0..10 {
+                if !good {
+                    good = writer.again().and_then(|()| writer.sync()).is_ok();
+                }
+            }
+            assert!(good);
+        }
+        let (_, end) = read(&disk);
+        assert_eq!(end, End::Clean, "seed {seed}");
+        let acknowledged = writer.acknowledged;
+        disk.restart();
+        let (numbers, end) = read(&disk);
+        assert!(numbers.into_iter().eq(0..acknowledged) && end == End::Clean, "seed {seed}: {end:?}");
+    }
+}
+
+#[test]
+fn a_manifest_is_the_old_one_or_the_new_one() {
+    let manifest = |generation| {
+        let mut manifest = Manifest::new(1);
+        let segment = SegmentId { generation, ..SEGMENT };
+        let entry = Entry { name: Manifest::segment_name("a", segment), segment, bytes: None };
+        manifest.files.push(entry);
+        manifest
+    };
+    let dir = Path::new(DIR);
+    for seed in 0..10 * seeds() {
+        for moment in 0..20 {
+            let disk = Disk::new(seed);
+            disk.create_dir(dir).and_then(|()| disk.sync_dir(Path::new("/"))).expect("nothing fails yet");
+            let mut durable = 0;
+            disk.fail_power_after(moment);
+            for generation in 1..4 {
+                if manifest(generation).store(&disk, dir, "a").is_err() {
+                    break;
+                }
+                durable = generation;
+            }
+            disk.restart();
+            match Manifest::load(&disk, dir, "a").expect("a whole one or none") {
+                None => assert_eq!(durable, 0, "seed {seed}, moment {moment}"),
+                Some(found) => {
+                    let generation = found.generation();
+                    let expected = durable..=durable + 1;
+                    assert!(expected.contains(&generation), "seed {seed}, moment {moment}: {generation} of {durable}");
+                    assert_eq!(found, manifest(generation));
+                }
+            }
+        }
+    }
+}
