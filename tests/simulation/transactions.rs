@@ -140,6 +140,29 @@ fn expired_keys_fail_transactions(seed: u64) {
     assert_eq!(world.take_received(second), "+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n:0\r\n");
 }
 
+/// A watched key that expires while the values of other shards are on their way fails the transaction too.
+fn keys_that_expire_on_the_way_fail_transactions(seed: u64) {
+    let mut world = World::new(4, seed);
+    let client = world.connect();
+    let sent = world.now;
+    world.send_bytes(client, requests(&[&["SET", "k", "1", "PX", "400"], &["WATCH", "k"]]));
+    while world.clients[client].received.len() < 10 {
+        world.step();
+    }
+    assert!(world.now < sent + 400, "it is watched before it expires");
+    assert_eq!(world.take_received(client), "+OK\r\n+OK\r\n");
+    let ahead = world.random.below(100) as i64;
+    while world.now < sent + 400 - ahead {
+        world.step();
+    }
+    let queue: &[&[&str]] = &[&["MULTI"], &["EXISTS", "k"], &["SET", "a", "1"], &["SET", "b", "1"], &["EXEC"]];
+    world.send_bytes(client, requests(queue));
+    world.run();
+    let received = world.take_received(client);
+    let result = received.strip_prefix("+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n").expect("all is queued");
+    assert!(["*-1\r\n", "*3\r\n:1\r\n+OK\r\n+OK\r\n"].contains(&result), "{result:?}");
+}
+
 /// A client that leaves in the middle of whatever it does with watches leaves no watch behind.
 fn leaving_clients_watch_nothing(seed: u64) {
     let mut random = Random::new(seed);
@@ -238,6 +261,11 @@ fn transactions_are_isolated() {
 #[test]
 fn watches_see_expiry() {
     each_seed(100, expired_keys_fail_transactions);
+}
+
+#[test]
+fn watches_see_expiry_on_the_way() {
+    each_seed(300, keys_that_expire_on_the_way_fail_transactions);
 }
 
 #[test]
