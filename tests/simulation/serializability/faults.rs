@@ -25,6 +25,8 @@ pub enum Fault {
     LostWait,
     /// A client's core never hears that what its client waits for is there.
     LostWakeUp,
+    /// A shard never hears that a client has tried in vain.
+    LostTry,
     /// A client's core never hears that its client has been served.
     LostServing,
     /// A shard never hears that a client waits no more.
@@ -38,10 +40,10 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// What becomes of mail: one in three messages is struck, if it is of the kind.
+    /// What becomes of mail: one in three messages is struck, if it is of the kind; all of a kind that is rare.
     pub fn tamper(self) -> Tamper {
         Box::new(move |mail, random, (from, to), message| {
-            let struck = random.below(3) == 0;
+            let struck = random.below(3) == 0 || self == Self::LostTry;
             if let Some(message) = if struck { self.strike(mail, (from, to), message) } else { Some(message) } {
                 mail.between(from, to).push_back(message);
             }
@@ -68,6 +70,7 @@ impl Fault {
             (Self::LostWait, Message::Store { waiting, .. }) => *waiting = None,
             (Self::LostUnlock, Message::Unlock { .. })
             | (Self::LostWakeUp, Message::Ready(_))
+            | (Self::LostTry, Message::Tried { .. })
             | (Self::LostServing, Message::Served { .. })
             | (Self::LostEndOfWait, Message::Forget { .. }) => return None,
             (Self::LostPublication, Message::Publish { publications, .. }) => {

@@ -8,6 +8,7 @@
 //! - `model`      the single-threaded server
 //! - `check`      the search for an order that explains all answers
 //! - `deliveries` what subscribers must have heard
+//! - `tally`      what has happened in runs, so that none of it is missing unseen
 //! - `faults`     faults that can be planted into the mail, and that must be found
 
 mod check;
@@ -16,11 +17,13 @@ mod faults;
 mod model;
 mod play;
 mod program;
+mod tally;
 
 use super::world::each_seed;
 use check::Verdict;
 use faults::Fault;
 use play::{Past, Play};
+use tally::Tally;
 
 /// One run from a seed; whether its order was found.
 fn run(seed: u64, fault: Option<Fault>) -> Result<bool, String> {
@@ -51,6 +54,15 @@ fn answers_are_those_of_one_command_after_another() {
     assert!(undecided <= 1 + runs / 100, "{undecided} of {runs} runs are not decided");
 }
 
+/// What the checker is for happens in the runs.
+#[test]
+fn runs_are_about_what_they_should_be() {
+    let mut tally = Tally::default();
+    (0..SEEDS / 3).for_each(|seed| tally.add(&Play::new(seed, None).run().expect("a run without faults")));
+    let rare: Vec<_> = tally.counts().into_iter().filter(|(_, count)| *count < 10).collect();
+    assert!(rare.is_empty(), "{rare:?}");
+}
+
 /// A checker that finds nothing proves nothing: each of these faults must be noticed.
 fn is_noticed(fault: Fault) {
     // A fault may also break what the engine itself relies on. That is not to the credit of the checker.
@@ -79,6 +91,7 @@ noticed! {
     watches_that_are_lost_are_noticed: LostWatch,
     waits_that_are_lost_are_noticed: LostWait,
     wake_ups_that_are_lost_are_noticed: LostWakeUp,
+    tries_in_vain_that_are_lost_are_noticed: LostTry,
     servings_that_are_lost_are_noticed: LostServing,
     ends_of_waits_that_are_lost_are_noticed: LostEndOfWait,
     publications_that_are_lost_are_noticed: LostPublication,

@@ -139,20 +139,19 @@ impl Writer<'_> {
     fn blocking(&mut self) -> String {
         let (a, b, value) = (self.list(), self.list(), self.value());
         let timeout = ["0", "0", "0.015", "0.06"][self.random.below(4)];
-        match self.random.below(10) {
+        match self.random.below(13) {
             0 => format!("BLPOP {a} {timeout}"),
             1 => format!("BLPOP {a} {b} {timeout}"),
             2 => format!("BRPOP {a} {b} {timeout}"),
             3 => format!("BLMPOP {timeout} 2 {a} {b} RIGHT COUNT 2"),
-            4 => format!("BLMOVE {a} {b} LEFT RIGHT {timeout}"),
-            5 => format!("BRPOPLPUSH {a} {b} {timeout}"),
-            6 => format!(
-                "CLIENT UNBLOCK @{} {}",
-                self.random.below(self.clients),
-                ["TIMEOUT", "ERROR"][self.random.below(2)]
-            ),
-            7 => format!("LPUSH {a} {value} {}", self.value()),
-            8 => format!("LPUSH {a} {value}"),
+            4..=6 => format!("BLMOVE {a} {b} LEFT RIGHT {timeout}"),
+            7 => format!("BRPOPLPUSH {a} {b} {timeout}"),
+            8 => {
+                let how = ["TIMEOUT", "ERROR"][self.random.below(2)];
+                format!("CLIENT UNBLOCK @{} {how}", self.random.below(self.clients))
+            }
+            9 => format!("LPUSH {a} {value} {}", self.value()),
+            10 => format!("LPUSH {a} {value}"),
             _ => format!("RPUSH {a} {value}"),
         }
     }
