@@ -163,6 +163,30 @@ fn keys_that_expire_on_the_way_fail_transactions(seed: u64) {
     assert!(["*-1\r\n", "*3\r\n:1\r\n+OK\r\n+OK\r\n"].contains(&result), "{result:?}");
 }
 
+/// Word that a key has expired on the way to another shard comes late; it is no change to who began to watch after that.
+fn keys_that_had_expired_before_are_not_changed(seed: u64) {
+    let mut world = World::new(4, seed);
+    world.engine(0).node().active_expire.store(false, std::sync::atomic::Ordering::Relaxed);
+    let (reader, watcher) = (world.connect(), world.connect());
+    let sent = world.now;
+    world.send(reader, &["SET", "k", "1", "PX", "400"]);
+    let ahead = world.random.below(40) as i64;
+    while world.now < sent + 400 - ahead {
+        world.step();
+    }
+    let queue: &[&[&str]] = &[&["MULTI"], &["GET", "k"], &["SET", "a", "1"], &["SET", "b", "1"], &["EXEC"]];
+    world.send_bytes(reader, requests(queue));
+    // It has surely expired: the clock may have gone on before it was written.
+    while world.now < sent + 440 {
+        world.step();
+    }
+    world.send(watcher, &["WATCH", "k"]);
+    world.run();
+    world.send_bytes(watcher, requests(&[&["MULTI"], &["PING"], &["EXEC"]]));
+    world.run();
+    assert_eq!(world.take_received(watcher), "+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n+PONG\r\n");
+}
+
 /// A client that leaves in the middle of whatever it does with watches leaves no watch behind.
 fn leaving_clients_watch_nothing(seed: u64) {
     let mut random = Random::new(seed);
@@ -266,6 +290,11 @@ fn watches_see_expiry() {
 #[test]
 fn watches_see_expiry_on_the_way() {
     each_seed(300, keys_that_expire_on_the_way_fail_transactions);
+}
+
+#[test]
+fn watches_do_not_see_what_had_expired() {
+    each_seed(300, keys_that_had_expired_before_are_not_changed);
 }
 
 #[test]
