@@ -413,7 +413,8 @@ impl Core {
         let rests = config.no_appendfsync_on_rewrite && persistence.rewriting.load(Ordering::Relaxed);
         log.writer().set_policy(if rests { Fsync::No } else { config.appendfsync });
         if self.engine.has_log() {
-            log.append(now, |records| self.engine.take_log(records));
+            let timestamps = config.aof_timestamp_enabled;
+            log.append(now, timestamps, |records| self.engine.take_log(records));
         }
         // Switched off at run time: what is there is finished.
         let ends = !self.engine.is_logging();
@@ -434,7 +435,10 @@ impl Core {
             let files = files.and_then(|files| files.lock().unwrap_or_else(PoisonError::into_inner).take());
             let segment = |kind| SegmentId { generation: cut.generation, shard: shard.0, kind };
             if let Some(log) = &mut self.log {
-                log.append(now, |records| records.extend_from_slice(&before));
+                if !before.is_empty() {
+                    let timestamps = self.engine.config().aof_timestamp_enabled;
+                    log.append(now, timestamps, |records| records.extend_from_slice(&before));
+                }
             }
             let Some(CutFiles { increment, base }) = files else { continue };
             match &mut self.log {
