@@ -125,6 +125,9 @@ pub const SNAPSHOT_UNWRITTEN_BYTES_MAX: u64 = 8 << 20;
 /// A piece of the append-only log that is written with one operation, unless a turn has appended more at once.
 pub const AOF_CHUNK_BYTES: usize = 1 << 20;
 
+/// A busy core writes its log when this much waits, unless somebody waits for it.
+pub const AOF_WRITE_BYTES: u64 = 128 << 10;
+
 /// With `everysec` the log is synced early when this much waits for it: it stays in memory until then.
 pub const AOF_UNSYNCED_BYTES_MAX: usize = 64 << 20;
 

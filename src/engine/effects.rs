@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::config::Notifications;
 use crate::shard::tracking::Tracker;
-use crate::shard::{Act, Effect, Incidents};
+use crate::shard::{Act, Effect, EventClass, Incidents};
 
 impl Engine {
     /// Decides anew whether effects are noted: when somebody begins or stops to wait for them.
@@ -89,7 +89,8 @@ impl Engine {
         let (watch, databases) = (&mut self.shard.watch, &mut self.shard.databases);
         let database = effect.database;
         match &effect.act {
-            Act::Key { changed: false, .. } | Act::Read { .. } => {}
+            // At EXEC a watched key that has expired is missed; one that had expired before WATCH is not.
+            Act::Key { changed: false, .. } | Act::Key { class: EventClass::Expired, .. } | Act::Read { .. } => {}
             Act::Key { key, .. } => watch.changed(database, key),
             Act::Flushed => watch.flushed(database),
             Act::Swapped(other) => watch.swapped(database, *other, |database, key| {

@@ -18,7 +18,7 @@ use crate::shard::blocked::Registration;
 use crate::shard::locks::{LockKey, LockSet, Mode};
 use crate::shard::log::Bench;
 use crate::shard::tracking::Tracker;
-use crate::shard::{Act, Effect, Expiry, Incidents, Router, Shard, ShardId};
+use crate::shard::{Act, Effect, Expiry, Incidents, Millis, Router, Shard, ShardId};
 use crate::spec::Flags;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -95,6 +95,18 @@ impl Gather {
             steps.add_payload(self.shards[number].shard, &loan.logged);
         }
         self.shards[number].states = loan.map(|loan| loan.states);
+    }
+
+    /// Whether all that the client watches is as it was, also now that all values are here: its keys may have expired on
+    /// the way.
+    fn is_intact(&self, now: Millis) -> bool {
+        let Job::Transaction(execution) = &self.job else { return true };
+        let watched = |state: &KeyState| {
+            execution.watched.iter().any(|one| one.database == state.database && *one.key == *state.key)
+        };
+        let expires = |state: &KeyState| state.state.as_ref().and_then(|(_, expires)| *expires);
+        let mut states = self.shards.iter().flat_map(|lender| lender.states.iter().flatten());
+        self.intact && !states.any(|state| expires(state).is_some_and(|at| at <= now) && watched(state))
     }
 
     /// Where the keys are.
@@ -248,9 +260,9 @@ impl Engine {
         let (id, entry, call) = (operation.id, operation.entry, operation.call);
         let (key, number) = (operation.session, operation.number);
         let Work::Gather(gather) = &mut operation.work else { unreachable!("the caller has looked") };
+        let intact = gather.is_intact(self.now);
         let mut job = std::mem::replace(&mut gather.job, Job::Done(Output::default()));
         let mut lenders = std::mem::take(&mut gather.shards);
-        let intact = gather.intact;
         let Worked { effects, payloads } = self.work_on(&mut lenders, |engine| match &mut job {
             Job::Command(request) => {
                 let mut out = Output::default();

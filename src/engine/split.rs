@@ -234,7 +234,8 @@ impl Split {
             records.append(database, self.request.args().with_spans(&part.spans).iter_from(0));
             (part.shard.0, records)
         };
-        let payloads: Vec<(u16, Records)> = self.parts.iter().map(payload).collect();
+        let mut payloads: Vec<(u16, Records)> = self.parts.iter().map(payload).collect();
+        payloads.sort_unstable_by_key(|(shard, _)| *shard);
         Transaction::new(stamp, payloads.iter().map(|(shard, records)| (*shard, records.as_bytes())))
     }
 

@@ -193,6 +193,9 @@ impl Core {
                 return if self.ring.has_events() { self.ring.turn() } else { Ok(()) };
             }
         }
+        if let Some(log) = &mut self.log {
+            log.submit(&mut self.ring, socket::now_ms(), false);
+        }
         if self.mailbox.prepare_sleep() {
             self.ring.turn_and_wait(self.wait_in_ring())?;
         } else {
@@ -433,11 +436,14 @@ impl Core {
         let rests = config.no_appendfsync_on_rewrite && persistence.rewriting.load(Ordering::Relaxed);
         log.writer().set_policy(if rests { Fsync::No } else { config.appendfsync });
         if self.engine.has_log() {
-            log.append(now, |records| self.engine.take_log(records));
+            let timestamps = config.aof_timestamp_enabled;
+            log.append(now, timestamps, |records| self.engine.take_log(records));
         }
         // Switched off at run time: what is there is finished.
         let ends = !self.engine.is_logging();
-        log.submit(&mut self.ring, now, ends);
+        if ends || log.is_due(now) {
+            log.submit(&mut self.ring, now, ends);
+        }
         log.tell(&self.engine.node().persistence.shards[self.mailbox.owner().index()]);
         if ends && log.writer().is_settled() && log.is_idle() {
             self.log = None;
@@ -452,7 +458,10 @@ impl Core {
             let files = files.and_then(|files| files.lock().unwrap_or_else(PoisonError::into_inner).take());
             let segment = |kind| SegmentId { generation: cut.generation, shard: shard.0, kind };
             if let Some(log) = &mut self.log {
-                log.append(now, |records| records.extend_from_slice(&before));
+                if !before.is_empty() {
+                    let timestamps = self.engine.config().aof_timestamp_enabled;
+                    log.append(now, timestamps, |records| records.extend_from_slice(&before));
+                }
             }
             let Some(CutFiles { increment, base }) = files else { continue };
             match &mut self.log {

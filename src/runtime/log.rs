@@ -11,13 +11,17 @@
 use super::ring::{Ring, Token};
 use crate::config::Fsync;
 use crate::engine::message::Message;
-use crate::limits::SNAPSHOT_UNWRITTEN_BYTES_MAX;
+use crate::limits::{AOF_WRITE_BYTES, SNAPSHOT_UNWRITTEN_BYTES_MAX};
 use crate::metrics::persistence::ShardLog;
+use crate::persistence::aof::record::write_timestamp;
 use crate::persistence::aof::writer::{Done, Job};
 use crate::persistence::aof::{Sealer, SegmentId, Writer};
 use crate::session::SessionKey;
 use crate::shard::{Millis, ShardId};
 use std::os::fd::{AsRawFd, OwnedFd};
+
+/// A busy core writes its log at least this often.
+const WRITE_AFTER_MS: Millis = 10;
 
 /// What may leave a core at the end of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,10 @@ pub struct Log {
     writer: Writer<OwnedFd>,
     records: Vec<u8>,
     group: Option<Group>,
+    /// The second of the last line with the time.
+    stamped_s: Millis,
+    /// When something was last submitted.
+    written_ms: Millis,
     /// A write has failed in this turn, so all that the turn has to say is lost.
     lost: bool,
 }
@@ -55,7 +63,7 @@ impl Log {
     /// Appends to a file that ends at `offset`.
     pub fn new(file: OwnedFd, sealer: Sealer, offset: u64, policy: Fsync, now: Millis) -> Self {
         let writer = Writer::new(policy, file, sealer, offset, now);
-        Self { writer, records: Vec::new(), group: None, lost: false }
+        Self { writer, records: Vec::new(), group: None, stamped_s: 0, written_ms: now, lost: false }
     }
 
     /// What is to be done and known of the log.
@@ -69,13 +77,27 @@ impl Log {
     }
 
     /// Appends what `take` gives.
-    pub fn append(&mut self, now: Millis, take: impl FnOnce(&mut Vec<u8>)) {
+    /// `timestamps`: behind a line with the time, once a second.
+    pub fn append(&mut self, now: Millis, timestamps: bool, take: impl FnOnce(&mut Vec<u8>)) {
+        let seconds = now / 1000;
+        if timestamps && seconds != self.stamped_s {
+            self.stamped_s = seconds;
+            write_timestamp(&mut self.records, seconds.max(0) as u64);
+        }
         take(&mut self.records);
         self.writer.append(&mut self.records, now);
     }
 
+    /// Whether what is appended should be written now, although the core has more to do: nobody waits for it, so that
+    /// few large writes are better than many small ones.
+    pub fn is_due(&self, now: Millis) -> bool {
+        let much = self.writer.unwritten_bytes() >= AOF_WRITE_BYTES;
+        much || self.writer.holds_replies() || now - self.written_ms >= WRITE_AFTER_MS
+    }
+
     /// Submits the next job, if none is under way; with `flush` a sync is due at once.
     pub fn submit(&mut self, ring: &mut Ring, now: Millis, flush: bool) {
+        self.written_ms = now;
         match self.writer.next(now, flush) {
             None => {}
             Some(Job::Sync { file }) => ring.sync_file(file.as_raw_fd(), Token::Log),
@@ -182,10 +204,6 @@ impl Base {
         self.whole && self.writer.is_settled()
     }
 
-    /// Whether a job is under way, which needs the file and the bytes.
-    pub fn is_busy(&self) -> bool {
-        self.writer.is_busy()
-    }
 
     /// Bytes so far.
     pub fn bytes(&self) -> u64 {

@@ -9,6 +9,7 @@ mod generate;
 mod program;
 mod segment;
 mod tails;
+mod words;
 mod world;
 
 use crimson::commands::{Handler, table};
@@ -31,7 +32,11 @@ fn what_is_logged_makes_the_same(seed: u64, shards: usize) -> Vec<bool> {
     for core in 0..shards {
         let replayed = segment::replay(&world.segments[core], ShardId(core as u16), shards as u16);
         let (shard, _) = replayed.unwrap_or_else(|error| panic!("seed {seed}, {shards} shards, core {core}: {error}"));
+        let mut shard = shard;
+        let rebuilt = segment::replay(&segment::rebuild(&mut shard), ShardId(core as u16), shards as u16);
         let (live, replayed) = (world.digest(core), digest::of(shard));
+        let rebuilt = digest::of(rebuilt.unwrap_or_else(|error| panic!("seed {seed}, rebuilt: {error}")).0);
+        assert_eq!(rebuilt, replayed, "seed {seed}, {shards} shards, core {core}, rebuilt");
         for key in live.keys().chain(replayed.keys()) {
             if live.get(key) != replayed.get(key) {
                 segment::show(&world.segments[core], &key.1);

@@ -2,7 +2,7 @@
 
 use crimson::config::Config;
 use crimson::engine::replay::Replay;
-use crimson::persistence::aof::TransactionView;
+use crimson::persistence::aof::{Records, TransactionView, rebuild};
 use crimson::resp::Args;
 use crimson::resp::parser::{Parsed, ParserLimits, RequestParser, Scratch};
 use crimson::shard::{Shard, ShardId};
@@ -54,6 +54,39 @@ pub fn with_transaction(segment: &Segment, stamp: u64, mut found: impl FnMut(&Tr
             }
         });
     }
+}
+
+/// What makes all that a shard holds, written over other values.
+pub fn rebuild(shard: &mut Shard) -> Segment {
+    let mut records = Records::new();
+    shard.set_timeless(true);
+    for (index, db) in shard.databases.iter_mut().enumerate() {
+        let (mut cursor, mut keys) = (0, Vec::new());
+        loop {
+            cursor = db.scan(cursor, 1000, |key, _| keys.push(key.to_vec()));
+            if cursor == 0 {
+                break;
+            }
+        }
+        keys.sort();
+        keys.dedup();
+        for key in keys {
+            let expires = db.expires_at(&key).flatten();
+            let value = db.peek(&key).expect("it has just been there");
+            records.append(index as u16, [&b"SADD"[..], &key, b"other"].into_iter());
+            rebuild::rebuild(&mut records, index as u16, &key, value, expires, true);
+        }
+    }
+    let mut bytes = Vec::new();
+    records.drain(&mut bytes);
+    vec![bytes]
+}
+
+/// The records, a line each.
+pub fn lines(bytes: &[u8]) -> Vec<String> {
+    let mut lines = Vec::new();
+    each_record(bytes, |args| lines.push(line(args)));
+    lines
 }
 
 /// Prints the last records that mention `key`.

@@ -22,6 +22,8 @@ pub struct World {
     clients: Vec<(usize, SessionKey)>,
     random: Random,
     now: i64,
+    /// By how much each core's clock is behind.
+    lags: Vec<i64>,
 }
 
 impl World {
@@ -31,13 +33,16 @@ impl World {
         let engine = |core| Engine::new(ShardId(core as u16), node.clone(), seed + core as u64, now);
         let mut engines: Vec<Engine> = (0..shards).map(engine).collect();
         engines.iter_mut().for_each(|engine| engine.set_logging(true));
+        let mut random = Random::new(seed);
+        let lags = (0..shards).map(|_| random.below(100) as i64).collect();
         let mut world = Self {
             engines,
             segments: vec![Segment::new(); shards],
             mail: BTreeMap::new(),
             clients: Vec::new(),
-            random: Random::new(seed),
-            now,
+            random,
+            now: now + 100,
+            lags,
         };
         (0..5).for_each(|_| world.connect());
         world
@@ -89,7 +94,8 @@ impl World {
         let core = self.random.below(self.engines.len());
         let Self { engines, mail, clients, random, .. } = self;
         let engine = &mut engines[core];
-        engine.begin_turn(self.now);
+        let now = self.now - self.lags[core];
+        engine.begin_turn(now);
         for ((_, receiver), letters) in mail.iter_mut() {
             if *receiver == core && random.below(2) == 0 {
                 for _ in 0..1 + random.below(3) {
@@ -99,7 +105,7 @@ impl World {
         }
         for (_, key) in clients.iter().filter(|(of, _)| *of == core) {
             if random.below(2) == 0 {
-                let bytes: Vec<u8> = next(self.now).iter().flat_map(|command| encode(command)).collect();
+                let bytes: Vec<u8> = next(now).iter().flat_map(|command| encode(command)).collect();
                 if !bytes.is_empty() {
                     engine.receive(*key, &bytes);
                 }
@@ -137,8 +143,8 @@ impl World {
         let engine = &mut self.engines[core];
         engine.message(Message::Every { from: ShardId(core as u16), ticket, request: spy.clone() });
         engine.take_outgoing(&mut Vec::new());
-        let digest = std::mem::take(&mut *spy.0.lock().expect("no holder panics"));
-        digest
+        let mut digest = spy.0.lock().expect("no holder panics");
+        std::mem::take(&mut *digest)
     }
 
     /// Which commands have run without an error.

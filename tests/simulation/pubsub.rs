@@ -3,9 +3,9 @@
 //! order.
 
 use super::reply::Reply;
-use super::{Client, Simulation, request, seeds};
+use super::world::{World, each_seed};
 use bytes::Bytes;
-use crimson::session::{Identity, SessionFlags};
+use crimson::session::SessionFlags;
 use crimson::spec::ChannelKind;
 use crimson::stdx::random::Random;
 use std::collections::{HashMap, VecDeque};
@@ -64,16 +64,13 @@ struct Publication {
 }
 
 struct Scene {
-    simulation: Simulation,
+    world: World,
     random: Random,
     step: usize,
-    clients: Vec<Client>,
-    input: Vec<VecDeque<u8>>,
     subscribers: HashMap<usize, Subscriber>,
     publications: Vec<Publication>,
     /// By client, its publications that are not answered.
     unanswered: HashMap<usize, VecDeque<usize>>,
-    seed: u64,
 }
 
 impl Scene {
@@ -81,31 +78,22 @@ impl Scene {
         let mut random = Random::new(seed ^ 0x5EED);
         let shards = 1 + random.below(8);
         let mut scene = Self {
-            simulation: Simulation::new(shards, seed),
+            world: World::new(shards, seed),
             random,
             step: 0,
-            clients: Vec::new(),
-            input: Vec::new(),
             subscribers: HashMap::new(),
             publications: Vec::new(),
             unanswered: HashMap::new(),
-            seed,
         };
         for _ in 0..3 {
-            let publisher = scene.connect();
+            let publisher = scene.world.connect();
             scene.unanswered.insert(publisher, VecDeque::new());
         }
         for _ in 0..5 {
-            let subscriber = scene.connect();
+            let subscriber = scene.world.connect();
             scene.subscribers.insert(subscriber, Subscriber::default());
         }
         scene
-    }
-
-    fn connect(&mut self) -> usize {
-        self.clients.push(self.simulation.connect());
-        self.input.push(VecDeque::new());
-        self.clients.len() - 1
     }
 
     /// Somebody does something.
@@ -120,7 +108,7 @@ impl Scene {
         let subscriber = alive[self.random.below(alive.len())];
         if self.random.below(40) == 0 {
             self.leave(subscriber);
-            let next = self.connect();
+            let next = self.world.connect();
             self.subscribers.insert(next, Subscriber::default());
             return;
         }
@@ -129,9 +117,9 @@ impl Scene {
         let name = names[which];
         if self.random.below(2) == 0 {
             let other = names[self.random.below(3)];
-            self.input[subscriber].extend(request(&[subscribe, name, other]));
+            self.world.send(subscriber, &[subscribe, name, other]);
         } else {
-            self.input[subscriber].extend(request(&[unsubscribe, name]));
+            self.world.send(subscriber, &[unsubscribe, name]);
             self.end(subscriber, |interval| interval.kind == kind && interval.name == name);
             self.subscribers.get_mut(&subscriber).expect("a subscriber").ending.push((kind, name.into()));
         }
@@ -141,7 +129,7 @@ impl Scene {
         let (channel, shard) = (CHANNELS[self.random.below(3)], self.random.below(4) == 0);
         let number = self.publications.len();
         let command = if shard { "SPUBLISH" } else { "PUBLISH" };
-        self.input[publisher].extend(request(&[command, channel, &number.to_string()]));
+        self.world.send(publisher, &[command, channel, &number.to_string()]);
         let (sent, answered) = (self.step, usize::MAX);
         self.publications.push(Publication { publisher, shard, channel, sent, answered, receivers: 0 });
         self.unanswered.get_mut(&publisher).expect("a publisher").push_back(number);
@@ -157,17 +145,13 @@ impl Scene {
     fn leave(&mut self, subscriber: usize) {
         self.end(subscriber, |_| true);
         self.subscribers.get_mut(&subscriber).expect("a subscriber").gone = true;
-        self.input[subscriber].clear();
-        let Client { core, key, .. } = self.clients[subscriber];
-        self.simulation.engines[core].disconnect(key);
-        // The key may find a new owner, whose bytes are not for this client.
-        self.clients[subscriber].core = usize::MAX;
+        self.world.leave(subscriber);
     }
 
     /// Takes what clients have received.
     fn look(&mut self) {
-        for index in 0..self.clients.len() {
-            let bytes = std::mem::take(&mut self.clients[index].received);
+        for index in 0..self.world.clients.len() {
+            let bytes = std::mem::take(&mut self.world.clients[index].received);
             let mut at = 0;
             while at < bytes.len() {
                 let (reply, len) = Reply::parse(&bytes[at..]).expect("whole replies");
@@ -184,7 +168,7 @@ impl Scene {
     }
 
     fn heard(&mut self, index: usize, reply: &Reply) {
-        let (step, seed) = (self.step, self.seed);
+        let step = self.step;
         let subscriber = self.subscribers.get_mut(&index).expect("a subscriber");
         let words = reply.elements();
         let (word, name) = (words[0].text(), words[1].text());
@@ -199,23 +183,23 @@ impl Scene {
             }
             let count = |kinds: &[usize]| subscriber.confirmed.iter().filter(|(kind, _)| kinds.contains(kind)).count();
             let expected = if kind == 2 { count(&[2]) } else { count(&[0, 1]) };
-            assert_eq!(words[2].integer(), expected as i64, "SIMULATION_SEED={seed}");
+            assert_eq!(words[2].integer(), expected as i64);
         } else if let Some(kind) = kind_of(&word, |kind| kind.unsubscribe) {
             subscriber.confirmed.retain(|confirmed| *confirmed != (kind, name.clone()));
             let ended = subscriber.ending.iter().position(|ending| *ending == (kind, name.clone()));
             subscriber.ending.remove(ended.expect("it has asked for that"));
         } else {
             let kind = kind_of(&word, |kind| kind.message).expect("a message");
-            assert!(subscriber.confirmed.contains(&(kind, name.clone())), "{word} {name}: SIMULATION_SEED={seed}");
+            assert!(subscriber.confirmed.contains(&(kind, name.clone())), "{word} {name}");
             let payload = words[words.len() - 1].text();
             let number: usize = payload.parse().expect("the number of a publication");
             let publication = &self.publications[number];
             assert_eq!(words[words.len() - 2].text(), publication.channel);
             // Over all channels of one subscription; a later subscription may not make an earlier message come again.
             let last = subscriber.last.insert((kind, name.clone(), publication.publisher.to_string()), number);
-            assert!(last.is_none_or(|last| last < number), "out of order: SIMULATION_SEED={seed}");
+            assert!(last.is_none_or(|last| last < number), "out of order");
             let last = subscriber.last.insert((9, String::new(), publication.publisher.to_string()), number);
-            assert!(last.is_none_or(|last| last <= number), "out of order: SIMULATION_SEED={seed}");
+            assert!(last.is_none_or(|last| last <= number), "out of order");
             *subscriber.received.entry((kind, name, payload)).or_default() += 1;
         }
     }
@@ -226,8 +210,7 @@ impl Scene {
             if self.random.below(3) == 0 {
                 self.act();
             }
-            let core = self.random.below(self.simulation.engines.len());
-            self.simulation.turn(core, &mut self.clients, &mut self.input);
+            self.world.step();
             self.look();
         }
         self.settle();
@@ -235,15 +218,14 @@ impl Scene {
 
     fn settle(&mut self) {
         self.step += 1;
-        self.simulation.run(&mut self.clients, &mut self.input);
+        self.world.run();
         self.look();
-        assert!(self.unanswered.values().all(VecDeque::is_empty), "SIMULATION_SEED={}", self.seed);
-        assert!(self.simulation.engines.iter().all(|engine| !engine.awaits_replies()), "SIMULATION_SEED={}", self.seed);
+        assert!(self.unanswered.values().all(VecDeque::is_empty));
+        assert!(self.world.engines().all(|engine| !engine.awaits_replies()));
     }
 
     /// Everybody received what was owed, and the counts say what was received.
     fn judge(&self) {
-        let seed = self.seed;
         for (number, publication) in self.publications.iter().enumerate() {
             let payload = number.to_string();
             let mut receipts = 0;
@@ -254,21 +236,18 @@ impl Scene {
                     let reached = reaches(interval.kind, interval.name, publication.shard, publication.channel);
                     if reached && interval.from < publication.sent && publication.answered < interval.to {
                         let place = (interval.kind, interval.name.to_string(), payload.clone());
-                        assert_eq!(subscriber.received.get(&place), Some(&1), "{place:?} lost: SIMULATION_SEED={seed}");
+                        assert_eq!(subscriber.received.get(&place), Some(&1), "{place:?} lost");
                     }
                 }
             }
-            assert_eq!(publication.receivers, receipts as i64, "count of {number}: SIMULATION_SEED={seed}");
+            assert_eq!(publication.receivers, receipts as i64, "count of {number}");
         }
     }
 
     /// Every core knows what all want: a publication from any of them reaches as many as there are.
     fn probe(&mut self) {
-        for core in 0..self.simulation.engines.len() {
-            let key = self.simulation.engines[core].connect(Identity::default(), false);
-            self.clients.push(Client { core, key, received: Vec::new() });
-            self.input.push(VecDeque::new());
-            let prober = self.clients.len() - 1;
+        for core in 0..self.world.shards() {
+            let prober = self.world.connect_to(core);
             self.unanswered.insert(prober, VecDeque::new());
             for _ in 0..3 {
                 self.publish(prober);
@@ -277,10 +256,9 @@ impl Scene {
                 let alive = self.subscribers.values().filter(|subscriber| !subscriber.gone);
                 let wanted = |(kind, name): &&(usize, String)| reaches(*kind, name, shard, channel);
                 let expected: usize = alive.map(|one| one.confirmed.iter().filter(wanted).count()).sum();
-                assert_eq!(receivers, expected as i64, "{channel} from {core}: SIMULATION_SEED={}", self.seed);
+                assert_eq!(receivers, expected as i64, "{channel} from {core}");
             }
-            self.simulation.engines[core].disconnect(key);
-            self.clients[prober].core = usize::MAX;
+            self.world.leave(prober);
         }
     }
 
@@ -293,26 +271,30 @@ impl Scene {
                 self.leave(subscriber);
             } else {
                 for Kind { unsubscribe, .. } in KINDS {
-                    self.input[subscriber].extend(request(&[unsubscribe]));
+                    self.world.send(subscriber, &[unsubscribe]);
                 }
                 self.end(subscriber, |_| true);
             }
         }
         self.settle_end();
-        for engine in &self.simulation.engines {
+        for engine in self.world.engines() {
             let metrics = engine.metrics();
             let names = [&metrics.pubsub_channels, &metrics.pubsub_patterns, &metrics.pubsub_shard_channels];
-            assert_eq!(names.map(|counter| counter.get()), [0; 3], "SIMULATION_SEED={}", self.seed);
+            assert_eq!(names.map(|counter| counter.get()), [0; 3]);
         }
     }
 
     /// Confirmations of an end without names carry a null where there was nothing to end.
     fn settle_end(&mut self) {
-        self.simulation.run(&mut self.clients, &mut self.input);
-        self.clients.iter_mut().for_each(|client| client.received.clear());
-        for client in self.clients.iter().filter(|client| client.core != usize::MAX) {
-            let session = self.simulation.engines[client.core].session_mut(client.key).expect("it is connected");
-            assert!(!session.flags.contains(SessionFlags::SUBSCRIBED) && session.subscriptions.is_none());
+        self.world.run();
+        for client in 0..self.world.clients.len() {
+            self.world.clients[client].received.clear();
+            let (core, key, gone) =
+                (self.world.clients[client].core, self.world.clients[client].key, self.world.clients[client].gone);
+            if !gone {
+                let session = self.world.engine(core).session_mut(key).expect("it is connected");
+                assert!(!session.flags.contains(SessionFlags::SUBSCRIBED) && session.subscriptions.is_none());
+            }
         }
     }
 }
@@ -343,24 +325,23 @@ fn messages_arrive_exactly_where_they_should(seed: u64) {
 /// The engine publishes for others too, such as notifications of what happens to keys; nobody waits for a count.
 #[test]
 fn a_core_publishes_by_itself() {
-    let mut simulation = Simulation::new(3, 0);
-    let mut clients: Vec<Client> = (0..6).map(|_| simulation.connect()).collect();
-    let mut input: Vec<VecDeque<u8>> = vec![request(&["PSUBSCRIBE", "event*"]).into(); 6];
-    simulation.run(&mut clients, &mut input);
-    clients.iter_mut().for_each(|client| client.received.clear());
+    let mut world = World::new(3, 0);
+    let clients: Vec<usize> = (0..6).map(|_| world.connect()).collect();
+    clients.iter().for_each(|&client| world.send(client, &["PSUBSCRIBE", "event*"]));
+    world.run();
+    world.clients.iter_mut().for_each(|client| client.received.clear());
     for core in 0..3 {
-        simulation.engines[core].publish(ChannelKind::Channel, b"event", Bytes::from(format!("from {core}")));
-        simulation.run(&mut clients, &mut input);
+        world.engine(core).publish(ChannelKind::Channel, b"event", Bytes::from(format!("from {core}")));
+        world.run();
     }
-    for client in &clients {
+    for client in clients {
         let message = |core| format!("*4\r\n$8\r\npmessage\r\n$6\r\nevent*\r\n$5\r\nevent\r\n$6\r\nfrom {core}\r\n");
-        let expected: String = (0..3).map(message).collect();
-        assert_eq!(String::from_utf8_lossy(&client.received), expected);
+        assert_eq!(world.take_received(client), (0..3).map(message).collect::<String>());
     }
-    assert!(simulation.engines.iter().all(|engine| !engine.awaits_replies()));
+    assert!(world.engines().all(|engine| !engine.awaits_replies()));
 }
 
 #[test]
 fn publications_are_exact_over_any_number_of_cores() {
-    seeds().into_iter().for_each(messages_arrive_exactly_where_they_should);
+    each_seed(300, messages_arrive_exactly_where_they_should);
 }

@@ -2,7 +2,7 @@
 //! that is not true any more.
 
 use super::reply::Reply;
-use super::{Client, Simulation, request, seeds};
+use super::world::{World, each_seed};
 use crimson::stdx::random::Random;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -39,10 +39,8 @@ struct Reader {
 }
 
 struct Scene {
-    simulation: Simulation,
+    world: World,
     random: Random,
-    clients: Vec<Client>,
-    input: Vec<VecDeque<u8>>,
     readers: Vec<Reader>,
     written: usize,
 }
@@ -54,9 +52,8 @@ const LISTENER_ID: &str = "1";
 impl Scene {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x7AC);
-        let simulation = Simulation::new(1 + random.below(6), seed);
-        let (clients, input, readers) = Default::default();
-        let mut scene = Self { simulation, random, clients, input, readers, written: 0 };
+        let world = World::new(1 + random.below(6), seed);
+        let mut scene = Self { world, random, readers: Vec::new(), written: 0 };
         scene.connect(Hearing::Nothing, &[]);
         scene.settle();
         scene.connect(Hearing::Reads, &["CLIENT", "TRACKING", "ON"]);
@@ -70,10 +67,8 @@ impl Scene {
     }
 
     fn connect(&mut self, hearing: Hearing, tracking: &[&str]) {
-        self.clients.push(self.simulation.connect());
-        self.input.push(VecDeque::new());
+        let client = self.world.connect();
         self.readers.push(Reader { hearing, awaited: VecDeque::new(), kept: BTreeMap::new() });
-        let client = self.clients.len() - 1;
         self.send(client, &["HELLO", "3"], Awaited::Nothing);
         if !tracking.is_empty() {
             self.send(client, tracking, Awaited::Nothing);
@@ -81,7 +76,7 @@ impl Scene {
     }
 
     fn send(&mut self, client: usize, words: &[&str], awaited: Awaited) {
-        self.input[client].extend(request(words));
+        self.world.send(client, words);
         self.readers[client].awaited.push_back(awaited);
     }
 
@@ -91,7 +86,7 @@ impl Scene {
 
     /// Some client sends some command.
     fn act(&mut self) {
-        let client = 1 + self.random.below(self.clients.len() - 1);
+        let client = 1 + self.random.below(self.world.clients.len() - 1);
         let (a, b) = (self.key(), self.key());
         self.written += 1;
         let value = self.written.to_string();
@@ -130,10 +125,9 @@ impl Scene {
 
     /// A turn of some core, and what the clients make of what it has sent.
     fn turn(&mut self) {
-        let core = self.random.below(self.simulation.engines.len());
-        self.simulation.turn(core, &mut self.clients, &mut self.input);
-        for client in 0..self.clients.len() {
-            let bytes = std::mem::take(&mut self.clients[client].received);
+        self.world.step();
+        for client in 0..self.world.clients.len() {
+            let bytes = std::mem::take(&mut self.world.clients[client].received);
             let mut at = 0;
             while at < bytes.len() {
                 let (reply, len) = Reply::parse(&bytes[at..]).expect("whole replies are sent");
@@ -194,9 +188,7 @@ impl Scene {
         let mut quiet = 0;
         while quiet < 300 {
             self.turn();
-            let busy = self.input.iter().any(|input| !input.is_empty())
-                || self.simulation.mail.values().any(|mail| !mail.is_empty())
-                || self.readers.iter().any(|reader| !reader.awaited.is_empty());
+            let busy = !self.world.is_quiet() || self.readers.iter().any(|reader| !reader.awaited.is_empty());
             quiet = if busy { 0 } else { quiet + 1 };
         }
     }
@@ -232,7 +224,7 @@ fn nobody_keeps_what_is_not_true(seed: u64) {
         scene.settle();
         // Whoever looks makes keys go whose time is over.
         scene.connect(Hearing::Nothing, &[]);
-        let checker = scene.clients.len() - 1;
+        let checker = scene.world.clients.len() - 1;
         let mut words = vec!["MGET"];
         words.extend(KEYS);
         scene.send(checker, &words, Awaited::Nothing);
@@ -245,7 +237,7 @@ fn nobody_keeps_what_is_not_true(seed: u64) {
         assert_eq!(truth.len(), KEYS.len());
         for (client, reader) in scene.readers.iter().enumerate() {
             for (key, value) in &reader.kept {
-                assert_eq!(value, &truth[key], "{key} of client {client}, SIMULATION_SEED={seed}");
+                assert_eq!(value, &truth[key], "{key} of client {client}");
             }
         }
     }
@@ -253,5 +245,5 @@ fn nobody_keeps_what_is_not_true(seed: u64) {
 
 #[test]
 fn kept_values_are_true_when_all_is_quiet() {
-    seeds().into_iter().take(150).for_each(nobody_keeps_what_is_not_true);
+    each_seed(150, nobody_keeps_what_is_not_true);
 }

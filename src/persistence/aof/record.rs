@@ -15,6 +15,7 @@ pub fn begin(out: &mut Vec<u8>, arguments: usize) {
 /// Adds the next argument of the record begun last.
 #[inline]
 pub fn argument(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(bytes.len() + HEAD_BYTES_MAX + 2);
     head(out, b'$', bytes.len());
     out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");
@@ -39,11 +40,24 @@ pub fn write_timestamp(out: &mut Vec<u8>, unix_seconds: u64) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Most bytes in front of an argument: a sign, 20 digits, CR LF.
+const HEAD_BYTES_MAX: usize = 23;
+
+/// A number of arguments or bytes with its sign. Nearly all have one or two digits.
 #[inline]
 fn head(out: &mut Vec<u8>, kind: u8, count: usize) {
-    out.push(kind);
-    out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
-    out.extend_from_slice(b"\r\n");
+    match count {
+        0..10 => out.extend_from_slice(&[kind, b'0' + count as u8, b'\r', b'\n']),
+        10..100 => {
+            let (tens, ones) = (b'0' + (count / 10) as u8, b'0' + (count % 10) as u8);
+            out.extend_from_slice(&[kind, tens, ones, b'\r', b'\n']);
+        }
+        _ => {
+            out.push(kind);
+            out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
 }
 
 /// A number as records write it: decimal, no sign, no leading zeros. `None` for anything else.

@@ -30,7 +30,7 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// A transaction of these parts: shards and payloads.
+    /// A transaction of these parts: shards, in ascending order, and payloads.
     pub fn new<'a>(stamp: u64, parts: impl IntoIterator<Item = (u16, &'a [u8])>) -> Self {
         let (mut shards, mut body) = (0, Vec::new());
         for (shard, payload) in parts {
@@ -113,7 +113,9 @@ mod tests {
     use super::*;
     use crate::resp::Span;
 
-    fn read(words: &[&[u8]]) -> Option<(u64, u16, Vec<(u16, Vec<u8>)>)> {
+    type Read = (u64, u16, Vec<(u16, Vec<u8>)>);
+
+    fn read(words: &[&[u8]]) -> Option<Read> {
         let (mut buffer, mut spans) = (Vec::new(), Vec::new());
         for word in words {
             spans.push(Span { start: buffer.len() as u32, len: word.len() as u32 });

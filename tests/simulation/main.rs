@@ -1,0 +1,22 @@
+//! The engine under a seeded scheduler: several engines in one thread, their messages late, clients whose commands
+//! conflict (`tests/support/world.rs`). What they are answered must be what a single-threaded server could have answered.
+//!
+//! - `commands`        pipelines over several shards, pauses, clients that leave
+//! - `transactions`    MULTI and WATCH
+//! - `blocking`        clients that wait
+//! - `pubsub`          subscribers and publishers
+//! - `tracking`        clients that keep what they read
+//! - `serializability` all of it mixed at random, judged by a model, and faults that the judge must find
+
+mod blocking;
+mod commands;
+mod pubsub;
+mod serializability;
+mod tracking;
+mod transactions;
+
+#[allow(dead_code, reason = "each test binary uses its own part")]
+#[path = "../support/reply.rs"]
+mod reply;
+#[path = "../support/world.rs"]
+mod world;
