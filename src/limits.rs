@@ -139,3 +139,15 @@ pub const REBUILD_ITEMS_PER_RECORD: usize = 64;
 
 /// Members that one record of the log takes out of a set: SPOP may pop any number of them.
 pub const LOGGED_MEMBERS_MAX: usize = 1024;
+
+/// Bytes of the log that are read at once while it is loaded.
+pub const AOF_LOAD_CHUNK_BYTES: usize = 1 << 20;
+
+/// Pieces that are read ahead of a core that loads, or wait to be written for it.
+pub const AOF_LOAD_CHUNKS_MAX: usize = 4;
+
+/// Orders that wait for the thread that reads and writes files for a core that loads.
+pub const AOF_LOAD_ORDERS_MAX: usize = 2 * AOF_LOAD_CHUNKS_MAX;
+
+/// Keys in one message to the core that owns them now, when the log was written by another number of shards.
+pub const ADOPTED_KEYS_PER_MESSAGE_MAX: usize = 256;

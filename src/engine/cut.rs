@@ -52,8 +52,7 @@ impl Engine {
         self.shard.log.drain(&mut before);
         self.set_logging(cut.logs);
         if cut.snapshot {
-            let begun = self.shard.begin_snapshot(encode);
-            debug_assert!(begun, "one snapshot at a time");
+            self.begin_snapshot();
         }
         self.cuts.push(CutHere { cut, before });
     }
@@ -61,6 +60,12 @@ impl Engine {
     /// The cuts of this turn, in order. What `take_log` gives belongs behind the last of them.
     pub fn take_cuts(&mut self) -> Vec<CutHere> {
         std::mem::take(&mut self.cuts)
+    }
+
+    /// Begins a snapshot of this shard alone, while nobody changes anything.
+    pub fn begin_snapshot(&mut self) {
+        let begun = self.shard.begin_snapshot(encode);
+        debug_assert!(begun, "one snapshot at a time");
     }
 
     /// Whether a snapshot is under way.

@@ -78,6 +78,11 @@ impl Engine {
         {
             return self.refuse(session, Some(entry), &error);
         }
+        if self.refuses
+            && let Some(error) = self.refused_while_loading(entry)
+        {
+            return self.refuse(session, Some(entry), &error);
+        }
         if self.node.pause_until_ms.load(Relaxed) > self.now && self.pause_holds(session, entry) {
             self.paused.push(key);
             return Step::Wait;

@@ -63,6 +63,7 @@ use operation::Operations;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Acquire;
 use std::time::Duration;
 use transaction::{Assembly, Executing};
 use watch::Watching;
@@ -93,6 +94,8 @@ pub struct Engine {
     now: Millis,
     /// Whether the log is being replayed.
     loading: bool,
+    /// Whether clients are told so, because on some core it is.
+    refuses: bool,
     /// Error number of the log where it cannot be written, on whichever core; 0: it can.
     log_errno: i32,
     /// The cuts of this turn.
@@ -162,6 +165,7 @@ impl Engine {
             random: Random::new(seed),
             now,
             loading: false,
+            refuses: false,
             log_errno: 0,
             cuts: Vec::new(),
             next_cron_ms: now,
@@ -228,6 +232,9 @@ impl Engine {
         }
         if self.shard.log.wanted {
             self.look_at_log();
+        }
+        if self.refuses {
+            self.refuses = self.node.persistence.loading.active.load(Acquire);
         }
         if now >= self.next_cron_ms {
             self.cron();

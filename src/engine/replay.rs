@@ -5,12 +5,12 @@
 
 use super::Engine;
 use crate::commands::context::OtherDatabases;
-use crate::commands::{Blocking, CommandTable, Handler, ShardContext, table};
+use crate::commands::{Blocking, CommandTable, Entry, Handler, ShardContext, table};
 use crate::config::Config;
 use crate::persistence::aof::{Stamps, TransactionView};
 use crate::resp::error::printed;
 use crate::resp::parser::{Parsed, ParserLimits, RequestParser, Scratch};
-use crate::resp::{Args, Output, Protocol, Reply};
+use crate::resp::{Args, CommandError, Output, Protocol, Reply};
 use crate::shard::{Effects, Expiry, Log, Millis, Shard, ShardId};
 use crate::spec::Flags;
 use crate::stdx::number;
@@ -251,9 +251,17 @@ fn shown(argument: &[u8]) -> String {
 }
 
 impl Engine {
+    /// Why a command is refused while data is loaded.
+    #[cold]
+    pub(super) fn refused_while_loading(&self, entry: &Entry) -> Option<CommandError> {
+        let refused = !entry.row.spec.flags.contains(Flags::LOADING);
+        refused.then(|| CommandError::fixed("LOADING Redis is loading the dataset in memory"))
+    }
+
     /// Begins to load: until the end nothing expires on this core's shard, and nothing is noted of what happens there.
+    /// Clients are refused what does not go while loading.
     pub fn begin_loading(&mut self) {
-        self.loading = true;
+        (self.loading, self.refuses) = (true, true);
         self.update_wanted();
         self.shard.set_timeless(true);
     }
@@ -275,7 +283,12 @@ impl Engine {
         db.replace(key, value, expires.map_or(Expiry::Never, Expiry::At));
     }
 
-    /// Ends to load.
+    /// How many keys there are on this core's shard.
+    pub fn keys(&self) -> u64 {
+        self.shard.databases.iter().map(|db| db.len() as u64).sum()
+    }
+
+    /// Ends to load on this core. Clients are refused until all cores have.
     pub fn end_loading(&mut self) {
         self.loading = false;
         self.shard.set_timeless(false);

@@ -6,6 +6,7 @@
 //! and a timer signal: the sleep in which files and timers go on, and in which an idle server uses no CPU.
 
 use super::connection::Connection;
+use super::loading::{self, Loader, Tail, Turn};
 use super::log::{Base, Gate, Group, Log};
 use super::mailbox::{Mail, Mailbox};
 use super::patience::Patience;
@@ -15,6 +16,7 @@ use crate::commands::Node;
 use crate::commands::node::Control;
 use crate::config::Fsync;
 use crate::engine::cut::CutHere;
+use crate::engine::message::KeyState;
 use crate::engine::{Engine, cron_interval_ms};
 use crate::limits::{ACCEPTS_PER_TURN_MAX, MAIL_PER_TURN_MAX};
 use crate::metrics::persistence::{BASE_DONE, BASE_FAILED};
@@ -32,6 +34,13 @@ use std::time::{Duration, Instant};
 /// How long a core waits inside its ring before it parks. Longer than a tick of the kernel's clock: a nearer end would
 /// have the clock programmed for every short sleep, which costs more than the sleep.
 const WAIT_IN_RING: Duration = Duration::from_millis(10);
+
+/// How long a core that loads and waits for something waits inside its ring. It never parks, and nobody wakes it.
+const WAIT_WHILE_LOADING: Duration = Duration::from_millis(1);
+
+/// A core that loads accepts connections, to tell them so, when it has gone on for so long. Whoever comes at the start of
+/// a server with little to load is served after a moment instead of being refused.
+const ACCEPT_WHILE_LOADING: Duration = Duration::from_millis(200);
 
 /// How long a core that stops goes on sending what its clients have been answered.
 const STOP_GRACE: Duration = Duration::from_millis(500);
@@ -60,6 +69,10 @@ pub(super) struct Core {
     walks: bool,
     /// Sessions that have been answered, but not sent it, while the log was behind.
     late: Vec<SessionKey>,
+    /// The loading of the data, while it goes on.
+    loader: Option<Loader>,
+    /// Whether connections are accepted yet.
+    accepting: bool,
     stop: Arc<AtomicBool>,
     config_version: u64,
     /// Listeners whose accepting has failed.
@@ -75,15 +88,15 @@ pub(super) struct Core {
 impl Core {
     /// A core that is ready to run; to be made on its own thread.
     pub fn new(node: Arc<Node>, plan: CorePlan, mailbox: Mailbox, stop: Arc<AtomicBool>) -> io::Result<Self> {
-        let mut ring = Ring::new(mailbox.event().as_fd())?;
+        let ring = Ring::new(mailbox.event().as_fd())?;
         mailbox.announce_ring(ring.descriptor());
         let seed = std::hash::BuildHasher::hash_one(&ahash::RandomState::new(), plan.shard.0);
-        let engine = Engine::new(plan.shard, node, seed, socket::now_ms());
-        for (index, listener) in plan.listeners.iter().enumerate() {
-            ring.accept(listener.socket.as_raw_fd(), index as u32);
+        let mut engine = Engine::new(plan.shard, node, seed, socket::now_ms());
+        let loader = plan.loading.map(|part| Loader::new(plan.shard, part));
+        if loader.is_some() {
+            engine.begin_loading();
         }
-        ring.turn()?;
-        Ok(Self {
+        let mut core = Self {
             engine,
             ring,
             mailbox,
@@ -95,6 +108,8 @@ impl Core {
             base: None,
             walks: false,
             late: Vec::new(),
+            loader,
+            accepting: false,
             stop,
             config_version: 0,
             refused: Vec::new(),
@@ -102,7 +117,21 @@ impl Core {
             alarm_ms: 0,
             keys: Vec::new(),
             outgoing: Vec::new(),
-        })
+        };
+        if core.loader.is_none() {
+            core.accept_all();
+        }
+        core.ring.turn()?;
+        Ok(core)
+    }
+
+    /// Begins to accept connections.
+    fn accept_all(&mut self) {
+        if !std::mem::replace(&mut self.accepting, true) {
+            for (index, listener) in self.listeners.iter().enumerate() {
+                self.ring.accept(listener.socket.as_raw_fd(), index as u32);
+            }
+        }
     }
 
     /// Serves until it is told to stop.
@@ -141,6 +170,7 @@ impl Core {
         }
         let mail = self.take_mail();
         let events = self.take_completions();
+        let loads = self.load(now);
         self.engine.end_turn();
         // Before anything is answered, so that the client that asked for it waits too.
         let stall = self.engine.take_stall();
@@ -150,7 +180,7 @@ impl Core {
         let walks = self.keep_base(now);
         self.close_marked();
         self.ring.buffers.publish();
-        let busy = mail || events;
+        let busy = mail || events || loads;
         if busy {
             self.engine.count_turn(started);
         }
@@ -161,8 +191,12 @@ impl Core {
     /// Submits what the last turn has to send and has completions ready to be reaped; with nothing to do, looks for work
     /// for a moment if that pays, and then waits.
     fn enter_ring(&mut self) -> io::Result<()> {
-        if self.walks || !self.completions.is_empty() {
+        let loads = self.loader.as_ref().is_some_and(Loader::is_ready);
+        if self.walks || loads || !self.completions.is_empty() {
             return self.ring.turn();
+        }
+        if self.loader.is_some() {
+            return self.ring.turn_and_wait(WAIT_WHILE_LOADING);
         }
         if !self.engine.awaits_replies() && self.patience.pays() {
             self.ring.turn()?;
@@ -242,6 +276,7 @@ impl Core {
             match self.mailbox.take() {
                 None => break,
                 Some(Mail::Engine(message)) => self.engine.message(message),
+                Some(Mail::Keys(keys)) => self.adopt_keys(keys),
                 Some(Mail::Connection(socket, kind)) => self.adopt(socket, kind),
             }
             taken += 1;
@@ -279,6 +314,55 @@ impl Core {
             taken += 1;
         }
         taken > 0
+    }
+
+    /// Goes on loading the data; whether there is any left to load.
+    fn load(&mut self, now: Millis) -> bool {
+        let Some(loader) = &mut self.loader else { return false };
+        let mut keys = Vec::new();
+        let turn = loader.turn(&mut self.engine, now, self.mailbox.is_congested(), &mut keys);
+        let accepts = loader.elapsed() >= ACCEPT_WHILE_LOADING;
+        for (to, keys) in keys {
+            self.mailbox.post(to, Mail::Keys(keys), |ring| self.ring.wake(ring));
+        }
+        match turn {
+            Turn::Loads => {}
+            Turn::Writes(file, segment) => {
+                self.engine.begin_snapshot();
+                self.base = Some(Base::new(file.into(), segment, now));
+            }
+            Turn::Opens(tail) => self.open_log(&tail, now),
+            Turn::Over => self.loader = None,
+        }
+        if accepts || self.loader.is_none() {
+            self.accept_all();
+        }
+        self.loader.is_some()
+    }
+
+    /// Takes keys over that another core has loaded.
+    fn adopt_keys(&mut self, keys: Vec<KeyState>) {
+        if let Some(loader) = &mut self.loader {
+            loader.received += keys.len() as u64;
+            keys.into_iter().for_each(|key| loading::adopt(&mut self.engine, key));
+        }
+    }
+
+    /// Begins to log behind what has been loaded.
+    fn open_log(&mut self, tail: &Tail, now: Millis) {
+        let Some(loader) = &mut self.loader else { return };
+        match tail.open() {
+            Ok(file) => {
+                let sealer = Sealer::resume(tail.segment, tail.sequence);
+                let log = Log::new(file.into(), sealer, tail.offset, self.engine.config().appendfsync, now);
+                log.tell(&self.engine.node().persistence.shards[self.mailbox.owner().index()]);
+                self.log = Some(log);
+                self.engine.set_logging(true);
+                self.engine.end_loading();
+                loader.opened();
+            }
+            Err(failure) => loader.fail(failure),
+        }
     }
 
     fn accepted(&mut self, index: u32, completion: Completion) {

@@ -9,7 +9,7 @@
 //! mailboxes are both full still make progress.
 
 use super::ListenerKind;
-use crate::engine::message::Message;
+use crate::engine::message::{KeyState, Message};
 use crate::limits::MAILBOX_MESSAGES_MAX;
 use crate::shard::ShardId;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -23,6 +23,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering, fence};
 pub enum Mail {
     /// From engine to engine.
     Engine(Message),
+    /// Keys that the receiver takes over, while data is loaded.
+    Keys(Vec<KeyState>),
     /// A connection that the receiver takes over.
     Connection(OwnedFd, ListenerKind),
 }

@@ -4,6 +4,7 @@
 //! - `ring`        the network ring: one io_uring per core for all its sockets
 //! - `buffers`     the buffers that the kernel fills with what clients send
 //! - `connection`  one socket: what it is sending, how it ends
+//! - `loading`     the append-only log at start
 //! - `log`         what a core's engine logs on its way to disk, and what waits for that
 //! - `mailbox`     how cores reach and wake each other
 //! - `patience`    whether a core looks for work a moment longer before it sleeps
@@ -12,6 +13,7 @@
 mod buffers;
 mod connection;
 mod core;
+pub mod loading;
 mod log;
 mod mailbox;
 mod patience;
@@ -23,6 +25,7 @@ use crate::commands::Node;
 use crate::commands::node::Control;
 use crate::shard::ShardId;
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use loading::LoadingPart;
 use mailbox::{Hub, Mailbox};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -59,6 +62,8 @@ pub struct CorePlan {
     pub shard: ShardId,
     /// What it accepts connections from.
     pub listeners: Vec<Listener>,
+    /// What it loads before it serves.
+    pub loading: Option<LoadingPart>,
 }
 
 /// The running cores.

@@ -1,5 +1,6 @@
 //! Boot, signals, shutdown.
 //!
+//! - `aof`      the append-only log at boot
 //! - `log`      the log: its lines, where they go, which are wanted
 //! - `machine`  what the machine must offer, and what to warn of
 //! - `check_aof` looks after the files of an append-only log instead of serving
@@ -11,6 +12,7 @@
 //! The main thread is the control thread: it boots the cores, then sleeps until a signal, SHUTDOWN or the end of a core
 //! wakes it, and ends the process.
 
+mod aof;
 pub mod check_aof;
 mod cpus;
 mod listen;
@@ -22,7 +24,9 @@ mod signals;
 use crate::commands::node::{Control, REDIS_VERSION};
 use crate::commands::reclaimer::Reclaimer;
 use crate::commands::{Node, table};
-use crate::config::{Config, Startup, value};
+use crate::config::{Config, Fsync, Startup, value};
+use crate::persistence::storage::RealStorage;
+use crate::runtime::loading::{Call, Loading, LoadingPart, Plan};
 use crate::runtime::{self, CorePlan, Cores};
 use crate::shard::{Millis, ShardId};
 use crate::stdx::os::error_text;
@@ -33,6 +37,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 use tracing::{error, info, warn};
 
@@ -68,8 +73,10 @@ fn serve(startup: Startup) -> Result<ExitCode, BootError> {
     let signals = signals::catch().map_err(wrong)?;
     let server = Server::start(startup)?;
     signals.forward(server.node.clone()).map_err(wrong)?;
-    info!("Ready to accept connections");
-    Ok(server.control())
+    if server.loading.is_none() {
+        info!("Ready to accept connections");
+    }
+    server.control()
 }
 
 /// Makes `dir` the working directory.
@@ -85,12 +92,14 @@ fn enter_directory(config: &mut Config) -> Result<(), BootError> {
 pub struct Server {
     node: Arc<Node>,
     cores: Cores,
+    /// The loading of the data, if there is anything to load it from.
+    loading: Option<Arc<Loading>>,
     socket_path: Option<PathBuf>,
     rewriter: Rewriter,
 }
 
 impl Server {
-    /// Starts the cores; they serve when this returns. The working directory, the log and the signals of the process
+    /// Starts the cores; they serve when this returns, or load data and serve after that. The working directory, the log and the signals of the process
     /// are left alone, so that tests may start servers of their own.
     pub fn start(startup: Startup) -> Result<Self, BootError> {
         let Startup { mut config, file, base } = startup;
@@ -99,6 +108,7 @@ impl Server {
         let cpus = cpus::choose(&config, &usable)?;
         machine::fit_open_files(&mut config, cpus.len())?;
         let Listening { cores: listeners, names, descriptions, socket_path } = listen::listen(&config, cpus.len())?;
+        let plan = plan_loading(&config, cpus.len()).inspect_err(|_| remove_socket(socket_path.as_ref()))?;
         let run_id = run_id().map_err(|error| BootError(format!("Can't read random bytes: {error}")))?;
         let mut node = Node::new(config.clone(), cpus.len(), table().entries().len(), run_id, now_ms());
         (node.config_file, node.start_directory, node.listeners) = (file, base, descriptions);
@@ -108,16 +118,24 @@ impl Server {
         })?;
         node.cpus = cpus.iter().flatten().copied().collect();
         let node = Arc::new(node);
+        let loading = plan.map(|plan| Loading::begin(node.clone(), plan));
+        let loaders = start_disks(loading.as_ref(), cpus.len()).map_err(|error| {
+            remove_socket(socket_path.as_ref());
+            BootError(format!("Can't start the threads that read files: {}", error_text(&error)))
+        })?;
         greet(&node, &config, &cpus, &usable, &names);
         machine::warnings(&config).iter().for_each(|warning| warn!("WARNING: {warning}"));
-        let plan = |((index, &cpu), listeners)| CorePlan { cpu, shard: ShardId(index as u16), listeners };
-        let plans = cpus.iter().enumerate().zip(listeners).map(plan).collect();
+        let plan = |(((index, &cpu), listeners), loading)| {
+            let shard = ShardId(index as u16);
+            CorePlan { cpu, shard, listeners, loading }
+        };
+        let plans = cpus.iter().enumerate().zip(listeners).zip(loaders).map(plan).collect();
         let cores = runtime::start(node.clone(), plans).map_err(|error| {
             remove_socket(socket_path.as_ref());
             BootError(format!("Can't start the cores: {error}"))
         })?;
         let rewriter = Rewriter::new(Path::new(&config.dir).join(&config.appenddirname), config.appendfilename.clone());
-        Ok(Self { node, cores, socket_path, rewriter })
+        Ok(Self { node, cores, loading, socket_path, rewriter })
     }
 
     /// What its cores share.
@@ -134,10 +152,13 @@ impl Server {
     }
 
     /// Sleeps until the server is to end, and ends it.
-    fn control(mut self) -> ExitCode {
+    fn control(mut self) -> Result<ExitCode, BootError> {
         loop {
             match self.node.next_control() {
-                Control::Log => self.rewriter.look(&self.node, now_ms(), || self.cores.wake()),
+                Control::Log => {
+                    self.attend_loading().inspect_err(|_| remove_socket(self.socket_path.as_ref()))?;
+                    self.rewriter.look(&self.node, now_ms(), || self.cores.wake());
+                }
                 Control::Signal(signal) => {
                     warn!("Received {} scheduling shutdown...", signals::name(signal));
                     break;
@@ -150,11 +171,11 @@ impl Server {
                     // The others may wait for it for ever: there is nothing to wait for here.
                     error!("Core {} has ended unexpectedly, exiting.", core.0);
                     remove_socket(self.socket_path.as_ref());
-                    return ExitCode::FAILURE;
+                    return Ok(ExitCode::FAILURE);
                 }
             }
         }
-        match self.stop() {
+        Ok(match self.stop() {
             Ok(()) => {
                 warn!("Crimson is now ready to exit, bye bye...");
                 ExitCode::SUCCESS
@@ -163,8 +184,40 @@ impl Server {
                 error!("A core ended with an error: {error}");
                 ExitCode::FAILURE
             }
-        }
+        })
     }
+
+    /// Does what the loading needs of the control thread. After an error the process is to end: the cores cannot go on.
+    fn attend_loading(&mut self) -> Result<(), BootError> {
+        let Some(loading) = &self.loading else { return Ok(()) };
+        match loading.call() {
+            None => {}
+            Some(Call::Fail(failure)) => return Err(BootError(format!("Can't load the data: {failure}"))),
+            Some(Call::Commit(bases)) => {
+                aof::commit(&RealStorage, loading.plan(), &bases)?;
+                loading.go_on();
+            }
+            Some(Call::Ready) => {
+                let (progress, elapsed) = (loading.progress(), loading.elapsed().as_secs_f64());
+                let (keys, bytes) = (progress.keys.load(Relaxed), progress.loaded_bytes.load(Relaxed));
+                info!("DB loaded from append only file: {elapsed:.3} seconds, {keys} keys from {bytes} bytes");
+                info!("Ready to accept connections");
+                self.loading = None;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is to be loaded, if changes are logged.
+fn plan_loading(config: &Config, cores: usize) -> Result<Option<Plan>, BootError> {
+    config.appendonly.then(|| aof::prepare(&RealStorage, config, cores as u16)).transpose()
+}
+
+/// For each core, its part in the loading.
+fn start_disks(loading: Option<&Arc<Loading>>, cores: usize) -> io::Result<Vec<Option<LoadingPart>>> {
+    let start = |core| loading.map(|loading| LoadingPart::start(loading.clone(), core as u16)).transpose();
+    (0..cores).map(start).collect()
 }
 
 /// Starts the thread that frees what takes long. Nobody waits for its end: what it has left then ends with the process.
@@ -206,7 +259,12 @@ fn greet(node: &Node, config: &Config, cpus: &[Option<usize>], usable: &cpus::Us
         config.databases,
         value::memory_text(config.proto_max_bulk_len)
     );
-    info!("data: in memory only, nothing is saved; working directory {}", config.dir);
+    if config.appendonly {
+        let fsync = Fsync::NAMES[config.appendfsync as usize];
+        info!("data: logged in {}/{}, appendfsync {fsync}", config.dir, config.appenddirname);
+    } else {
+        info!("data: in memory only, nothing is saved; working directory {}", config.dir);
+    }
 }
 
 fn now_ms() -> Millis {

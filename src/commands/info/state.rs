@@ -2,6 +2,7 @@
 //! no snapshots and no replicas yet; these say so in the fields that tools look for.
 
 use super::{Facts, Text};
+use crate::metrics::persistence::Loading;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 pub(super) fn persistence(text: &mut Text, facts: &Facts<'_>) {
@@ -35,6 +36,27 @@ pub(super) fn persistence(text: &mut Text, facts: &Facts<'_>) {
         text.field("aof_buffer_length", log.sum(|shard| &shard.unwritten_bytes));
         text.field("aof_pending_bio_fsync", log.sum(|shard| &shard.pending_syncs));
     }
+    if log.loading.active.load(Relaxed) {
+        progress(text, &log.loading, facts.now / 1000);
+    }
+}
+
+/// How far the loading is.
+fn progress(text: &mut Text, loading: &Loading, now_seconds: i64) {
+    let (total, loaded) = (loading.total_bytes.load(Relaxed), loading.loaded_bytes.load(Relaxed));
+    let started = loading.started.load(Relaxed);
+    let elapsed = (now_seconds - started).max(0);
+    // As Redis, which puts one second where it knows nothing yet.
+    let left = match loaded {
+        0 => 1,
+        _ => (elapsed as f64 * total.saturating_sub(loaded) as f64 / loaded as f64) as i64,
+    };
+    text.field("loading_start_time", started);
+    text.field("loading_total_bytes", total);
+    text.field("loading_rdb_used_mem", 0);
+    text.field("loading_loaded_bytes", loaded);
+    text.field("loading_loaded_perc", format_args!("{:.2}", loaded as f64 * 100.0 / total.max(1) as f64));
+    text.field("loading_eta_seconds", left);
 }
 
 pub(super) fn replication(text: &mut Text, facts: &Facts<'_>) {

@@ -1,0 +1,11 @@
+//! Loading the append-only log, on the real binary: logs made by hand and by Redis, whole, torn and damaged.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod damage;
+mod directory;
+mod logs;
+mod meanwhile;
+mod redis;
+mod shards;
