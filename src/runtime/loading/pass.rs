@@ -57,6 +57,8 @@ struct Open {
     entry: Entry,
     path: PathBuf,
     reader: Reader,
+    /// Up to here it has been read: large batches are read twice.
+    read_up_to: u64,
 }
 
 impl Pass {
@@ -76,11 +78,11 @@ impl Pass {
     ) -> Result<Came, String> {
         let mut records = 0;
         loop {
-            let Some(Open { path, reader, .. }) = &mut self.open else {
+            let Some(Open { path, reader, read_up_to, .. }) = &mut self.open else {
                 let Some(entry) = self.files.pop_front() else { return Ok(Came::Over) };
                 let (path, reader) = (plan.source.join(&entry.name), Reader::new(plan.manifest.format(&entry)));
                 visit(Event::File).map_err(|error| at(&path, 0, &error))?;
-                self.open = Some(Open { entry, path, reader });
+                self.open = Some(Open { entry, path, reader, read_up_to: 0 });
                 continue;
             };
             let good = reader.good_up_to();
@@ -88,7 +90,9 @@ impl Pass {
                 Step::Read(offset) => {
                     let read = disk.chunk(path, offset).map_err(|error| in_file(path, &error))?;
                     let Some(bytes) = read else { return Ok(Came::Waits) };
-                    self.bytes_read += bytes.len() as u64;
+                    let end = offset + bytes.len() as u64;
+                    self.bytes_read += end.saturating_sub(*read_up_to);
+                    *read_up_to = end.max(*read_up_to);
                     reader.feed(&bytes);
                     records = 0;
                 }
