@@ -6,7 +6,8 @@ use crate::config::Config;
 use crate::persistence::aof::{Entry, Kind, Manifest, Origin, SegmentId};
 use crate::persistence::storage::Storage;
 use crate::runtime::loading::Plan;
-use crate::stdx::os::error_text;
+use crate::stdx::os::{self, error_text};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use tracing::{info, warn};
@@ -48,6 +49,19 @@ pub fn prepare(storage: &dyn Storage, config: &Config, cores: u16) -> Result<Pla
         check_writable(storage, &source, &manifest)?;
     }
     Ok(Plan { source, manifest, bytes, cuts: config.aof_load_truncated, dir, filename, renews })
+}
+
+/// Keeps other servers away from the log in the directory that `config` names, for as long as the file is open.
+pub fn lock(storage: &dyn Storage, config: &Config) -> Result<File, BootError> {
+    let server = PathBuf::from(&config.dir);
+    let dir = server.join(&config.appenddirname);
+    make_dir(storage, &server, &dir)?;
+    let file = File::open(&dir).map_err(|error| wrong(&dir, &error))?;
+    match os::lock(&file) {
+        Ok(true) => Ok(file),
+        Ok(false) => Err(BootError(format!("The append-only log in {} is in use by another process", dir.display()))),
+        Err(error) => Err(wrong(&dir, &error)),
+    }
 }
 
 /// Puts the new generation of `plan` in force, of which the cores have written these bases, and removes the files that

@@ -33,6 +33,7 @@ use crate::stdx::os::error_text;
 use listen::Listening;
 use rewrite::Rewriter;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -96,6 +97,8 @@ pub struct Server {
     loading: Option<Arc<Loading>>,
     socket_path: Option<PathBuf>,
     rewriter: Rewriter,
+    /// Keeps other servers away from the log that was there at the start.
+    _log_lock: Option<File>,
 }
 
 impl Server {
@@ -108,7 +111,8 @@ impl Server {
         let cpus = cpus::choose(&config, &usable)?;
         machine::fit_open_files(&mut config, cpus.len())?;
         let Listening { cores: listeners, names, descriptions, socket_path } = listen::listen(&config, cpus.len())?;
-        let plan = plan_loading(&config, cpus.len()).inspect_err(|_| remove_socket(socket_path.as_ref()))?;
+        let found = find_log(&config, cpus.len()).inspect_err(|_| remove_socket(socket_path.as_ref()))?;
+        let (plan, log_lock) = found.unzip();
         let run_id = run_id().map_err(|error| BootError(format!("Can't read random bytes: {error}")))?;
         let mut node = Node::new(config.clone(), cpus.len(), table().entries().len(), run_id, now_ms());
         (node.config_file, node.start_directory, node.listeners) = (file, base, descriptions);
@@ -135,7 +139,7 @@ impl Server {
             BootError(format!("Can't start the cores: {error}"))
         })?;
         let rewriter = Rewriter::new(Path::new(&config.dir).join(&config.appenddirname), config.appendfilename.clone());
-        Ok(Self { node, cores, loading, socket_path, rewriter })
+        Ok(Self { node, cores, loading, socket_path, rewriter, _log_lock: log_lock })
     }
 
     /// What its cores share.
@@ -209,9 +213,13 @@ impl Server {
     }
 }
 
-/// What is to be loaded, if changes are logged.
-fn plan_loading(config: &Config, cores: usize) -> Result<Option<Plan>, BootError> {
-    config.appendonly.then(|| aof::prepare(&RealStorage, config, cores as u16)).transpose()
+/// What is to be loaded, and what keeps others away from it, if changes are logged.
+fn find_log(config: &Config, cores: usize) -> Result<Option<(Plan, File)>, BootError> {
+    if !config.appendonly {
+        return Ok(None);
+    }
+    let lock = aof::lock(&RealStorage, config)?;
+    Ok(Some((aof::prepare(&RealStorage, config, cores as u16)?, lock)))
 }
 
 /// For each core, its part in the loading.

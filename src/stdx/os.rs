@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -12,6 +14,18 @@ pub fn error_text(error: &io::Error) -> String {
     match text.rfind(" (os error ") {
         Some(end) => text[..end].into(),
         None => text,
+    }
+}
+
+/// Locks a file or directory for as long as it is open; `false` if another process has done so.
+pub fn lock(file: &File) -> io::Result<bool> {
+    // SAFETY: no pointer is passed, and the descriptor is open.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(true);
+    }
+    match io::Error::last_os_error() {
+        error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        error => Err(error),
     }
 }
 

@@ -90,3 +90,15 @@ fn a_log_that_is_not_whole_is_refused() {
     let told = dir.refused(1, &[]);
     assert!(told.contains("appendonlydir: Not a directory"), "{told}");
 }
+
+#[test]
+fn two_servers_do_not_share_a_log() {
+    let dir = Dir::new();
+    let mut first = dir.serve(1, &[]);
+    let told = dir.refused(1, &[]);
+    assert!(told.contains("appendonlydir is in use by another process"), "{told}");
+    first.client().run("SET a 1");
+    assert_eq!(first.stop(libc::SIGKILL), None);
+    let second = dir.serve(1, &[]);
+    assert!(["\"1\"", "(nil)"].contains(&&second.client().show("GET a")[..]));
+}
