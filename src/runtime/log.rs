@@ -204,7 +204,6 @@ impl Base {
         self.whole && self.writer.is_settled()
     }
 
-
     /// Bytes so far.
     pub fn bytes(&self) -> u64 {
         self.writer.file_bytes()
