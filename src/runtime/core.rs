@@ -5,8 +5,10 @@
 //! cheapest sleep to be woken from. Then it parks in glommio, reading an event descriptor that completions, other cores
 //! and a timer signal: the sleep in which files and timers go on, and in which an idle server uses no CPU.
 
+mod load;
+
 use super::connection::Connection;
-use super::loading::{self, Loader, Tail, Turn};
+use super::loading::Loader;
 use super::log::{Base, Gate, Group, Log};
 use super::mailbox::{Mail, Mailbox};
 use super::patience::Patience;
@@ -16,7 +18,6 @@ use crate::commands::Node;
 use crate::commands::node::Control;
 use crate::config::Fsync;
 use crate::engine::cut::CutHere;
-use crate::engine::message::KeyState;
 use crate::engine::{Engine, cron_interval_ms};
 use crate::limits::{ACCEPTS_PER_TURN_MAX, MAIL_PER_TURN_MAX};
 use crate::metrics::persistence::{BASE_DONE, BASE_FAILED};
@@ -37,10 +38,6 @@ const WAIT_IN_RING: Duration = Duration::from_millis(10);
 
 /// How long a core that loads and waits for something waits inside its ring. It never parks, and nobody wakes it.
 const WAIT_WHILE_LOADING: Duration = Duration::from_millis(1);
-
-/// A core that loads accepts connections, to tell them so, when it has gone on for so long. Whoever comes at the start of
-/// a server with little to load is served after a moment instead of being refused.
-const ACCEPT_WHILE_LOADING: Duration = Duration::from_millis(200);
 
 /// How long a core that stops goes on sending what its clients have been answered.
 const STOP_GRACE: Duration = Duration::from_millis(500);
@@ -123,15 +120,6 @@ impl Core {
         }
         core.ring.turn()?;
         Ok(core)
-    }
-
-    /// Begins to accept connections.
-    fn accept_all(&mut self) {
-        if !std::mem::replace(&mut self.accepting, true) {
-            for (index, listener) in self.listeners.iter().enumerate() {
-                self.ring.accept(listener.socket.as_raw_fd(), index as u32);
-            }
-        }
     }
 
     /// Serves until it is told to stop.
@@ -314,55 +302,6 @@ impl Core {
             taken += 1;
         }
         taken > 0
-    }
-
-    /// Goes on loading the data; whether there is any left to load.
-    fn load(&mut self, now: Millis) -> bool {
-        let Some(loader) = &mut self.loader else { return false };
-        let mut keys = Vec::new();
-        let turn = loader.turn(&mut self.engine, now, self.mailbox.is_congested(), &mut keys);
-        let accepts = loader.elapsed() >= ACCEPT_WHILE_LOADING;
-        for (to, keys) in keys {
-            self.mailbox.post(to, Mail::Keys(keys), |ring| self.ring.wake(ring));
-        }
-        match turn {
-            Turn::Loads => {}
-            Turn::Writes(file, segment) => {
-                self.engine.begin_snapshot();
-                self.base = Some(Base::new(file.into(), segment, now));
-            }
-            Turn::Opens(tail) => self.open_log(&tail, now),
-            Turn::Over => self.loader = None,
-        }
-        if accepts || self.loader.is_none() {
-            self.accept_all();
-        }
-        self.loader.is_some()
-    }
-
-    /// Takes keys over that another core has loaded.
-    fn adopt_keys(&mut self, keys: Vec<KeyState>) {
-        if let Some(loader) = &mut self.loader {
-            loader.received += keys.len() as u64;
-            keys.into_iter().for_each(|key| loading::adopt(&mut self.engine, key));
-        }
-    }
-
-    /// Begins to log behind what has been loaded.
-    fn open_log(&mut self, tail: &Tail, now: Millis) {
-        let Some(loader) = &mut self.loader else { return };
-        match tail.open() {
-            Ok(file) => {
-                let sealer = Sealer::resume(tail.segment, tail.sequence);
-                let log = Log::new(file.into(), sealer, tail.offset, self.engine.config().appendfsync, now);
-                log.tell(&self.engine.node().persistence.shards[self.mailbox.owner().index()]);
-                self.log = Some(log);
-                self.engine.set_logging(true);
-                self.engine.end_loading();
-                loader.opened();
-            }
-            Err(failure) => loader.fail(failure),
-        }
     }
 
     fn accepted(&mut self, index: u32, completion: Completion) {

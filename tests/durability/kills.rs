@@ -119,8 +119,9 @@ fn kill_again_and_again(threads: usize, policy: &str, rewrites: bool) {
         for (number, memory) in memories.iter().enumerate() {
             check(&server, number, &mut memory.lock().unwrap(), safe);
         }
-        // Every second time the next one has to cope with what a killed one has left, too.
-        server.stop(if round % 2 == 0 { libc::SIGTERM } else { libc::SIGKILL });
+        // With always, every second time the next one has to cope with what a killed one has left, too.
+        let again = policy == "always" && round % 2 == 1;
+        server.stop(if again { libc::SIGKILL } else { libc::SIGTERM });
     }
 }
 

@@ -51,6 +51,12 @@ impl Load {
         Self { waiting, current: None, settling: None }
     }
 
+    /// Keys on the scratch shard that is being filled.
+    pub fn keys(&self) -> u64 {
+        let loading = self.current.as_ref().map(|(_, segment)| segment);
+        loading.into_iter().chain(&self.settling).map(Segment::keys).sum()
+    }
+
     /// Goes on for a while.
     pub fn step(&mut self, cx: &mut Context<'_>) -> Result<Next, String> {
         if let Some(segment) = self.settling.take() {
@@ -101,6 +107,11 @@ impl Segment {
         });
         let replay = Replay::new(cx.engine.node().config(), id, shards, cx.now);
         Self { shard, scratch, replay, tail: None }
+    }
+
+    /// Keys on its scratch shard.
+    pub fn keys(&self) -> u64 {
+        self.scratch.iter().flat_map(|shard| &shard.databases).map(|db| db.len() as u64).sum()
     }
 
     /// Looks at how a file ends, and cuts it where it is torn.

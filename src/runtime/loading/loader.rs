@@ -201,8 +201,9 @@ impl Loader {
 
     /// Makes the number of keys known.
     fn count_keys(&mut self, engine: &Engine) {
-        let scratch = self.segments.iter().filter_map(|segment| segment.scratch.as_ref());
-        let keys = engine.keys() + scratch.flat_map(|shard| &shard.databases).map(|db| db.len() as u64).sum::<u64>();
+        let loaded: u64 = self.segments.iter().map(Segment::keys).sum();
+        let loading = if let Some(Work::Load(load)) = &self.work { load.keys() } else { 0 };
+        let keys = engine.keys() + loaded + loading;
         let more = keys.wrapping_sub(self.keys);
         self.shared.progress().keys.fetch_add(more, Relaxed);
         self.keys = keys;
