@@ -267,7 +267,7 @@ mod tests {
             (&["--port"], "a value is required"),
             (&["--port", "1", "2"], "unexpected argument '2'"),
             (&["-x"], "-x"),
-            (&["--save", "60 1"], "snapshots are not supported yet"),
+            (&["--save", "3600 1"], "snapshots are not supported yet"),
             (&["nosuch.conf"], "can't open config file '/nonexistent/nosuch.conf': No such file or directory"),
         ] {
             let error = start(args, "").expect_err("a mistake");

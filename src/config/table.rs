@@ -513,6 +513,7 @@ mod tests {
             ("protected-mode", "maybe", "argument must be 'yes' or 'no'"),
             ("loglevel", "x", "argument(s) must be one of the following: debug, verbose, notice, warning, nothing"),
             ("client-output-buffer-limit", "normal 1", "Wrong number of arguments in buffer limit configuration."),
+            ("appenddirname", "a/b", "appenddirname can't be a path, just a dirname"),
             ("save", "3600 1", "snapshots are not supported yet, only \"\" is accepted"),
         ] {
             let mut config = Config::default();

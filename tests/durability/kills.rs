@@ -1,0 +1,151 @@
+//! Servers are killed while clients write and remember what was acknowledged. What the next server has loaded must hold
+//! all of it (with `everysec`, all but the last second), of each transaction all or nothing, and nothing that was never
+//! sent. `KILLS` says how often each server is killed; a few times unless told.
+
+use crate::Home;
+use crate::support::{Client, Server};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+const CLIENTS: usize = 12;
+
+fn kills() -> usize {
+    std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(5)
+}
+
+/// What one client has done so far.
+#[derive(Clone, Default)]
+struct Memory {
+    /// The last number sent.
+    sent: i64,
+    /// The numbers acknowledged, with the time.
+    acknowledged: Vec<(i64, Instant)>,
+}
+
+impl Memory {
+    fn acknowledged_before(&self, time: Instant) -> i64 {
+        self.acknowledged.iter().rev().find(|(_, at)| *at <= time).map_or(0, |(number, _)| *number)
+    }
+}
+
+/// Writes one number after another until the server is gone: a counter, a list, two keys at once, a transaction.
+fn write(client: &mut Client, number: usize, memory: &Mutex<Memory>) {
+    loop {
+        let next = {
+            let mut memory = memory.lock().expect("nobody panics");
+            memory.sent += 1;
+            memory.sent
+        };
+        let text = next.to_string();
+        let key = |name: &str| format!("{name}:{number}");
+        let commands: [Vec<String>; 4] = [
+            vec!["INCR".into(), key("counter")],
+            vec!["RPUSH".into(), key("list"), text.clone()],
+            vec!["MSET".into(), key("left"), text.clone(), key("right"), text.clone()],
+            vec!["MULTI".into()],
+        ];
+        let queued: [Vec<String>; 3] =
+            [vec!["INCR".into(), key("one")], vec!["SADD".into(), key("two"), text], vec!["EXEC".into()]];
+        for command in commands.iter().chain(&queued) {
+            match client.try_call(command) {
+                Ok((reply, _)) if !reply.is_error() => {}
+                _ => return,
+            }
+        }
+        memory.lock().expect("nobody panics").acknowledged.push((next, Instant::now()));
+    }
+}
+
+fn number(client: &mut Client, command: &str) -> i64 {
+    let shown = client.show(command);
+    if shown == "(nil)" {
+        return 0;
+    }
+    shown.trim_start_matches("(integer) ").trim_matches('"').parse().unwrap_or_else(|_| panic!("{command}: {shown}"))
+}
+
+/// Compares what is there with what a client remembers; from then on it goes on from there.
+fn check(server: &Server, number_of: usize, memory: &mut Memory, safe: Instant) {
+    let mut client = server.client();
+    let mut get = |command: &str| number(&mut client, &format!("{command}:{number_of}"));
+    let counter = get("GET counter");
+    let length = get("LLEN list");
+    let (left, right) = (get("GET left"), get("GET right"));
+    let (one, two) = (get("GET one"), get("SCARD two"));
+    let least = memory.acknowledged_before(safe);
+    for (what, found) in [("counter", counter), ("list", length), ("left", left), ("one", one)] {
+        assert!(found >= least, "{what}:{number_of} is {found}, but {least} was acknowledged");
+        assert!(found <= memory.sent, "{what}:{number_of} is {found}, but only {} was sent", memory.sent);
+    }
+    assert_eq!(left, right, "a MSET over two shards is there by half");
+    assert_eq!(one, two, "a transaction is there by half");
+    let list = client.run(&format!("LRANGE list:{number_of} 0 -1"));
+    let list: Vec<String> = list.elements().iter().map(|element| element.text()).collect();
+    let expected: Vec<String> = (1..=length).map(|number| number.to_string()).collect();
+    assert!(list.iter().map(|text| text.trim_matches('"')).eq(expected.iter()), "elements are missing or there twice");
+    // Everything begins anew, so that all numbers agree again.
+    for name in ["counter", "list", "left", "right", "one", "two"] {
+        client.run(&format!("DEL {name}:{number_of}"));
+    }
+    *memory = Memory::default();
+}
+
+fn kill_again_and_again(threads: usize, policy: &str, rewrites: bool) {
+    let home = Home::new();
+    let arguments = ["--appendonly", "yes", "--appendfsync", policy];
+    for round in 0..kills() {
+        let mut server = home.serve(threads, &arguments);
+        let memories: Vec<Mutex<Memory>> = (0..CLIENTS).map(|_| Mutex::default()).collect();
+        let killed = std::thread::scope(|scope| {
+            for (number, memory) in memories.iter().enumerate() {
+                let mut client = server.client();
+                scope.spawn(move || write(&mut client, number, memory));
+            }
+            std::thread::sleep(Duration::from_millis(150 + 70 * (round as u64 % 5)));
+            if rewrites {
+                server.client().run("BGREWRITEAOF");
+                std::thread::sleep(Duration::from_millis(3 * (round as u64 % 7)));
+            }
+            let killed = Instant::now();
+            server.stop(libc::SIGKILL);
+            killed
+        });
+        let acknowledged: usize = memories.iter().map(|memory| memory.lock().unwrap().acknowledged.len()).sum();
+        assert!(acknowledged > 0, "nothing was written");
+        // Another number of cores now and then.
+        let threads = if round % 3 == 2 { threads % 4 + 1 } else { threads };
+        let mut server = home.serve(threads, &arguments);
+        let safe = if policy == "always" { killed } else { killed - Duration::from_secs(1) };
+        for (number, memory) in memories.iter().enumerate() {
+            check(&server, number, &mut memory.lock().unwrap(), safe);
+        }
+        // With always, every second time the next one has to cope with what a killed one has left, too.
+        let again = policy == "always" && round % 2 == 1;
+        server.stop(if again { libc::SIGKILL } else { libc::SIGTERM });
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_with_always_on_one_shard() {
+    kill_again_and_again(1, "always", false);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_with_always_on_two_shards_during_rewrites() {
+    kill_again_and_again(2, "always", true);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_with_always_on_four_shards() {
+    kill_again_and_again(4, "always", false);
+}
+
+#[test]
+fn at_most_a_second_is_lost_with_everysec_on_two_shards_during_rewrites() {
+    kill_again_and_again(2, "everysec", true);
+}
+
+#[test]
+fn transactions_are_whole_without_syncs_on_four_shards() {
+    kill_again_and_again(4, "no", true);
+}

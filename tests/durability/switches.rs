@@ -1,0 +1,84 @@
+//! Switching the log on and off at run time, rewriting it, and what INFO says of it.
+
+use crate::{Home, info, wait_until};
+
+fn rewritten(server: &crate::Server, times: &str) {
+    wait_until("the log is rewritten", || {
+        info(server, "aof_rewrites") == times && info(server, "aof_rewrite_in_progress") == "0"
+    });
+}
+
+#[test]
+fn a_log_that_is_switched_on_has_what_was_there_before() {
+    for threads in [1, 3] {
+        let home = Home::new();
+        let mut server = home.serve(threads, &[]);
+        let mut client = server.client();
+        for number in 0..500 {
+            client.run(&format!("SET before:{number} {number}"));
+        }
+        client.run("RPUSH list a b c");
+        client.run("SET timed x EX 1000");
+        assert_eq!(info(&server, "aof_enabled"), "0");
+        assert_eq!(client.show("CONFIG SET appendonly yes"), "OK");
+        wait_until("it is on", || info(&server, "aof_enabled") == "1");
+        for number in 0..500 {
+            client.run(&format!("SET after:{number} {number}"));
+        }
+        rewritten(&server, "1");
+        client.run("RPUSH list d");
+        server.stop(libc::SIGTERM);
+        let server = home.serve(threads, &["--appendonly", "yes"]);
+        let mut client = server.client();
+        assert_eq!(client.show("DBSIZE"), "(integer) 1002");
+        assert_eq!(client.show("LRANGE list 0 -1"), "1) \"a\"\n2) \"b\"\n3) \"c\"\n4) \"d\"");
+        assert!(client.run("TTL timed").integer() > 900);
+    }
+}
+
+#[test]
+fn what_happens_while_it_is_off_is_not_logged() {
+    let home = Home::new();
+    let mut server = home.serve(2, &["--appendonly", "yes"]);
+    let mut client = server.client();
+    client.run("MSET a 1 b 2 c 3");
+    assert_eq!(client.show("CONFIG SET appendonly no"), "OK");
+    wait_until("it is off", || info(&server, "aof_enabled") == "0");
+    client.run("MSET a x b x c x");
+    server.stop(libc::SIGTERM);
+    let server = home.serve(2, &["--appendonly", "yes"]);
+    assert_eq!(server.client().show("MGET a b c"), "1) \"1\"\n2) \"2\"\n3) \"3\"");
+}
+
+#[test]
+fn a_rewrite_makes_the_log_as_small_as_the_data() {
+    let home = Home::new();
+    let mut server = home.serve(2, &["--appendonly", "yes"]);
+    let mut client = server.client();
+    for number in 0..2000 {
+        client.run(&format!("SET key:{} {number}", number % 10));
+    }
+    let before: u64 = info(&server, "aof_current_size").parse().unwrap();
+    assert_eq!(client.show("BGREWRITEAOF"), "Background append only file rewriting started");
+    rewritten(&server, "1");
+    let after: u64 = info(&server, "aof_current_size").parse().unwrap();
+    assert!(after * 20 < before, "{before} bytes before, {after} after");
+    client.run("INCR key:0");
+    server.stop(libc::SIGTERM);
+    let server = home.serve(2, &["--appendonly", "yes"]);
+    assert_eq!(server.client().show("MGET key:0 key:9"), "1) \"1991\"\n2) \"1999\"");
+    let files = std::fs::read_dir(home.0.join("appendonlydir")).unwrap().count();
+    assert_eq!(files, 5, "two bases, two increments, the manifest");
+}
+
+#[test]
+fn a_log_that_has_grown_is_rewritten_by_itself() {
+    let home = Home::new();
+    let server = home.serve(1, &["--appendonly", "yes", "--auto-aof-rewrite-min-size", "64kb"]);
+    let mut client = server.client();
+    let value = "x".repeat(1000);
+    wait_until("it is rewritten", || {
+        (0..50).for_each(|_| drop(client.run(&format!("SET key {value}"))));
+        info(&server, "aof_rewrites") != "0"
+    });
+}

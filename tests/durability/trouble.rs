@@ -1,0 +1,79 @@
+//! A log that cannot be written: writes are refused, reads go on, and nothing acknowledged is lost.
+
+use crate::support::Server;
+use crate::{info, wait_until};
+use std::path::Path;
+use std::process::Command;
+
+/// A small file system in memory, if this process may mount one.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let path = std::env::temp_dir().join(format!("crimson-small-disk-{}", std::process::id()));
+        std::fs::create_dir_all(&path).ok()?;
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(&path)
+            .stderr(std::process::Stdio::null())
+            .status();
+        mounted.ok()?.success().then_some(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_until_there_is_room() {
+    for policy in ["always", "everysec"] {
+        let Some(disk) = SmallDisk::mount("2m") else {
+            println!("not tested: this process may not mount a file system");
+            return;
+        };
+        let ballast = disk.path().join("ballast");
+        std::fs::write(&ballast, vec![b'x'; 1_200_000]).unwrap();
+        let dir = disk.path().to_str().unwrap();
+        let arguments = ["--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes", "--appendfsync", policy];
+        let mut server = Server::crimson(2, &arguments);
+        wait_until("it is loaded", || server.client().show("PING") == "PONG");
+        let mut acknowledged = 0;
+        let value = "v".repeat(2000);
+        // Until one is refused, or loses its connection with always.
+        wait_until("the disk is full", || {
+            let mut client = server.client();
+            for _ in 0..50 {
+                let next = acknowledged + 1;
+                match client.try_call(&["SET", &format!("key:{next}"), &value]) {
+                    Ok((reply, _)) if !reply.is_error() => acknowledged = next,
+                    _ => break,
+                }
+            }
+            info(&server, "aof_last_write_status") == "err"
+        });
+        let mut client = server.client();
+        assert_eq!(client.show("GET key:1"), format!("\"{value}\""), "reads go on");
+        let refused = "(error) MISCONF Errors writing to the AOF file: No space left on device";
+        assert_eq!(client.show("SET a b"), refused);
+        assert_eq!(client.show("PING"), refused);
+        std::fs::remove_file(&ballast).unwrap();
+        wait_until("it is written again", || client.show("SET a b") == "OK");
+        assert_eq!(info(&server, "aof_last_write_status"), "ok");
+        server.stop(libc::SIGTERM);
+        let server = Server::crimson(2, &arguments);
+        wait_until("it is loaded", || server.client().show("PING") == "PONG");
+        let mut client = server.client();
+        assert_eq!(client.show("GET a"), "\"b\"");
+        for number in 1..=acknowledged {
+            assert_eq!(client.show(&format!("STRLEN key:{number}")), "(integer) 2000", "{policy}: key:{number}");
+        }
+    }
+}
