@@ -3,6 +3,7 @@
 use crate::logs::{Dir, Written, contents, name, records};
 use crate::support::wait_until;
 use crimson::persistence::aof::Kind;
+use std::time::Duration;
 
 const THREADS: [u16; 3] = [1, 2, 4];
 
@@ -55,6 +56,24 @@ fn any_number_of_threads_loads_the_log_of_any_number_of_shards() {
                 let again = contents(&mut server.client());
                 assert_eq!(again, with_new(&loaded), "{shards} shards, then {threads} threads");
             }
+        }
+    }
+}
+
+#[test]
+fn a_start_that_is_killed_leaves_a_log_that_loads() {
+    let dir = example(4);
+    let mut expected = None;
+    for step in 0..30 {
+        // Threads change, so that each start that comes far enough begins a new generation.
+        let mut server = dir.begin([2, 3, 1][step % 3], &[]);
+        std::thread::sleep(Duration::from_millis(step as u64 * 2));
+        assert_eq!(server.stop(libc::SIGKILL), None);
+        if step % 6 == 5 {
+            let mut server = dir.serve(4, &[]);
+            let loaded = contents(&mut server.client());
+            assert_eq!(expected.get_or_insert_with(|| loaded.clone()), &loaded, "step {step}");
+            assert_eq!(server.stop(libc::SIGKILL), None);
         }
     }
 }
