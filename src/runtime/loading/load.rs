@@ -5,7 +5,7 @@ use super::pass::{Came, Event, FileEnd, Pass};
 use super::step::{Context, Next};
 use super::{Plan, in_file};
 use crate::engine::replay::{Replay, ReplayError};
-use crate::persistence::aof::{Damage, Origin, SegmentId, Verdict};
+use crate::persistence::aof::{Damage, SegmentId, Verdict};
 use crate::shard::{Shard, ShardId};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -171,11 +171,10 @@ fn refused(path: &std::path::Path, damage: &Damage, plan: &Plan) -> String {
         0 => String::new(),
         batches => format!("; {batches} good batches behind it, the first at {}", found.first),
     };
-    let advice = match (plan.manifest.origin, reason.is_mended_by_cutting()) {
-        (_, false) => String::new(),
-        (Origin::Crimson | Origin::Redis, true) => {
-            format!(". `crimson check-aof {}` tells more, and can cut it there", plan.source.display())
-        }
+    let advice = if reason.is_mended_by_cutting() {
+        format!(". `crimson check-aof {}` tells more, and can cut it there", plan.source.display())
+    } else {
+        String::new()
     };
     format!("the append-only file {} is damaged at offset {at}{seen}: {reason}{behind}{advice}", path.display())
 }
