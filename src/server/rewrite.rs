@@ -64,11 +64,11 @@ impl Rewriter {
             info!("The append-only log is switched off");
             state.on.store(false, Release);
             self.cut(node, 0, false, false, Vec::new(), &wake);
-        } else if state.rewrite_scheduled.swap(false, AcqRel) || wanted && !on && !rests {
-            if let Err(error) = self.begin(node, wanted, wanted && !on, now, &wake) {
-                error!("Can't rewrite the append-only log: {}", error_text(&error));
-                self.note_failure(node, now);
-            }
+        } else if (state.rewrite_scheduled.swap(false, AcqRel) || wanted && !on && !rests)
+            && let Err(error) = self.begin(node, wanted, wanted && !on, now, &wake)
+        {
+            error!("Can't rewrite the append-only log: {}", error_text(&error));
+            self.note_failure(node, now);
         }
     }
 

@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 /// Rows that are tested elsewhere, because a session cannot show what they do.
 const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     ("shutdown", "tests/boot.rs"),
+    ("bgrewriteaof", "tests/durability"),
+    ("lastsave", "src/commands/persistence.rs"),
     ("quit", "tests/protocol"),
     ("client|pause", "tests/protocol"),
     ("client|reply", "tests/protocol"),

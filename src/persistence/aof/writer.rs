@@ -245,7 +245,7 @@ impl<F> Writer<F> {
         let overdue = self.policy == Fsync::EverySecond
             && (now_ms - self.synced_ms >= SECOND_MS || unsynced >= AOF_UNSYNCED_BYTES_MAX);
         let writes = segment.written < segment.chunks.len();
-        let must = flush && !writes || closing && !writes || self.policy == Fsync::Always || overdue;
+        let must = (flush || closing) && !writes || self.policy == Fsync::Always || overdue;
         if segment.dirty && must {
             self.flight = Some(Flight::Sync { chunks: segment.written });
             return Some(Job::Sync { file: &segment.file });
