@@ -55,6 +55,8 @@ pub struct Loading {
 pub struct Persistence {
     /// Whether changes are logged.
     pub on: AtomicBool,
+    /// Whether the next start would load what is logged: a log that is being switched on is none before it is whole.
+    pub in_force: AtomicBool,
     /// By shard.
     pub shards: Box<[ShardLog]>,
     /// Whether a rewrite is wanted that has not begun.
@@ -80,6 +82,7 @@ impl Persistence {
     pub fn new(shards: usize) -> Self {
         Self {
             on: AtomicBool::new(false),
+            in_force: AtomicBool::new(false),
             shards: (0..shards).map(|_| ShardLog::default()).collect(),
             rewrite_scheduled: AtomicBool::new(false),
             rewriting: AtomicBool::new(false),

@@ -62,6 +62,7 @@ impl Rewriter {
         let rests = self.failed_ms.is_some_and(|failed| now - failed < REST_MS);
         if on && !wanted {
             info!("The append-only log is switched off");
+            state.in_force.store(false, Release);
             state.on.store(false, Release);
             self.cut(node, 0, false, false, Vec::new(), &wake);
         } else if state.rewrite_scheduled.swap(false, AcqRel) || wanted && !on && !rests {
@@ -119,6 +120,7 @@ impl Rewriter {
         state.rewriting.store(false, Release);
         match completed {
             Ok(bytes) => {
+                state.in_force.store(state.on.load(Relaxed), Release);
                 state.rewrites.fetch_add(1, Relaxed);
                 state.last_rewrite_ok.store(true, Relaxed);
                 state.base_bytes.store(bytes, Relaxed);

@@ -90,9 +90,11 @@ enum Flight {
     Write {
         durable: bool,
     },
-    /// Covers so many written chunks.
+    /// Covers so many written chunks, and all that was written before them.
     Sync {
         chunks: usize,
+        /// What had been written when it began, as [`Writer::positions`] counts.
+        position: u64,
     },
 }
 
@@ -123,11 +125,13 @@ pub struct Writer<F> {
     /// Bytes appended and known to be on disk (with `no`: written), since the beginning.
     appended: u64,
     durable: u64,
+    /// What is on disk whatever the policy.
+    synced: u64,
     spare: Vec<u8>,
 }
 
 impl<F> Writer<F> {
-    /// Appends to a file that ends at `offset`.
+    /// Appends to a file that ends at `offset`. What it holds already may not be on disk.
     pub fn new(policy: Fsync, file: F, sealer: Sealer, offset: u64, now_ms: i64) -> Self {
         let mut writer = Self {
             policy,
@@ -137,9 +141,11 @@ impl<F> Writer<F> {
             synced_ms: now_ms,
             appended: 0,
             durable: 0,
+            synced: 0,
             spare: Vec::new(),
         };
         writer.push(file, sealer, offset);
+        writer.segments[0].dirty = offset > 0;
         writer
     }
 
@@ -186,6 +192,11 @@ impl<F> Writer<F> {
     /// Bytes appended since the beginning, and of those the ones that replies need not wait for.
     pub fn positions(&self) -> (u64, u64) {
         (self.appended, self.durable)
+    }
+
+    /// Bytes appended since the beginning that are known to be on disk, whatever the policy.
+    pub fn synced(&self) -> u64 {
+        self.synced
     }
 
     /// Whether replies have to wait, because what they tell of is not on disk yet.
@@ -247,7 +258,8 @@ impl<F> Writer<F> {
         let writes = segment.written < segment.chunks.len();
         let must = flush && !writes || closing && !writes || self.policy == Fsync::Always || overdue;
         if segment.dirty && must {
-            self.flight = Some(Flight::Sync { chunks: segment.written });
+            let (chunks, position) = (segment.written, self.appended - self.unwritten_bytes());
+            self.flight = Some(Flight::Sync { chunks, position });
             return Some(Job::Sync { file: &segment.file });
         }
         if !writes {
@@ -286,13 +298,17 @@ impl<F> Writer<F> {
                 let keeps = !durable && (self.policy != Fsync::No || closing);
                 if keeps { None } else { segment.settle(segment.written, durable) }
             }
-            Flight::Sync { chunks } => {
+            Flight::Sync { chunks, position } => {
+                self.synced = position;
                 self.synced_ms = now_ms;
                 segment.dirty = segment.written > chunks;
                 segment.settle(chunks, true)
             }
         };
         self.durable += segment.synced - before;
+        if matches!(flight, Flight::Write { durable: true }) {
+            self.synced = self.appended - self.unwritten_bytes();
+        }
         if let Some(spare) = spare
             && spare.capacity() <= 2 * AOF_CHUNK_BYTES
         {
@@ -398,6 +414,38 @@ mod tests {
                 _ => &[(1, 'w'), (1, 's'), (2, 'w')],
             };
             assert_eq!(jobs, expected, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_on_disk_is_known_whatever_the_policy() {
+        for policy in [Fsync::Always, Fsync::EverySecond, Fsync::No] {
+            let mut writer = writer(policy);
+            writer.append(&mut record(), 0);
+            let (_, _, _, len) = job(&mut writer, 0).unwrap();
+            writer.append(&mut record(), 0);
+            writer.done(len as i32, 0);
+            let written = if policy == Fsync::Always { len as u64 } else { 0 };
+            assert_eq!(writer.synced(), written, "{policy:?}");
+            let (_, _, _, len) = job(&mut writer, 0).unwrap();
+            writer.done(len as i32, 0);
+            if policy != Fsync::Always {
+                assert!(matches!(writer.next(0, true), Some(Job::Sync { .. })));
+                writer.append(&mut record(), 0);
+                writer.done(0, 0);
+            }
+            assert_eq!(writer.synced(), 2 * len as u64, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_file_has_held_before_is_synced_too() {
+        for policy in [Fsync::Always, Fsync::EverySecond] {
+            let mut writer = Writer::new(policy, 1, Sealer::new(SEGMENT), 100, 0);
+            assert!(!writer.is_settled() && !writer.holds_replies());
+            assert_eq!(job(&mut writer, 1000), Some((1, 's', 0, 0)), "{policy:?}");
+            writer.done(0, 1000);
+            assert!(writer.is_settled());
         }
     }
 
