@@ -256,7 +256,8 @@ impl<F> Writer<F> {
         let overdue = self.policy == Fsync::EverySecond
             && (now_ms - self.synced_ms >= SECOND_MS || unsynced >= AOF_UNSYNCED_BYTES_MAX);
         let writes = segment.written < segment.chunks.len();
-        let must = flush && !writes || closing && !writes || self.policy == Fsync::Always || overdue;
+        let idle = !writes && (flush || closing || self.trouble.is_some());
+        let must = idle || self.policy == Fsync::Always || overdue;
         if segment.dirty && must {
             let (chunks, position) = (segment.written, self.appended - self.unwritten_bytes());
             self.flight = Some(Flight::Sync { chunks, position });
@@ -285,7 +286,9 @@ impl<F> Writer<F> {
             _ => None,
         };
         if let Some(errno) = failed {
-            (segment.written, segment.dirty) = (0, false);
+            segment.written = 0;
+            // What is not kept in memory cannot be written again, only synced.
+            segment.dirty &= segment.chunks.is_empty();
             self.trouble = Some(Trouble { errno, again_ms: now_ms + SECOND_MS });
             return Done::Failed;
         }
@@ -415,6 +418,20 @@ mod tests {
             };
             assert_eq!(jobs, expected, "{policy:?}");
         }
+    }
+
+    #[test]
+    fn a_sync_that_has_failed_is_tried_again_though_nothing_is_left_to_write() {
+        let mut writer = writer(Fsync::No);
+        writer.append(&mut record(), 0);
+        let (_, _, _, len) = job(&mut writer, 0).unwrap();
+        writer.done(len as i32, 0);
+        writer.set_policy(Fsync::EverySecond);
+        assert_eq!(job(&mut writer, 1000), Some((1, 's', 0, 0)));
+        writer.done(-libc::EIO, 1000);
+        writer.set_policy(Fsync::No);
+        assert_eq!((job(&mut writer, 1999), job(&mut writer, 2000)), (None, Some((1, 's', 0, 0))));
+        assert_eq!((writer.done(0, 2000), writer.trouble(), writer.is_settled()), (Done::Well, None, true));
     }
 
     #[test]
