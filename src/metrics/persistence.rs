@@ -69,6 +69,8 @@ pub struct Persistence {
     pub last_rewrite_seconds: AtomicI64,
     /// Whether the last one went well.
     pub last_rewrite_ok: AtomicBool,
+    /// When one failed last, in milliseconds since the epoch.
+    pub rewrite_failed_ms: AtomicI64,
     /// How many there were.
     pub rewrites: AtomicU64,
     /// Bytes of all bases after the last rewrite or load.
@@ -89,6 +91,7 @@ impl Persistence {
             rewrite_started_ms: AtomicI64::new(0),
             last_rewrite_seconds: AtomicI64::new(-1),
             last_rewrite_ok: AtomicBool::new(true),
+            rewrite_failed_ms: AtomicI64::new(0),
             rewrites: AtomicU64::new(0),
             base_bytes: AtomicU64::new(0),
             loading: Loading::default(),

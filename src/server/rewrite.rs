@@ -146,6 +146,7 @@ impl Rewriter {
 
     fn note_failure(&mut self, node: &Node, now: Millis) {
         node.persistence.last_rewrite_ok.store(false, Relaxed);
+        node.persistence.rewrite_failed_ms.store(now, Relaxed);
         self.failed_ms = Some(now);
     }
 
@@ -198,6 +199,27 @@ fn is_writing(node: &Node) -> bool {
     node.persistence.shards.iter().any(|shard| shard.base.load(Acquire) == BASE_WRITING)
 }
 
+/// A file that is new even if there was one of that name: a core may still be writing that, if it was made to switch the
+/// log on in vain.
 fn empty_file(path: &Path) -> io::Result<OwnedFd> {
-    OpenOptions::new().write(true).create(true).truncate(true).open(path).map(OwnedFd::from)
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => OpenOptions::new().write(true).create_new(true).open(path).map(OwnedFd::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::empty_file;
+    use std::io::Write;
+
+    #[test]
+    fn a_file_that_is_made_again_is_another_one() {
+        let path = std::env::temp_dir().join(format!("crimson-rewrite-{}", std::process::id()));
+        let mut old = std::fs::File::from(empty_file(&path).unwrap());
+        let _new = empty_file(&path).unwrap();
+        old.write_all(b"late").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
+        std::fs::remove_file(&path).unwrap();
+    }
 }

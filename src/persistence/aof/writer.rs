@@ -22,6 +22,8 @@ struct Segment<F> {
     chunks: VecDeque<Chunk>,
     /// So many of the chunks are written.
     written: usize,
+    /// So many bytes of the next one are: one operation need not write all of it.
+    begun: usize,
     /// Whether something was written since the last sync.
     dirty: bool,
 }
@@ -131,7 +133,7 @@ pub struct Writer<F> {
 }
 
 impl<F> Writer<F> {
-    /// Appends to a file that ends at `offset`. What it holds already may not be on disk.
+    /// Appends to a file that ends at `offset`.
     pub fn new(policy: Fsync, file: F, sealer: Sealer, offset: u64, now_ms: i64) -> Self {
         let mut writer = Self {
             policy,
@@ -145,12 +147,12 @@ impl<F> Writer<F> {
             spare: Vec::new(),
         };
         writer.push(file, sealer, offset);
-        writer.segments[0].dirty = offset > 0;
         writer
     }
 
     fn push(&mut self, file: F, sealer: Sealer, offset: u64) {
-        let segment = Segment { file, sealer, synced: offset, chunks: VecDeque::new(), written: 0, dirty: false };
+        let segment =
+            Segment { file, sealer, synced: offset, chunks: VecDeque::new(), written: 0, begun: 0, dirty: false };
         self.segments.push_back(segment);
     }
 
@@ -266,11 +268,13 @@ impl<F> Writer<F> {
         if !writes {
             return None;
         }
-        let durable = self.policy == Fsync::Always;
+        // A durable write is durable for its own bytes only, not for those that another one has written before it.
+        let durable = self.policy == Fsync::Always && segment.begun == 0;
         self.flight = Some(Flight::Write { durable });
         let segment = self.segments.front().expect("just seen");
-        let bytes = &segment.chunks[segment.written].bytes[..];
-        Some(Job::Write { file: &segment.file, offset: segment.offset(), bytes, durable })
+        let bytes = &segment.chunks[segment.written].bytes[segment.begun..];
+        let offset = segment.offset() + segment.begun as u64;
+        Some(Job::Write { file: &segment.file, offset, bytes, durable })
     }
 
     /// The job under way is over: `result` is the bytes written or synced, or a negative error number.
@@ -279,18 +283,24 @@ impl<F> Writer<F> {
         let closing = self.segments.len() > 1;
         let segment = self.segments.front_mut().expect("there is always a file to append to");
         let failed = match flight {
-            Flight::Write { .. } if result >= 0 && result as usize != segment.chunks[segment.written].len() => {
-                Some(libc::ENOSPC)
-            }
+            Flight::Write { .. } if result == 0 => Some(libc::ENOSPC),
             _ if result < 0 => Some(-result),
             _ => None,
         };
         if let Some(errno) = failed {
-            segment.written = 0;
+            (segment.written, segment.begun) = (0, 0);
             // What is not kept in memory cannot be written again, only synced.
             segment.dirty &= segment.chunks.is_empty();
             self.trouble = Some(Trouble { errno, again_ms: now_ms + SECOND_MS });
             return Done::Failed;
+        }
+        if let Flight::Write { .. } = flight {
+            segment.begun += result as usize;
+            if segment.begun < segment.chunks[segment.written].len() {
+                // A full disk says so with the rest: until then nothing is known to be better.
+                return Done::Well;
+            }
+            segment.begun = 0;
         }
         self.trouble = None;
         let before = segment.synced;
@@ -391,7 +401,10 @@ mod tests {
         assert_eq!(writer.trouble(), Some(libc::EIO));
         assert_eq!(job(&mut writer, 1999), None, "it rests for a second");
         assert_eq!(job(&mut writer, 2000), Some((1, 'w', 0, len)), "what the sync did not cover");
-        assert_eq!(writer.done(len as i32 - 1, 2000), Done::Failed, "a short write is a full disk");
+        assert_eq!(writer.done(len as i32 - 1, 2000), Done::Well, "an operation may write less than it was given");
+        assert_eq!(writer.trouble(), Some(libc::EIO), "nothing is known to be better yet");
+        assert_eq!(job(&mut writer, 2000), Some((1, 'w', len as u64 - 1, 1)));
+        assert_eq!(writer.done(-libc::ENOSPC, 2000), Done::Failed);
         assert_eq!(writer.trouble(), Some(libc::ENOSPC));
         assert_eq!(job(&mut writer, 3000), Some((1, 'w', 0, len)));
         writer.done(len as i32, 3000);
@@ -435,6 +448,23 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_in_parts_is_synced_as_a_whole() {
+        for before in [Fsync::EverySecond, Fsync::Always] {
+            let mut writer = writer(before);
+            writer.append(&mut record(), 0);
+            let (_, _, _, len) = job(&mut writer, 0).unwrap();
+            writer.done(5, 0);
+            writer.set_policy(Fsync::Always);
+            assert_eq!(job(&mut writer, 0), Some((1, 'w', 5, len - 5)), "{before:?}");
+            writer.done(len as i32 - 5, 0);
+            assert!(writer.holds_replies());
+            assert_eq!(job(&mut writer, 0), Some((1, 's', 0, 0)));
+            writer.done(0, 0);
+            assert!(writer.is_settled() && !writer.holds_replies());
+        }
+    }
+
+    #[test]
     fn what_is_on_disk_is_known_whatever_the_policy() {
         for policy in [Fsync::Always, Fsync::EverySecond, Fsync::No] {
             let mut writer = writer(policy);
@@ -452,17 +482,6 @@ mod tests {
                 writer.done(0, 0);
             }
             assert_eq!(writer.synced(), 2 * len as u64, "{policy:?}");
-        }
-    }
-
-    #[test]
-    fn what_a_file_has_held_before_is_synced_too() {
-        for policy in [Fsync::Always, Fsync::EverySecond] {
-            let mut writer = Writer::new(policy, 1, Sealer::new(SEGMENT), 100, 0);
-            assert!(!writer.is_settled() && !writer.holds_replies());
-            assert_eq!(job(&mut writer, 1000), Some((1, 's', 0, 0)), "{policy:?}");
-            writer.done(0, 1000);
-            assert!(writer.is_settled());
         }
     }
 
