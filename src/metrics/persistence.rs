@@ -69,6 +69,8 @@ pub struct Persistence {
     pub last_rewrite_seconds: AtomicI64,
     /// Whether the last one went well.
     pub last_rewrite_ok: AtomicBool,
+    /// How many have failed since one went well.
+    pub rewrite_failures: AtomicU64,
     /// When one failed last, in milliseconds since the epoch.
     pub rewrite_failed_ms: AtomicI64,
     /// How many there were.
@@ -91,6 +93,7 @@ impl Persistence {
             rewrite_started_ms: AtomicI64::new(0),
             last_rewrite_seconds: AtomicI64::new(-1),
             last_rewrite_ok: AtomicBool::new(true),
+            rewrite_failures: AtomicU64::new(0),
             rewrite_failed_ms: AtomicI64::new(0),
             rewrites: AtomicU64::new(0),
             base_bytes: AtomicU64::new(0),

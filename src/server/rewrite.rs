@@ -65,11 +65,12 @@ impl Rewriter {
             state.in_force.store(false, Release);
             state.on.store(false, Release);
             self.cut(node, 0, false, false, Vec::new(), &wake);
-        } else if state.rewrite_scheduled.swap(false, AcqRel) || wanted && !on && !rests {
-            if let Err(error) = self.begin(node, wanted, wanted && !on, now, &wake) {
-                error!("Can't rewrite the append-only log: {}", error_text(&error));
-                self.note_failure(node, now);
-            }
+            return;
+        }
+        let due = state.rewrite_scheduled.swap(false, AcqRel) || wanted && !on && !rests;
+        if due && let Err(error) = self.begin(node, wanted, wanted && !on, now, &wake) {
+            error!("Can't rewrite the append-only log: {}", error_text(&error));
+            self.note_failure(node, now);
         }
     }
 
@@ -123,6 +124,7 @@ impl Rewriter {
                 state.in_force.store(state.on.load(Relaxed), Release);
                 state.rewrites.fetch_add(1, Relaxed);
                 state.last_rewrite_ok.store(true, Relaxed);
+                state.rewrite_failures.store(0, Relaxed);
                 state.base_bytes.store(bytes, Relaxed);
                 self.failed_ms = None;
                 info!("The append-only log is rewritten: {bytes} bytes in {} ms", now - under_way.started_ms);
@@ -146,6 +148,7 @@ impl Rewriter {
 
     fn note_failure(&mut self, node: &Node, now: Millis) {
         node.persistence.last_rewrite_ok.store(false, Relaxed);
+        node.persistence.rewrite_failures.fetch_add(1, Relaxed);
         node.persistence.rewrite_failed_ms.store(now, Relaxed);
         self.failed_ms = Some(now);
     }
@@ -203,7 +206,7 @@ fn is_writing(node: &Node) -> bool {
 /// log on in vain.
 fn empty_file(path: &Path) -> io::Result<OwnedFd> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => OpenOptions::new().write(true).create_new(true).open(path).map(OwnedFd::from),
     }
 }
