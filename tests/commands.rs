@@ -144,6 +144,7 @@ fn tips(spec: &Spec) -> BTreeSet<String> {
     let response = match spec.response {
         ResponsePolicy::Default => None,
         ResponsePolicy::AllSucceeded => Some("response_policy:all_succeeded"),
+        ResponsePolicy::AggMin => Some("response_policy:agg_min"),
         ResponsePolicy::AggSum => Some("response_policy:agg_sum"),
         ResponsePolicy::Special => Some("response_policy:special"),
     };

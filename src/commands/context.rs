@@ -269,6 +269,19 @@ pub enum Flow {
     Unwatch,
     /// The engine runs what is queued and answers.
     Exec,
+    /// The engine answers when this is on disk.
+    WaitLog(LogWait),
+}
+
+/// What WAITAOF waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogWait {
+    /// That the append-only log of this server is on disk.
+    pub local: bool,
+    /// That logs of replicas are: there are none, so only time ends such a wait.
+    pub replicas: bool,
+    /// Until when; `None`: for ever.
+    pub deadline: Option<Millis>,
 }
 
 /// A request to every core, such as CLIENT LIST: each core answers with a part, the asking core joins them.

@@ -214,8 +214,12 @@ impl Node {
         self.tell(Control::Log);
     }
 
-    /// Wakes the control thread with `message`. Where messages wait already it is dropped: any of them ends the process.
+    /// Wakes the control thread with `message`. Word of the log is dropped where messages wait already: each of them has
+    /// the log looked at or ends the process. So there is always room for the others.
     pub fn tell(&self, message: Control) {
+        if message == Control::Log && !self.control.0.is_empty() {
+            return;
+        }
         let _ = self.control.0.try_send(message);
     }
 
@@ -328,6 +332,14 @@ mod tests {
         assert!(node.pause_writes_only.load(Ordering::Relaxed));
         node.unpause();
         assert_eq!(node.pause_until_ms.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn word_of_the_log_leaves_room_for_signals() {
+        let node = node();
+        (0..2 * CONTROL_MESSAGES_MAX).for_each(|_| node.tell(Control::Log));
+        node.tell(Control::Signal(15));
+        assert_eq!([node.next_control(), node.next_control()], [Control::Log, Control::Signal(15)]);
     }
 
     #[test]

@@ -7,6 +7,9 @@ use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::Millis;
 use std::sync::atomic::Ordering::Relaxed;
 
+/// How long the log is not rewritten by itself after a rewrite that has failed.
+const REWRITE_REST_MS: Millis = 60_000;
+
 /// Milliseconds between two runs of the cron, by the directive `hz`.
 pub fn cron_interval_ms(hz: u32) -> Millis {
     (1000 / Millis::from(hz.max(1))).max(1)
@@ -65,7 +68,9 @@ impl Engine {
             return self.node.tell(Control::Log);
         }
         let idle = !state.rewriting.load(Relaxed) && !state.rewrite_scheduled.load(Relaxed);
-        if on && idle && config.auto_aof_rewrite_percentage > 0 && state.last_rewrite_ok.load(Relaxed) {
+        let failed = !state.last_rewrite_ok.load(Relaxed);
+        let rests = failed && self.now - state.rewrite_failed_ms.load(Relaxed) < REWRITE_REST_MS;
+        if on && idle && config.auto_aof_rewrite_percentage > 0 && !rests {
             let (bytes, base) = (state.current_bytes(), state.base_bytes.load(Relaxed).max(1));
             let grown = bytes.saturating_sub(base).saturating_mul(100) / base;
             if bytes > config.auto_aof_rewrite_min_size && grown >= config.auto_aof_rewrite_percentage {

@@ -400,8 +400,9 @@ impl Engine {
         entry: &'static Entry,
         args: Args<'_>,
     ) -> Step {
-        // What is asked of every core comes after everything asked before.
-        if !session.pending.is_empty() && entry.row.spec.flags.intersects(Flags::ADMIN | Flags::NOSCRIPT) {
+        // What is asked of every core, or waits, comes after everything asked before.
+        const LATER: Flags = Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::BLOCKING);
+        if !session.pending.is_empty() && entry.row.spec.flags.intersects(LATER) {
             return Step::Wait;
         }
         let mut out = Output::default();
@@ -444,6 +445,10 @@ impl Engine {
                 Step::Done
             }
             Flow::Exec => self.exec(session, key, entry),
+            Flow::WaitLog(wait) => {
+                self.wait_for_log(session, key, wait);
+                Step::Done
+            }
         }
     }
 

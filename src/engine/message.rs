@@ -662,6 +662,11 @@ impl Message {
     pub fn disown(&mut self) {
         match self {
             Self::Replies(batch) | Self::Late(batch) => batch.disown(&not_safe()),
+            // A client that wants no reply has none.
+            Self::Served { reply, .. } if !reply.is_empty() => {
+                reply.clear();
+                Reply::new(reply, Protocol::Resp2).error(&not_safe());
+            }
             Self::Executed { execution, .. } => {
                 execution.replies.clear();
                 for end in &mut execution.ends {

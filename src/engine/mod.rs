@@ -343,6 +343,7 @@ impl Engine {
 
     /// Ends a turn: closes the batches that were filled, publishes counters.
     pub fn end_turn(&mut self) {
+        self.end_log_waits();
         self.resume_sessions();
         self.try_asked();
         for index in 0..self.filling.len() {

@@ -189,6 +189,10 @@ impl Engine {
             (None, ResponsePolicy::AggSum) => {
                 reply.integer(parts.iter().map(|part| join::integer_of(&part.reply)).sum());
             }
+            (None, ResponsePolicy::AggMin) => {
+                let least = parts.iter().map(|part| join::integer_of(&part.reply)).min();
+                reply.integer(least.expect("there is a part for every shard"));
+            }
             (None, ResponsePolicy::Special) => self.choose_one(call.database, parts, reply),
             // SWAPDB has no policy of its own: every shard answers OK.
             (None, ResponsePolicy::Default) if parts[0].reply.bytes.first() != Some(&b'*') => reply.ok(),

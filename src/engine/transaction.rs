@@ -472,6 +472,8 @@ impl Engine {
             // The engine takes notice of it when all commands have run.
             Flow::Tracking => {}
             Flow::Close => session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY),
+            // Nothing waits in a transaction.
+            Flow::WaitLog(_) => self.tell_log_state(&mut Reply::new(out, session.protocol)),
             Flow::EveryCore(request) => {
                 let Piece { index, .. } = requests.leave_place(out, start);
                 requests.list.push((entry, Self::call(session, entry), request, index));

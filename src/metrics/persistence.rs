@@ -55,6 +55,8 @@ pub struct Loading {
 pub struct Persistence {
     /// Whether changes are logged.
     pub on: AtomicBool,
+    /// Whether the next start would load what is logged: a log that is being switched on is none before it is whole.
+    pub in_force: AtomicBool,
     /// By shard.
     pub shards: Box<[ShardLog]>,
     /// Whether a rewrite is wanted that has not begun.
@@ -67,6 +69,10 @@ pub struct Persistence {
     pub last_rewrite_seconds: AtomicI64,
     /// Whether the last one went well.
     pub last_rewrite_ok: AtomicBool,
+    /// How many have failed since one went well.
+    pub rewrite_failures: AtomicU64,
+    /// When one failed last, in milliseconds since the epoch.
+    pub rewrite_failed_ms: AtomicI64,
     /// How many there were.
     pub rewrites: AtomicU64,
     /// Bytes of all bases after the last rewrite or load.
@@ -80,12 +86,15 @@ impl Persistence {
     pub fn new(shards: usize) -> Self {
         Self {
             on: AtomicBool::new(false),
+            in_force: AtomicBool::new(false),
             shards: (0..shards).map(|_| ShardLog::default()).collect(),
             rewrite_scheduled: AtomicBool::new(false),
             rewriting: AtomicBool::new(false),
             rewrite_started_ms: AtomicI64::new(0),
             last_rewrite_seconds: AtomicI64::new(-1),
             last_rewrite_ok: AtomicBool::new(true),
+            rewrite_failures: AtomicU64::new(0),
+            rewrite_failed_ms: AtomicI64::new(0),
             rewrites: AtomicU64::new(0),
             base_bytes: AtomicU64::new(0),
             loading: Loading::default(),

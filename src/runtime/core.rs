@@ -164,6 +164,7 @@ impl Core {
         let stall = self.engine.take_stall();
         self.make_cuts(now);
         self.keep_log(now);
+        self.engine.set_log_goals();
         self.let_out(stall);
         let walks = self.keep_base(now);
         self.close_marked();
@@ -467,7 +468,9 @@ impl Core {
                 Some(log) => log.switch(increment, segment(Kind::Increment)),
                 None => {
                     let policy = self.engine.config().appendfsync;
-                    self.log = Some(Log::new(increment, Sealer::new(segment(Kind::Increment)), 0, policy, now));
+                    let sealer = Sealer::new(segment(Kind::Increment));
+                    let before = self.engine.node().persistence.shards[shard.index()].appended.get();
+                    self.log = Some(Log::new(increment, sealer, 0, policy, now, before));
                 }
             }
             self.base = base.map(|file| Base::new(file, segment(Kind::Base), now));
@@ -516,6 +519,8 @@ impl Core {
         let Some(log) = &mut self.log else { return };
         let before = log.writer().trouble();
         let group = log.done(result, now);
+        // Before anybody hears that it is safe.
+        log.tell(&self.engine.node().persistence.shards[self.mailbox.owner().index()]);
         let after = log.writer().trouble();
         if before != after {
             self.tell_trouble(after);

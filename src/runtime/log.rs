@@ -57,13 +57,15 @@ pub struct Log {
     written_ms: Millis,
     /// A write has failed in this turn, so all that the turn has to say is lost.
     lost: bool,
+    /// Bytes that this core had logged before, while there was a log.
+    before: u64,
 }
 
 impl Log {
-    /// Appends to a file that ends at `offset`.
-    pub fn new(file: OwnedFd, sealer: Sealer, offset: u64, policy: Fsync, now: Millis) -> Self {
+    /// Appends to a file that ends at `offset`. `before` bytes have been logged since the core started.
+    pub fn new(file: OwnedFd, sealer: Sealer, offset: u64, policy: Fsync, now: Millis, before: u64) -> Self {
         let writer = Writer::new(policy, file, sealer, offset, now);
-        Self { writer, records: Vec::new(), group: None, stamped_s: 0, written_ms: now, lost: false }
+        Self { writer, records: Vec::new(), group: None, stamped_s: 0, written_ms: now, lost: false, before }
     }
 
     /// What is to be done and known of the log.
@@ -139,12 +141,12 @@ impl Log {
 
     /// Makes its numbers known.
     pub fn tell(&self, shard: &ShardLog) {
-        let (appended, durable) = self.writer.positions();
+        let appended = self.writer.positions().0;
         shard.file_bytes.set(self.writer.file_bytes());
         shard.unwritten_bytes.set(self.writer.unwritten_bytes());
         shard.pending_syncs.set(u64::from(self.writer.is_syncing()));
-        shard.appended.set(appended);
-        shard.durable.set(durable);
+        shard.appended.set(self.before + appended);
+        shard.durable.set(self.before + self.writer.synced());
     }
 
     /// What was lost is gone: from now on only what is safe is told.

@@ -62,11 +62,13 @@ impl Rewriter {
         let rests = self.failed_ms.is_some_and(|failed| now - failed < REST_MS);
         if on && !wanted {
             info!("The append-only log is switched off");
+            state.in_force.store(false, Release);
             state.on.store(false, Release);
             self.cut(node, 0, false, false, Vec::new(), &wake);
-        } else if (state.rewrite_scheduled.swap(false, AcqRel) || wanted && !on && !rests)
-            && let Err(error) = self.begin(node, wanted, wanted && !on, now, &wake)
-        {
+            return;
+        }
+        let due = state.rewrite_scheduled.swap(false, AcqRel) || wanted && !on && !rests;
+        if due && let Err(error) = self.begin(node, wanted, wanted && !on, now, &wake) {
             error!("Can't rewrite the append-only log: {}", error_text(&error));
             self.note_failure(node, now);
         }
@@ -119,8 +121,10 @@ impl Rewriter {
         state.rewriting.store(false, Release);
         match completed {
             Ok(bytes) => {
+                state.in_force.store(state.on.load(Relaxed), Release);
                 state.rewrites.fetch_add(1, Relaxed);
                 state.last_rewrite_ok.store(true, Relaxed);
+                state.rewrite_failures.store(0, Relaxed);
                 state.base_bytes.store(bytes, Relaxed);
                 self.failed_ms = None;
                 info!("The append-only log is rewritten: {bytes} bytes in {} ms", now - under_way.started_ms);
@@ -144,6 +148,8 @@ impl Rewriter {
 
     fn note_failure(&mut self, node: &Node, now: Millis) {
         node.persistence.last_rewrite_ok.store(false, Relaxed);
+        node.persistence.rewrite_failures.fetch_add(1, Relaxed);
+        node.persistence.rewrite_failed_ms.store(now, Relaxed);
         self.failed_ms = Some(now);
     }
 
@@ -196,6 +202,27 @@ fn is_writing(node: &Node) -> bool {
     node.persistence.shards.iter().any(|shard| shard.base.load(Acquire) == BASE_WRITING)
 }
 
+/// A file that is new even if there was one of that name: a core may still be writing that, if it was made to switch the
+/// log on in vain.
 fn empty_file(path: &Path) -> io::Result<OwnedFd> {
-    OpenOptions::new().write(true).create(true).truncate(true).open(path).map(OwnedFd::from)
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => OpenOptions::new().write(true).create_new(true).open(path).map(OwnedFd::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::empty_file;
+    use std::io::Write;
+
+    #[test]
+    fn a_file_that_is_made_again_is_another_one() {
+        let path = std::env::temp_dir().join(format!("crimson-rewrite-{}", std::process::id()));
+        let mut old = std::fs::File::from(empty_file(&path).unwrap());
+        let _new = empty_file(&path).unwrap();
+        old.write_all(b"late").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
+        std::fs::remove_file(&path).unwrap();
+    }
 }

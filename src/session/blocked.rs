@@ -21,6 +21,8 @@ pub struct Blocked {
     pub silent: bool,
     /// Whether its command is being tried again over several shards; its core has the claim then.
     pub trying: bool,
+    /// Whether it waits for the append-only log and not for keys.
+    pub for_log: bool,
     /// How it has been ended; with a try under way, what holds if that finds nothing. The claim is taken.
     pub unblock: Option<Unblock>,
 }

@@ -146,6 +146,8 @@ pub enum ResponsePolicy {
     Default,
     /// OK if all succeeded, else the first error (`all_succeeded`).
     AllSucceeded,
+    /// The smallest of the integers (`agg_min`).
+    AggMin,
     /// The sum of the integers (`agg_sum`).
     AggSum,
     /// The command's own way (`special`).

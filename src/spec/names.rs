@@ -125,6 +125,7 @@ impl Spec {
         let response = match self.response {
             ResponsePolicy::Default => None,
             ResponsePolicy::AllSucceeded => Some("response_policy:all_succeeded"),
+            ResponsePolicy::AggMin => Some("response_policy:agg_min"),
             ResponsePolicy::AggSum => Some("response_policy:agg_sum"),
             ResponsePolicy::Special => Some("response_policy:special"),
         };

@@ -6,6 +6,7 @@ mod support;
 mod kills;
 mod switches;
 mod trouble;
+mod waits;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -54,8 +54,9 @@ mod tests {
     fn wait(number: u64) -> Option<Box<Blocked>> {
         let id = WaitId { core: ShardId(0), number };
         let claim = Claim::default();
-        let (shards, unblock) = (Vec::new(), None);
-        Some(Box::new(Blocked { id, claim, number: 0, deadline: None, shards, silent: false, trying: false, unblock }))
+        let (shards, deadline, unblock) = (Vec::new(), None, None);
+        let (silent, trying, for_log) = (false, false, false);
+        Some(Box::new(Blocked { id, claim, number: 0, deadline, shards, silent, trying, for_log, unblock }))
     }
 
     #[test]

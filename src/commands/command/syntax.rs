@@ -340,7 +340,8 @@ fn kind_of(name: &str, spec: &Spec) -> Kind {
         "ttl",
         "version",
     ];
-    if spec.name.ends_with("float") && name == "increment" || spec.flags.contains(Flags::BLOCKING) && name == "timeout"
+    if spec.name.ends_with("float") && name == "increment"
+        || spec.flags.contains(Flags::BLOCKING) && !spec.keys.is_empty() && name == "timeout"
     {
         return Kind::Double;
     }

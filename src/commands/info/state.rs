@@ -12,6 +12,10 @@ pub(super) fn persistence(text: &mut Text, facts: &Facts<'_>) {
     let status = |ok: bool| if ok { "ok" } else { "err" };
     text.field("loading", flag(&log.loading.active));
     text.field("async_loading", 0);
+    // There is no fork, and so no copy on write.
+    text.zeros(&["current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    text.field("current_fork_perc", "0.00");
+    text.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
     text.field("rdb_changes_since_last_save", changes);
     text.field("rdb_bgsave_in_progress", 0);
     // Redis, too, shows the time of the start before the first save.
@@ -19,7 +23,7 @@ pub(super) fn persistence(text: &mut Text, facts: &Facts<'_>) {
     text.field("rdb_last_bgsave_status", "ok");
     text.field("rdb_last_bgsave_time_sec", -1);
     text.field("rdb_current_bgsave_time_sec", -1);
-    text.field("rdb_saves", 0);
+    text.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
     text.field("aof_enabled", flag(&log.on));
     text.field("aof_rewrite_in_progress", flag(&log.rewriting));
     text.field("aof_rewrite_scheduled", flag(&log.rewrite_scheduled));
@@ -28,13 +32,17 @@ pub(super) fn persistence(text: &mut Text, facts: &Facts<'_>) {
     text.field("aof_current_rewrite_time_sec", if log.rewriting.load(Relaxed) { current } else { -1 });
     text.field("aof_last_bgrewrite_status", status(log.last_rewrite_ok.load(Relaxed)));
     text.field("aof_rewrites", log.rewrites.load(Relaxed));
+    text.field("aof_rewrites_consecutive_failures", log.rewrite_failures.load(Relaxed));
     text.field("aof_last_write_status", status(log.errno() == 0));
+    text.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
     if log.on.load(Relaxed) {
         text.field("aof_current_size", log.current_bytes());
         text.field("aof_base_size", log.base_bytes.load(Relaxed));
         text.field("aof_pending_rewrite", flag(&log.rewrite_scheduled));
         text.field("aof_buffer_length", log.sum(|shard| &shard.unwritten_bytes));
         text.field("aof_pending_bio_fsync", log.sum(|shard| &shard.pending_syncs));
+        // No command ever waits for a sync that takes long.
+        text.field("aof_delayed_fsync", 0);
     }
     if log.loading.active.load(Relaxed) {
         progress(text, &log.loading, facts.now / 1000);

@@ -1,6 +1,7 @@
 //! A console for unit tests: runs one command after another on one session, without an engine, and returns the bytes of
 //! the reply. A request to every core runs on a single one.
 
+use crate::commands::context::LogWait;
 use crate::commands::{CoreView, Flow, Handler, Node, SessionContext, table};
 use crate::config::Config;
 use crate::pubsub::PubSub;
@@ -28,6 +29,8 @@ pub struct Console {
     pub closed: bool,
     /// How long the core was told to stand still.
     pub stalled: Duration,
+    /// What the session waits for of the log.
+    pub log_wait: Option<LogWait>,
 }
 
 impl Console {
@@ -44,6 +47,7 @@ impl Console {
             now,
             closed: false,
             stalled: Duration::ZERO,
+            log_wait: None,
         }
     }
 
@@ -90,6 +94,7 @@ impl Console {
             random: &mut Random::new(1),
         };
         match handler(&mut context, args)? {
+            Flow::WaitLog(wait) => self.log_wait = Some(wait),
             Flow::Done | Flow::Watch | Flow::Unwatch | Flow::Exec | Flow::Reset | Flow::Tracking => {}
             Flow::Close => self.closed = true,
             Flow::EveryCore(request) => {

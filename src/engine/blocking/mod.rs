@@ -11,8 +11,11 @@
 //! the command were new. Those behind wait until the try is over, and then the shard looks again, whatever has come of it;
 //! so nobody sleeps beside an element, and nobody overtakes.
 //!
+//! Clients that wait for the append-only log are registered nowhere (`log`): their own core looks after them.
+//!
 //! However a wait ends, the client's core has its registrations on other shards removed.
 
+mod log;
 mod serve;
 
 use super::Engine;
@@ -56,6 +59,8 @@ pub(super) struct Blocking {
     waiting: usize,
     /// The ends of those that have one.
     deadlines: BTreeSet<(Millis, u32)>,
+    /// Who waits for the append-only log.
+    for_log: log::Waits,
     /// This core's clients who are to try again, asked by its own shard.
     tries: VecDeque<Registration<Resume>>,
 }
@@ -109,24 +114,30 @@ impl Engine {
         request: Arc<Request>,
         wait: Wait,
     ) -> Vec<(ShardId, Registration<Resume>)> {
-        self.blocking.begun += 1;
-        let id = WaitId { core: self.core, number: self.blocking.begun };
-        let claim = Claim::default();
+        let (id, claim) = (self.new_wait(), Claim::default());
         let registrations = self.registrations(key, number, entry, call, &request, &wait, (id, &claim));
         let shards = registrations.iter().map(|(shard, _)| *shard).collect();
-        let deadline = wait.deadline;
-        let silent = call.no_reply;
-        session.blocked =
-            Some(Box::new(Blocked { id, claim, number, deadline, shards, silent, trying: false, unblock: None }));
-        self.blocking.deadlines.extend(deadline.map(|at| (at, key.0)));
+        let (deadline, silent) = (wait.deadline, call.no_reply);
+        let (trying, for_log, unblock) = (false, false, None);
+        self.block(session, key, Blocked { id, claim, number, deadline, shards, silent, trying, for_log, unblock });
+        // Where nobody is left to wait, nothing stands in any queue yet.
+        if session.blocked.is_some() { registrations } else { Vec::new() }
+    }
+
+    fn new_wait(&mut self) -> WaitId {
+        self.blocking.begun += 1;
+        WaitId { core: self.core, number: self.blocking.begun }
+    }
+
+    /// Blocks a session, unless its client is gone.
+    fn block(&mut self, session: &mut Session, key: SessionKey, blocked: Blocked) {
+        self.blocking.deadlines.extend(blocked.deadline.map(|at| (at, key.0)));
+        session.blocked = Some(Box::new(blocked));
         self.blocking.waiting += 1;
         self.publish_waits();
         if session.flags.intersects(SessionFlags::INPUT_ENDED | SessionFlags::CLOSE_NOW) {
-            // Nothing stands in any queue yet.
             self.leave(session, key);
-            return Vec::new();
         }
-        registrations
     }
 
     /// Begins the wait of a session whose command has found nothing on gathered keys; the registrations by shard.
@@ -203,6 +214,7 @@ impl Engine {
         if let Some(at) = blocked.deadline {
             self.blocking.deadlines.remove(&(at, key.0));
         }
+        self.blocking.for_log.remove(&blocked.id.number);
         self.blocking.waiting -= 1;
         self.publish_waits();
         for shard in blocked.shards.into_iter().filter(|shard| Some(*shard) != by) {
@@ -237,13 +249,14 @@ impl Engine {
     pub(super) fn end_unblocked(&mut self, key: SessionKey) {
         let Some(mut session) = self.sessions.take(key) else { return };
         let blocked = session.blocked.as_deref().filter(|blocked| !blocked.trying);
-        let how = blocked.and_then(|blocked| blocked.unblock.map(|how| (how, blocked.silent)));
+        let how = blocked.and_then(|blocked| blocked.unblock.map(|how| (how, blocked.silent, blocked.for_log)));
         let protocol = session.protocol;
         let number = how.and_then(|_| self.end_wait(&mut session, key, None));
         self.sessions.put_back(key, session);
-        let (Some((how, silent)), Some(number)) = (how, number) else { return };
+        let (Some((how, silent, for_log)), Some(number)) = (how, number) else { return };
         let mut out = Output::default();
         match how {
+            Unblock::Timeout if for_log => self.tell_log_state(&mut Reply::new(&mut out, protocol)),
             Unblock::Timeout => Reply::new(&mut out, protocol).null_array(),
             Unblock::Error => {
                 let error = CommandError::fixed("UNBLOCKED client unblocked via CLIENT UNBLOCK");

@@ -22,6 +22,8 @@ struct Segment<F> {
     chunks: VecDeque<Chunk>,
     /// So many of the chunks are written.
     written: usize,
+    /// So many bytes of the next one are: one operation need not write all of it.
+    begun: usize,
     /// Whether something was written since the last sync.
     dirty: bool,
 }
@@ -90,9 +92,11 @@ enum Flight {
     Write {
         durable: bool,
     },
-    /// Covers so many written chunks.
+    /// Covers so many written chunks, and all that was written before them.
     Sync {
         chunks: usize,
+        /// What had been written when it began, as [`Writer::positions`] counts.
+        position: u64,
     },
 }
 
@@ -123,6 +127,8 @@ pub struct Writer<F> {
     /// Bytes appended and known to be on disk (with `no`: written), since the beginning.
     appended: u64,
     durable: u64,
+    /// What is on disk whatever the policy.
+    synced: u64,
     spare: Vec<u8>,
 }
 
@@ -137,6 +143,7 @@ impl<F> Writer<F> {
             synced_ms: now_ms,
             appended: 0,
             durable: 0,
+            synced: 0,
             spare: Vec::new(),
         };
         writer.push(file, sealer, offset);
@@ -144,7 +151,8 @@ impl<F> Writer<F> {
     }
 
     fn push(&mut self, file: F, sealer: Sealer, offset: u64) {
-        let segment = Segment { file, sealer, synced: offset, chunks: VecDeque::new(), written: 0, dirty: false };
+        let segment =
+            Segment { file, sealer, synced: offset, chunks: VecDeque::new(), written: 0, begun: 0, dirty: false };
         self.segments.push_back(segment);
     }
 
@@ -186,6 +194,11 @@ impl<F> Writer<F> {
     /// Bytes appended since the beginning, and of those the ones that replies need not wait for.
     pub fn positions(&self) -> (u64, u64) {
         (self.appended, self.durable)
+    }
+
+    /// Bytes appended since the beginning that are known to be on disk, whatever the policy.
+    pub fn synced(&self) -> u64 {
+        self.synced
     }
 
     /// Whether replies have to wait, because what they tell of is not on disk yet.
@@ -245,19 +258,23 @@ impl<F> Writer<F> {
         let overdue = self.policy == Fsync::EverySecond
             && (now_ms - self.synced_ms >= SECOND_MS || unsynced >= AOF_UNSYNCED_BYTES_MAX);
         let writes = segment.written < segment.chunks.len();
-        let must = (flush || closing) && !writes || self.policy == Fsync::Always || overdue;
+        let idle = !writes && (flush || closing || self.trouble.is_some());
+        let must = idle || self.policy == Fsync::Always || overdue;
         if segment.dirty && must {
-            self.flight = Some(Flight::Sync { chunks: segment.written });
+            let (chunks, position) = (segment.written, self.appended - self.unwritten_bytes());
+            self.flight = Some(Flight::Sync { chunks, position });
             return Some(Job::Sync { file: &segment.file });
         }
         if !writes {
             return None;
         }
-        let durable = self.policy == Fsync::Always;
+        // A durable write is durable for its own bytes only, not for those that another one has written before it.
+        let durable = self.policy == Fsync::Always && segment.begun == 0;
         self.flight = Some(Flight::Write { durable });
         let segment = self.segments.front().expect("just seen");
-        let bytes = &segment.chunks[segment.written].bytes[..];
-        Some(Job::Write { file: &segment.file, offset: segment.offset(), bytes, durable })
+        let bytes = &segment.chunks[segment.written].bytes[segment.begun..];
+        let offset = segment.offset() + segment.begun as u64;
+        Some(Job::Write { file: &segment.file, offset, bytes, durable })
     }
 
     /// The job under way is over: `result` is the bytes written or synced, or a negative error number.
@@ -266,16 +283,24 @@ impl<F> Writer<F> {
         let closing = self.segments.len() > 1;
         let segment = self.segments.front_mut().expect("there is always a file to append to");
         let failed = match flight {
-            Flight::Write { .. } if result >= 0 && result as usize != segment.chunks[segment.written].len() => {
-                Some(libc::ENOSPC)
-            }
+            Flight::Write { .. } if result == 0 => Some(libc::ENOSPC),
             _ if result < 0 => Some(-result),
             _ => None,
         };
         if let Some(errno) = failed {
-            (segment.written, segment.dirty) = (0, false);
+            (segment.written, segment.begun) = (0, 0);
+            // What is not kept in memory cannot be written again, only synced.
+            segment.dirty &= segment.chunks.is_empty();
             self.trouble = Some(Trouble { errno, again_ms: now_ms + SECOND_MS });
             return Done::Failed;
+        }
+        if let Flight::Write { .. } = flight {
+            segment.begun += result as usize;
+            if segment.begun < segment.chunks[segment.written].len() {
+                // A full disk says so with the rest: until then nothing is known to be better.
+                return Done::Well;
+            }
+            segment.begun = 0;
         }
         self.trouble = None;
         let before = segment.synced;
@@ -286,13 +311,17 @@ impl<F> Writer<F> {
                 let keeps = !durable && (self.policy != Fsync::No || closing);
                 if keeps { None } else { segment.settle(segment.written, durable) }
             }
-            Flight::Sync { chunks } => {
+            Flight::Sync { chunks, position } => {
+                self.synced = position;
                 self.synced_ms = now_ms;
                 segment.dirty = segment.written > chunks;
                 segment.settle(chunks, true)
             }
         };
         self.durable += segment.synced - before;
+        if matches!(flight, Flight::Write { durable: true }) {
+            self.synced = self.appended - self.unwritten_bytes();
+        }
         if let Some(spare) = spare
             && spare.capacity() <= 2 * AOF_CHUNK_BYTES
         {
@@ -372,7 +401,10 @@ mod tests {
         assert_eq!(writer.trouble(), Some(libc::EIO));
         assert_eq!(job(&mut writer, 1999), None, "it rests for a second");
         assert_eq!(job(&mut writer, 2000), Some((1, 'w', 0, len)), "what the sync did not cover");
-        assert_eq!(writer.done(len as i32 - 1, 2000), Done::Failed, "a short write is a full disk");
+        assert_eq!(writer.done(len as i32 - 1, 2000), Done::Well, "an operation may write less than it was given");
+        assert_eq!(writer.trouble(), Some(libc::EIO), "nothing is known to be better yet");
+        assert_eq!(job(&mut writer, 2000), Some((1, 'w', len as u64 - 1, 1)));
+        assert_eq!(writer.done(-libc::ENOSPC, 2000), Done::Failed);
         assert_eq!(writer.trouble(), Some(libc::ENOSPC));
         assert_eq!(job(&mut writer, 3000), Some((1, 'w', 0, len)));
         writer.done(len as i32, 3000);
@@ -398,6 +430,58 @@ mod tests {
                 _ => &[(1, 'w'), (1, 's'), (2, 'w')],
             };
             assert_eq!(jobs, expected, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn a_sync_that_has_failed_is_tried_again_though_nothing_is_left_to_write() {
+        let mut writer = writer(Fsync::No);
+        writer.append(&mut record(), 0);
+        let (_, _, _, len) = job(&mut writer, 0).unwrap();
+        writer.done(len as i32, 0);
+        writer.set_policy(Fsync::EverySecond);
+        assert_eq!(job(&mut writer, 1000), Some((1, 's', 0, 0)));
+        writer.done(-libc::EIO, 1000);
+        writer.set_policy(Fsync::No);
+        assert_eq!((job(&mut writer, 1999), job(&mut writer, 2000)), (None, Some((1, 's', 0, 0))));
+        assert_eq!((writer.done(0, 2000), writer.trouble(), writer.is_settled()), (Done::Well, None, true));
+    }
+
+    #[test]
+    fn what_was_written_in_parts_is_synced_as_a_whole() {
+        for before in [Fsync::EverySecond, Fsync::Always] {
+            let mut writer = writer(before);
+            writer.append(&mut record(), 0);
+            let (_, _, _, len) = job(&mut writer, 0).unwrap();
+            writer.done(5, 0);
+            writer.set_policy(Fsync::Always);
+            assert_eq!(job(&mut writer, 0), Some((1, 'w', 5, len - 5)), "{before:?}");
+            writer.done(len as i32 - 5, 0);
+            assert!(writer.holds_replies());
+            assert_eq!(job(&mut writer, 0), Some((1, 's', 0, 0)));
+            writer.done(0, 0);
+            assert!(writer.is_settled() && !writer.holds_replies());
+        }
+    }
+
+    #[test]
+    fn what_is_on_disk_is_known_whatever_the_policy() {
+        for policy in [Fsync::Always, Fsync::EverySecond, Fsync::No] {
+            let mut writer = writer(policy);
+            writer.append(&mut record(), 0);
+            let (_, _, _, len) = job(&mut writer, 0).unwrap();
+            writer.append(&mut record(), 0);
+            writer.done(len as i32, 0);
+            let written = if policy == Fsync::Always { len as u64 } else { 0 };
+            assert_eq!(writer.synced(), written, "{policy:?}");
+            let (_, _, _, len) = job(&mut writer, 0).unwrap();
+            writer.done(len as i32, 0);
+            if policy != Fsync::Always {
+                assert!(matches!(writer.next(0, true), Some(Job::Sync { .. })));
+                writer.append(&mut record(), 0);
+                writer.done(0, 0);
+            }
+            assert_eq!(writer.synced(), 2 * len as u64, "{policy:?}");
         }
     }
 

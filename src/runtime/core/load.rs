@@ -62,7 +62,7 @@ impl Core {
         match tail.open() {
             Ok(file) => {
                 let sealer = Sealer::resume(tail.segment, tail.sequence);
-                let log = Log::new(file.into(), sealer, tail.offset, self.engine.config().appendfsync, now);
+                let log = Log::new(file.into(), sealer, tail.offset, self.engine.config().appendfsync, now, 0);
                 log.tell(&self.engine.node().persistence.shards[self.mailbox.owner().index()]);
                 self.log = Some(log);
                 self.engine.set_logging(true);

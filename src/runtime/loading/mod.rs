@@ -243,6 +243,7 @@ impl Loading {
         };
         persistence.base_bytes.store(bases, Ordering::Relaxed);
         persistence.on.store(true, Ordering::Relaxed);
+        persistence.in_force.store(true, Ordering::Relaxed);
         persistence.loading.active.store(false, Ordering::Release);
     }
 
