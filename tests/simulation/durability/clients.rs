@@ -2,7 +2,7 @@
 
 use super::super::reply::Reply;
 use super::super::world::request;
-use super::machine::Machine;
+use super::machine::{Machine, trace};
 use super::memory::{Counter, Element, Found, Memory, NEVER, Write};
 use crimson::stdx::random::Random;
 
@@ -40,6 +40,8 @@ pub struct Clients {
     pub tick: i64,
     /// Replies so far that were no errors.
     pub answered: u64,
+    /// Whether what is read may be lost, because the log cannot be written.
+    doubtful: bool,
 }
 
 fn pick(random: &mut Random, kind: &str, count: usize) -> String {
@@ -64,7 +66,7 @@ impl Clients {
         let pairs = (0..2).flat_map(|pair| [format!("a{pair}"), format!("b{pair}")]);
         memory.registers = registers.chain(pairs).map(|key| (key, Vec::new())).collect();
         let players = (0..count).map(|_| Player::default()).collect();
-        Self { memory, players, written: 0, tick: 0, answered: 0 }
+        Self { memory, players, written: 0, tick: 0, answered: 0, doubtful: false }
     }
 
     /// A server has gone, and all connections with it.
@@ -93,6 +95,7 @@ impl Clients {
             }
         }
         machine.step();
+        self.doubtful = machine.failing_since().is_some();
         if machine.is_off {
             return Ok(());
         }
@@ -274,9 +277,7 @@ impl Clients {
             self.memory.lost_pops += usize::from(operation.pops);
             return Ok(());
         }
-        if std::env::var_os("SIMULATION_TRACE").is_some() {
-            println!("{} {now} client {player}: {:?} -> {:?}", self.tick, operation.commands, operation.replies.last());
-        }
+        trace(|| format!("{now} client {player}: {:?} -> {:?}", operation.commands, operation.replies.last()));
         self.answered += 1;
         self.remember(&operation, player, now);
         Ok(())
@@ -309,7 +310,7 @@ impl Clients {
             value => std::slice::from_ref(value),
         };
         for (key, value) in operation.reads.iter().zip(values) {
-            if !value.is_null() {
+            if !value.is_null() && !self.doubtful {
                 self.memory.seen(key, &value.text(), self.tick, now);
             }
         }

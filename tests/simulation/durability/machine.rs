@@ -210,6 +210,7 @@ impl<'a> Machine<'a> {
 
     fn logged(&mut self, core: usize, result: i32) {
         let now = self.world.now;
+        trace(|| format!("{now} core {core}: job {result}"));
         let Some(log) = &mut self.cores[core].log else { return };
         let before = log.writer().trouble();
         let group = log.done(result, now);
@@ -258,6 +259,7 @@ impl<'a> Machine<'a> {
         if engine.has_log() {
             log.append(now, false, |records| {
                 engine.take_log(records);
+                trace(|| format!("{now} core {core}: {}", records.escape_ascii()));
                 if loses {
                     *records = without_transactions(records);
                 }
@@ -265,6 +267,9 @@ impl<'a> Machine<'a> {
         }
         if job.is_none() && (idle || log.is_due(now)) {
             *job = log.next(now, false).map(Flight::new);
+            if let Some(Flight { file, offset, len, .. }) = job {
+                trace(|| format!("{now} core {core}: begins {file:?} {offset} {len}"));
+            }
         }
         log.tell(&engine.node().persistence.shards[core]);
     }
@@ -272,11 +277,14 @@ impl<'a> Machine<'a> {
     fn let_out(&mut self, core: usize) {
         match self.gate(core) {
             Gate::Open => {
-                if let Some(log) = &mut self.cores[core].log {
-                    log.forget_lost();
-                }
                 let mut mail = Vec::new();
                 self.world.engine(core).take_outgoing(&mut mail);
+                if let Some(log) = &mut self.cores[core].log {
+                    if log.take_doubt() {
+                        mail.iter_mut().for_each(|(_, message)| message.disown());
+                    }
+                    log.forget_lost();
+                }
                 self.world.post_all(core, mail);
                 self.world.flush(core);
             }
@@ -307,6 +315,7 @@ impl<'a> Machine<'a> {
     }
 
     fn drop_group(&mut self, core: usize, mut group: Group) {
+        trace(|| format!("core {core}: drops {:?}", self.cores[core].held));
         group.mail.iter_mut().for_each(|(_, message)| message.disown());
         self.world.post_all(core, group.mail);
         for (client, _) in std::mem::take(&mut self.cores[core].held) {
@@ -349,8 +358,22 @@ impl<'a> Machine<'a> {
     }
 
     /// Goes on where a loaded log ends.
-    pub fn log_at(path: PathBuf, segment: SegmentId, sequence: u64, offset: u64, policy: Fsync, now: i64) -> Log<PathBuf> {
+    pub fn log_at(
+        path: PathBuf,
+        segment: SegmentId,
+        sequence: u64,
+        offset: u64,
+        policy: Fsync,
+        now: i64,
+    ) -> Log<PathBuf> {
         Log::new(path, Sealer::resume(segment, sequence), offset, policy, now)
+    }
+}
+
+/// Prints what happens, if that is wanted.
+pub fn trace(text: impl FnOnce() -> String) {
+    if std::env::var_os("SIMULATION_TRACE").is_some() {
+        println!("{}", text());
     }
 }
 

@@ -70,7 +70,8 @@ impl Memory {
             return counter.seen.push((value.parse().expect("a number"), now));
         }
         let writes = self.registers.entry(key.into()).or_default();
-        let write = writes.iter_mut().find(|write| write.value.as_deref() == Some(value)).expect("somebody has written it");
+        let write =
+            writes.iter_mut().find(|write| write.value.as_deref() == Some(value)).expect("somebody has written it");
         (write.done, write.done_ms) = (write.done.min(tick), write.done_ms.min(now));
     }
 
@@ -148,7 +149,8 @@ impl Memory {
     /// All queues' last elements that were acknowledged are there.
     pub fn judge_ends(&self, found: &Found) -> Result<(), String> {
         for ((list, client), sent) in &self.queues {
-            let lost = sent.iter().find(|(element, acknowledged)| *acknowledged && !found.lists[list].contains(element));
+            let lost =
+                sent.iter().find(|(element, acknowledged)| *acknowledged && !found.lists[list].contains(element));
             if let Some((element, _)) = lost {
                 return Err(format!("{list} has lost {element} of client {client}"));
             }

@@ -56,7 +56,8 @@ fn run(seed: u64, fault: Option<Fault>, tally: &mut Tally) -> Result<(), String>
     let mut random = Random::new(seed ^ 0xD15C);
     let disk = Disk::new(seed);
     disk.create_dir(Path::new(DIR)).and_then(|()| disk.sync_dir(Path::new("/"))).expect("nothing fails yet");
-    let appendfsync = [Fsync::Always, Fsync::Always, Fsync::EverySecond, Fsync::EverySecond, Fsync::No][random.below(5)];
+    let appendfsync =
+        [Fsync::Always, Fsync::Always, Fsync::EverySecond, Fsync::EverySecond, Fsync::No][random.below(5)];
     let config = Config { dir: DIR.into(), appendonly: true, appendfsync, ..Config::default() };
     let clients = Clients::new(2 + random.below(5));
     let cores = 1 + random.below(4);
@@ -178,7 +179,8 @@ fn what_was_acknowledged_survives() {
 
 /// A judge that finds nothing proves nothing: each of these faults must be noticed.
 fn is_noticed(fault: Fault) {
-    let finds = |seed| std::panic::catch_unwind(|| run(seed, Some(fault), &mut Tally::default())).is_ok_and(|run| run.is_err());
+    let finds =
+        |seed| std::panic::catch_unwind(|| run(seed, Some(fault), &mut Tally::default())).is_ok_and(|run| run.is_err());
     assert!((0..SEEDS).any(finds), "{fault:?} has gone unnoticed");
 }
 

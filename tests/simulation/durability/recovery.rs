@@ -3,7 +3,7 @@
 
 use super::super::disk::Disk;
 use super::super::world::World;
-use super::machine::{Fault, Machine};
+use super::machine::{Fault, Machine, trace};
 use crimson::config::Config;
 use crimson::engine::replay::Replay;
 use crimson::persistence::aof::{
@@ -99,6 +99,7 @@ pub fn start<'a>(
         let machine = Machine::new(world, disk, &recovery.plan.dir, logs.collect(), fault);
         Ok(machine)
     };
+    trace(|| format!("{now}: start with {cores} cores, {:?}", config.appendfsync));
     let mut machine = recovered().map_err(refused)?;
     machine.world.engine(0).node().persistence.on.store(true, std::sync::atomic::Ordering::Relaxed);
     Ok(machine)
@@ -165,6 +166,7 @@ impl Recovery<'_> {
             }
         };
         let good = reader.good_up_to();
+        trace(|| format!("{}: {end:?} at {good}, batch {}", path.display(), reader.sequence()));
         Ok((self.plan.manifest.judge(entry, end, good), good, reader.sequence()))
     }
 
@@ -172,6 +174,7 @@ impl Recovery<'_> {
     fn complete(&mut self, stamps: &[Stamps]) -> Result<(), String> {
         let mut batches: Vec<Vec<u8>> = vec![Vec::new(); self.segments.len()];
         for missing in Stamps::missing(stamps) {
+            trace(|| format!("{missing:?}"));
             for shard in missing.lack {
                 let segment = &mut self.segments[usize::from(shard)];
                 let mut record = Vec::new();
