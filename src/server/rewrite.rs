@@ -146,9 +146,7 @@ impl<'a> Rewriter<'a> {
                     error!("Can't finish the rewrite of the append-only log: {}", error_text(&error));
                 }
                 self.note_failure(node, now);
-                for shard in 0..state.shards.len() as u16 {
-                    self.remove(&self.name(under_way.generation, shard, Kind::Base));
-                }
+                self.remove_bases(state.shards.len() as u16, under_way.generation);
                 if under_way.switches_on {
                     // What was logged since belongs to no log.
                     state.on.store(false, Release);
@@ -161,6 +159,15 @@ impl<'a> Rewriter<'a> {
     fn note_failure(&mut self, node: &Node, now: Millis) {
         node.persistence.last_rewrite_ok.store(false, Relaxed);
         self.failed_ms = Some(now);
+    }
+
+    /// Removes the bases of a generation, unless they belong to the log all the same: its manifest may have taken its
+    /// place and only the sync behind that have failed.
+    fn remove_bases(&self, shards: u16, generation: u64) {
+        let Ok(manifest) = self.manifest(shards) else { return };
+        let names = (0..shards).map(|shard| self.name(generation, shard, Kind::Base));
+        let unlisted = |name: &String| manifest.files.iter().all(|entry| entry.name != *name);
+        names.filter(unlisted).for_each(|name| self.remove(&name));
     }
 
     /// Makes a generation the log; the length of its bases.

@@ -5,7 +5,7 @@ use super::pass::{Came, Event, FileEnd, Pass};
 use super::step::{Context, Next};
 use super::{Plan, in_file};
 use crate::engine::replay::{Replay, ReplayError};
-use crate::persistence::aof::{Damage, Origin, SegmentId, Verdict};
+use crate::persistence::aof::{Damage, Kind, Origin, SegmentId, Verdict};
 use crate::shard::{Shard, ShardId};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -133,8 +133,9 @@ impl Segment {
             return Ok(());
         }
         let last = plan.manifest.of_shard(self.shard).last().is_some_and(|last| **last == end.entry);
-        if last || cut {
-            // What is logged from here on says that what is there is durable.
+        if end.entry.segment.kind == Kind::Increment {
+            // What is logged from here on says that what is there is durable; also in an increment that is not the last,
+            // when the server was killed before that was synced.
             let (file, len) = (path.clone(), end.good);
             disk.run(move || {
                 let file = OpenOptions::new().write(true).open(file)?;

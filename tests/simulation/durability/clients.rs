@@ -319,7 +319,7 @@ impl Clients {
     /// What the server holds; `None`: it has no power any more.
     pub fn look(&mut self, machine: &mut Machine<'_>) -> Result<Option<Found>, String> {
         let client = machine.world.connect();
-        let mut found = Found::default();
+        let mut found = Found { asked: machine.world.now, ..Found::default() };
         let keys = self.memory.registers.keys().chain(self.memory.counters.keys());
         let strings: Vec<String> = keys.cloned().collect();
         let lists: Vec<String> = (0..LISTS)

@@ -58,6 +58,8 @@ pub struct Memory {
 /// What a server holds.
 #[derive(Default, Debug)]
 pub struct Found {
+    /// When it was asked, and answered.
+    pub asked: i64,
     pub now: i64,
     pub strings: BTreeMap<String, Option<String>>,
     pub lists: BTreeMap<String, Vec<String>>,
@@ -79,7 +81,7 @@ impl Memory {
     /// `exact`: all that was acknowledged is safe.
     pub fn judge(&self, found: &Found, safe_ms: i64, exact: bool) -> Result<(), String> {
         for (key, writes) in &self.registers {
-            judge_register(writes, found.strings[key].as_deref(), found.now, safe_ms)
+            judge_register(writes, found.strings[key].as_deref(), (found.asked, found.now), safe_ms)
                 .map_err(|reason| format!("{key} is {:?}: {reason}; {writes:#?}", found.strings[key]))?;
         }
         for pair in 0..2 {
@@ -190,7 +192,12 @@ impl Memory {
     }
 }
 
-fn judge_register(writes: &[Write], value: Option<&str>, now: i64, safe_ms: i64) -> Result<(), &'static str> {
+fn judge_register(
+    writes: &[Write],
+    value: Option<&str>,
+    (asked, now): (i64, i64),
+    safe_ms: i64,
+) -> Result<(), &'static str> {
     let explains = |write: &&Write| match value {
         Some(value) => write.value.as_deref() == Some(value),
         None => write.value.is_none() || write.lives_ms.is_some_and(|lives| write.sent_ms + lives <= now),
@@ -206,7 +213,7 @@ fn judge_register(writes: &[Write], value: Option<&str>, now: i64, safe_ms: i64)
     }
     let mut reason = "it was overwritten, or removed";
     for candidate in candidates {
-        let over = |lives: i64| candidate.done_ms < NEVER && candidate.done_ms + lives <= now;
+        let over = |lives: i64| candidate.done_ms < NEVER && candidate.done_ms + lives <= asked;
         if value.is_some() && candidate.lives_ms.is_some_and(over) {
             reason = "its time was over";
             continue;

@@ -132,7 +132,7 @@ impl Recovery<'_> {
             if cut {
                 self.disk.truncate(&path, good).map_err(said)?;
             }
-            if last || cut {
+            if entry.segment.kind == Kind::Increment {
                 self.disk.sync(&path).map_err(said)?;
             }
             if last {
