@@ -456,7 +456,10 @@ impl Engine {
         let Work::Gather(gather) = &mut operation.work else { unreachable!("only gathering operations store") };
         match std::mem::replace(&mut gather.job, Job::Done(Output::default())) {
             Job::Done(out) => self.finish(&operation, out),
-            Job::Transaction(execution) => {
+            Job::Transaction(mut execution) => {
+                if operation.lost {
+                    execution.disown();
+                }
                 self.forget_watched(execution.client, &execution.watched);
                 self.conclude(operation.session, operation.number, execution);
             }

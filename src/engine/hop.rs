@@ -115,9 +115,13 @@ impl Engine {
     }
 
     fn hand_out_replies(&mut self, batch: &mut Batch) {
+        let lost = batch.lost;
         batch.replies(|ticket, bytes, pins| match ticket.operation() {
             None => self.deliver(SessionKey(ticket.owner), ticket.number, bytes, pins),
-            Some(_) => self.take_reply_part(ticket, Output { bytes: bytes.to_vec(), pins }),
+            Some(index) => {
+                self.operations.get_mut(index).lost |= lost;
+                self.take_reply_part(ticket, Output { bytes: bytes.to_vec(), pins });
+            }
         });
     }
 

@@ -126,6 +126,8 @@ pub struct Batch {
     /// The replies, one after another.
     pub replies: Output,
     ends: Vec<ReplyEnd>,
+    /// Whether what the replies tell of may be lost.
+    pub lost: bool,
 }
 
 #[derive(Debug)]
@@ -162,7 +164,7 @@ struct Request {
 impl Batch {
     /// An empty batch.
     pub fn new(from: ShardId) -> Self {
-        Self { from, requests: Vec::new(), replies: Output::default(), ends: Vec::new() }
+        Self { from, requests: Vec::new(), replies: Output::default(), ends: Vec::new(), lost: false }
     }
 
     /// Whether it holds no request.
@@ -298,8 +300,9 @@ impl Batch {
         }
     }
 
-    /// Puts an error in the place of every reply to a session. A transaction is safe while any of its shards has it.
+    /// Puts an error in the place of every reply to a session; for transactions it tells that they may be lost.
     pub fn disown(&mut self, error: &CommandError) {
+        self.lost = true;
         let mut replies = Output::default();
         let mut ends = Vec::new();
         self.replies(|ticket, bytes, pins| {
@@ -323,6 +326,7 @@ impl Batch {
         self.replies.clear();
         self.replies.bytes.shrink_to(KEEP_BYTES);
         self.ends.clear();
+        self.lost = false;
         self.ends.shrink_to(KEEP_BYTES / size_of::<ReplyEnd>());
     }
 }
@@ -555,6 +559,8 @@ pub enum Message {
     Stored {
         /// For what.
         ticket: Ticket,
+        /// Whether it may be lost.
+        lost: bool,
     },
     /// A client that waits is served.
     Served {
@@ -667,19 +673,26 @@ impl Message {
                 reply.clear();
                 Reply::new(reply, Protocol::Resp2).error(&not_safe());
             }
-            Self::Executed { execution, .. } => {
-                execution.replies.clear();
-                for end in &mut execution.ends {
-                    Reply::new(&mut execution.replies, Protocol::Resp2).error(&not_safe());
-                    *end = execution.replies.mark();
-                }
-            }
+            Self::Executed { execution, .. } => execution.disown(),
+            Self::Stored { lost, .. } => *lost = true,
             _ => {}
         }
     }
 }
 
-fn not_safe() -> CommandError {
+impl Execution {
+    /// Puts an error in the place of every reply.
+    pub fn disown(&mut self) {
+        self.replies.clear();
+        for end in &mut self.ends {
+            Reply::new(&mut self.replies, Protocol::Resp2).error(&not_safe());
+            *end = self.replies.mark();
+        }
+    }
+}
+
+/// What is told of what may be lost.
+pub(super) fn not_safe() -> CommandError {
     CommandError::fixed("MISCONF Errors writing to the AOF file: what was changed may be lost")
 }
 

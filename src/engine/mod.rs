@@ -311,13 +311,17 @@ impl Engine {
             Message::Store { from, ticket, id, keep, states, effects, transaction, caller, waiting } => {
                 self.store(states, effects, transaction.as_deref(), caller, waiting);
                 if let Some(ticket) = ticket {
-                    self.post(from, Message::Stored { ticket });
+                    self.post(from, Message::Stored { ticket, lost: false });
                 }
                 if !keep {
                     self.unlock(id);
                 }
             }
-            Message::Stored { ticket } => self.stored(ticket.operation().expect("only operations store")),
+            Message::Stored { ticket, lost } => {
+                let index = ticket.operation().expect("only operations store");
+                self.operations.get_mut(index).lost |= lost;
+                self.stored(index);
+            }
             Message::Served { by, ticket, reply } => self.served(by, ticket, reply),
             Message::Ready(registration) => self.try_again(*registration),
             Message::Tried { id } => self.after_try(id),

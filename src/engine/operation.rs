@@ -12,12 +12,12 @@
 
 use super::Engine;
 use super::gather::Gather;
-use super::message::{Call, Ticket};
+use super::message::{Call, Ticket, not_safe};
 use super::split::Split;
 use super::transaction::Piece;
 use crate::commands::{Entry, EveryCore};
 use crate::persistence::aof::Cut;
-use crate::resp::{Args, Output, Span};
+use crate::resp::{Args, Output, Reply, Span};
 use crate::session::{Session, SessionKey};
 use crate::shard::locks::{LockSet, Mode, TransactionId};
 use crate::shard::{Shard, ShardId};
@@ -46,6 +46,8 @@ pub(super) struct Operation {
     pub refused: bool,
     /// After a refusal, locks are asked for shard by shard: how many shards have been asked.
     pub in_order: Option<usize>,
+    /// Whether a shard has not been able to make its part safe.
+    pub lost: bool,
     /// Answers that have not come yet.
     pub waiting: usize,
     pub work: Work,
@@ -80,7 +82,7 @@ impl Request {
 impl Operation {
     pub fn new(session: SessionKey, number: u32, entry: &'static Entry, call: Call, work: Work) -> Self {
         let id = TransactionId(0);
-        Self { session, number, entry, call, id, refused: false, in_order: None, waiting: 0, work }
+        Self { session, number, entry, call, id, refused: false, in_order: None, lost: false, waiting: 0, work }
     }
 
     /// The shards that a transaction concerns, by the numbers of its parts.
@@ -156,7 +158,11 @@ impl Engine {
     }
 
     /// Answers an operation's request.
-    pub(super) fn finish(&mut self, operation: &Operation, out: Output) {
+    pub(super) fn finish(&mut self, operation: &Operation, mut out: Output) {
+        if operation.lost {
+            out = Output::default();
+            Reply::new(&mut out, operation.call.protocol).error(&not_safe());
+        }
         let out = if operation.call.no_reply { Output::default() } else { out };
         self.deliver(operation.session, operation.number, &out.bytes, out.pins);
     }

@@ -46,9 +46,9 @@ pub struct Group {
     position: u64,
 }
 
-/// One core's log.
-pub struct Log {
-    writer: Writer<OwnedFd>,
+/// One core's log, in files that `F` stands for.
+pub struct Log<F = OwnedFd> {
+    writer: Writer<F>,
     records: Vec<u8>,
     group: Option<Group>,
     /// The second of the last line with the time.
@@ -57,24 +57,27 @@ pub struct Log {
     written_ms: Millis,
     /// A write has failed in this turn, so all that the turn has to say is lost.
     lost: bool,
+    /// Something was appended in this turn behind what has failed.
+    doubtful: bool,
     /// Bytes that this core had logged before, while there was a log.
     before: u64,
 }
 
-impl Log {
+impl<F> Log<F> {
     /// Appends to a file that ends at `offset`. `before` bytes have been logged since the core started.
-    pub fn new(file: OwnedFd, sealer: Sealer, offset: u64, policy: Fsync, now: Millis, before: u64) -> Self {
+    pub fn new(file: F, sealer: Sealer, offset: u64, policy: Fsync, now: Millis, before: u64) -> Self {
         let writer = Writer::new(policy, file, sealer, offset, now);
-        Self { writer, records: Vec::new(), group: None, stamped_s: 0, written_ms: now, lost: false, before }
+        let (group, stamped_s, written_ms, lost, doubtful) = (None, 0, now, false, false);
+        Self { writer, records: Vec::new(), group, stamped_s, written_ms, lost, doubtful, before }
     }
 
     /// What is to be done and known of the log.
-    pub fn writer(&mut self) -> &mut Writer<OwnedFd> {
+    pub fn writer(&mut self) -> &mut Writer<F> {
         &mut self.writer
     }
 
     /// From now on appends to another, empty file.
-    pub fn switch(&mut self, file: OwnedFd, segment: SegmentId) {
+    pub fn switch(&mut self, file: F, segment: SegmentId) {
         self.writer.switch(file, segment);
     }
 
@@ -88,6 +91,13 @@ impl Log {
         }
         take(&mut self.records);
         self.writer.append(&mut self.records, now);
+        self.doubtful |= self.writer.trouble().is_some() && self.writer.holds_replies();
+    }
+
+    /// Whether this turn has changed something though the log cannot be written: a part of what had begun before, on
+    /// another core. That is told as what may be lost. Once.
+    pub fn take_doubt(&mut self) -> bool {
+        std::mem::take(&mut self.doubtful)
     }
 
     /// Whether what is appended should be written now, although the core has more to do: nobody waits for it, so that
@@ -97,17 +107,10 @@ impl Log {
         much || self.writer.holds_replies() || now - self.written_ms >= WRITE_AFTER_MS
     }
 
-    /// Submits the next job, if none is under way; with `flush` a sync is due at once.
-    pub fn submit(&mut self, ring: &mut Ring, now: Millis, flush: bool) {
+    /// Begins the next job, if none is under way; with `flush` a sync is due at once.
+    pub fn next(&mut self, now: Millis, flush: bool) -> Option<Job<'_, F>> {
         self.written_ms = now;
-        match self.writer.next(now, flush) {
-            None => {}
-            Some(Job::Sync { file }) => ring.sync_file(file.as_raw_fd(), Token::Log),
-            Some(Job::Write { file, offset, bytes, durable }) => {
-                // SAFETY: the writer leaves the bytes alone until the job is done, and lives as long as the ring.
-                unsafe { ring.write_file(file.as_raw_fd(), offset, bytes, durable, Token::Log) };
-            }
-        }
+        self.writer.next(now, flush)
     }
 
     /// The job under way is over. A group that is safe now comes out, or one that never will be; which, the gate tells.
@@ -151,21 +154,35 @@ impl Log {
 
     /// What was lost is gone: from now on only what is safe is told.
     pub fn forget_lost(&mut self) {
-        self.lost = false;
+        (self.lost, self.doubtful) = (false, false);
+    }
+}
+
+impl Log {
+    /// Submits the next job, if there is one.
+    pub(super) fn submit(&mut self, ring: &mut Ring, now: Millis, flush: bool) {
+        match self.next(now, flush) {
+            None => {}
+            Some(Job::Sync { file }) => ring.sync_file(file.as_raw_fd(), Token::Log),
+            Some(Job::Write { file, offset, bytes, durable }) => {
+                // SAFETY: the writer leaves the bytes alone until the job is done, and lives as long as the ring.
+                unsafe { ring.write_file(file.as_raw_fd(), offset, bytes, durable, Token::Log) };
+            }
+        }
     }
 }
 
 /// The base that a core writes while its snapshot goes on.
-pub struct Base {
-    writer: Writer<OwnedFd>,
+pub struct Base<F = OwnedFd> {
+    writer: Writer<F>,
     records: Vec<u8>,
     /// Whether all records have been appended.
     whole: bool,
 }
 
-impl Base {
+impl<F> Base<F> {
     /// Writes to an empty file.
-    pub fn new(file: OwnedFd, segment: SegmentId, now: Millis) -> Self {
+    pub fn new(file: F, segment: SegmentId, now: Millis) -> Self {
         // Synced piece by piece: one sync of all at the end would hold up those of the increment.
         let writer = Writer::new(Fsync::EverySecond, file, Sealer::new(segment), 0, now);
         Self { writer, records: Vec::new(), whole: false }
@@ -184,16 +201,9 @@ impl Base {
         }
     }
 
-    /// Submits the next job, if none is under way.
-    pub fn submit(&mut self, ring: &mut Ring, now: Millis) {
-        match self.writer.next(now, self.whole) {
-            None => {}
-            Some(Job::Sync { file }) => ring.sync_file(file.as_raw_fd(), Token::Base),
-            Some(Job::Write { file, offset, bytes, durable }) => {
-                // SAFETY: the writer leaves the bytes alone until the job is done; while one is under way it is kept.
-                unsafe { ring.write_file(file.as_raw_fd(), offset, bytes, durable, Token::Base) };
-            }
-        }
+    /// Begins the next job, if none is under way.
+    pub fn next(&mut self, now: Millis) -> Option<Job<'_, F>> {
+        self.writer.next(now, self.whole)
     }
 
     /// The job under way is over; whether it went well.
@@ -209,5 +219,19 @@ impl Base {
     /// Bytes so far.
     pub fn bytes(&self) -> u64 {
         self.writer.file_bytes()
+    }
+}
+
+impl Base {
+    /// Submits the next job, if there is one.
+    pub(super) fn submit(&mut self, ring: &mut Ring, now: Millis) {
+        match self.next(now) {
+            None => {}
+            Some(Job::Sync { file }) => ring.sync_file(file.as_raw_fd(), Token::Base),
+            Some(Job::Write { file, offset, bytes, durable }) => {
+                // SAFETY: the writer leaves the bytes alone until the job is done; while one is under way it is kept.
+                unsafe { ring.write_file(file.as_raw_fd(), offset, bytes, durable, Token::Base) };
+            }
+        }
     }
 }

@@ -195,14 +195,14 @@ mod tests {
         let (_hub, mailboxes) = connect_with_capacity(2, 1).unwrap();
         let core = |mut mailbox: Mailbox| {
             let other = ShardId(1 - mailbox.owner().0);
-            let stored = |number| Mail::Engine(Message::Stored { ticket: Ticket { owner: 0, number } });
+            let stored = |number| Mail::Engine(Message::Stored { ticket: Ticket { owner: 0, number }, lost: false });
             let fetched = |number| Message::Locked { ticket: Ticket { owner: 0, number }, granted: true };
             let (mut sent, mut answered, mut answers) = (0, 0, 0);
             while answered < MESSAGES || answers < MESSAGES || mailbox.is_congested() {
                 mailbox.post_backlog(|_| {});
                 while let Some(mail) = mailbox.take() {
                     match mail {
-                        Mail::Engine(Message::Stored { ticket }) => {
+                        Mail::Engine(Message::Stored { ticket, .. }) => {
                             assert_eq!(ticket.number, answered, "mail between two cores keeps its order");
                             answered += 1;
                             mailbox.post(other, Mail::Engine(fetched(ticket.number)), |_| {});

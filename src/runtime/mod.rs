@@ -14,7 +14,7 @@ mod buffers;
 mod connection;
 mod core;
 pub mod loading;
-mod log;
+pub mod log;
 mod mailbox;
 mod patience;
 mod probe;

@@ -151,7 +151,11 @@ fn remove_strays(
     let strays = names.iter().filter(|name| (is_own(name, filename) || **name == aside) && !listed(name));
     for path in strays.map(|name| dir.join(name)) {
         info!("Removing {}, which is not part of the append-only log", path.display());
-        storage.remove(&path).map_err(|error| wrong(&path, &error))?;
+        match storage.remove(&path) {
+            // The manifest that has just been written was written there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(|error| wrong(&path, &error))?,
+        }
     }
     Ok(())
 }

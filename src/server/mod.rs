@@ -12,13 +12,13 @@
 //! The main thread is the control thread: it boots the cores, then sleeps until a signal, SHUTDOWN or the end of a core
 //! wakes it, and ends the process.
 
-mod aof;
+pub mod aof;
 pub mod check_aof;
 mod cpus;
 mod listen;
 mod log;
 mod machine;
-mod rewrite;
+pub mod rewrite;
 mod signals;
 
 use crate::commands::node::{Control, REDIS_VERSION};
@@ -96,7 +96,7 @@ pub struct Server {
     /// The loading of the data, if there is anything to load it from.
     loading: Option<Arc<Loading>>,
     socket_path: Option<PathBuf>,
-    rewriter: Rewriter,
+    rewriter: Rewriter<'static>,
     /// Keeps other servers away from the log that was there at the start.
     _log_lock: Option<File>,
 }

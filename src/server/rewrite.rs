@@ -24,7 +24,10 @@ use tracing::{error, info, warn};
 const REST_MS: Millis = 10_000;
 
 /// Rewrites of the log, one at a time.
-pub struct Rewriter {
+pub struct Rewriter<'a> {
+    storage: &'a dyn Storage,
+    /// Opens a file that the storage has just made.
+    open: fn(&Path) -> io::Result<OwnedFd>,
     /// Where the log is.
     directory: PathBuf,
     filename: String,
@@ -40,10 +43,23 @@ struct UnderWay {
     switches_on: bool,
 }
 
-impl Rewriter {
+impl Rewriter<'static> {
     /// For the log in `directory`.
     pub fn new(directory: PathBuf, filename: String) -> Self {
-        Self { directory, filename, under_way: None, failed_ms: None }
+        let open = |path: &Path| OpenOptions::new().write(true).open(path).map(OwnedFd::from);
+        Self::on(&RealStorage, open, directory, filename)
+    }
+}
+
+impl<'a> Rewriter<'a> {
+    /// For the log in `directory` of a storage, whose files `open` opens.
+    pub fn on(
+        storage: &'a dyn Storage,
+        open: fn(&Path) -> io::Result<OwnedFd>,
+        directory: PathBuf,
+        filename: String,
+    ) -> Self {
+        Self { storage, open, directory, filename, under_way: None, failed_ms: None }
     }
 
     /// Does what is due. `wake` wakes the cores.
@@ -75,17 +91,17 @@ impl Rewriter {
     }
 
     fn begin(&mut self, node: &Node, logs: bool, switches_on: bool, now: Millis, wake: &impl Fn()) -> io::Result<()> {
-        let storage = RealStorage;
+        let storage = self.storage;
         storage.create_dir(&self.directory)?;
         let shards = node.persistence.shards.len() as u16;
         let mut manifest = self.manifest(shards)?;
         let generation = manifest.generation() + 1;
         info!("Rewriting the append-only log: generation {generation}");
-        let files = (0..shards).map(|shard| self.open(generation, shard)).collect::<io::Result<Vec<_>>>()?;
+        let files = (0..shards).map(|shard| self.make(generation, shard)).collect::<io::Result<Vec<_>>>()?;
         storage.sync_dir(&self.directory)?;
         if logs && !switches_on {
             manifest.files.extend((0..shards).map(|shard| self.entry(generation, shard, Kind::Increment, None)));
-            manifest.store(&storage, &self.directory, &self.filename)?;
+            manifest.store(storage, &self.directory, &self.filename)?;
         }
         let state = &node.persistence;
         state.shards.iter().for_each(|shard| shard.base.store(BASE_WRITING, Release));
@@ -134,9 +150,7 @@ impl Rewriter {
                     error!("Can't finish the rewrite of the append-only log: {}", error_text(&error));
                 }
                 self.note_failure(node, now);
-                for shard in 0..state.shards.len() as u16 {
-                    self.remove(&self.name(under_way.generation, shard, Kind::Base));
-                }
+                self.remove_bases(state.shards.len() as u16, under_way.generation);
                 if under_way.switches_on {
                     // What was logged since belongs to no log.
                     state.on.store(false, Release);
@@ -153,6 +167,15 @@ impl Rewriter {
         self.failed_ms = Some(now);
     }
 
+    /// Removes the bases of a generation, unless they belong to the log all the same: its manifest may have taken its
+    /// place and only the sync behind that have failed.
+    fn remove_bases(&self, shards: u16, generation: u64) {
+        let Ok(manifest) = self.manifest(shards) else { return };
+        let names = (0..shards).map(|shard| self.name(generation, shard, Kind::Base));
+        let unlisted = |name: &String| manifest.files.iter().all(|entry| entry.name != *name);
+        names.filter(unlisted).for_each(|name| self.remove(&name));
+    }
+
     /// Makes a generation the log; the length of its bases.
     fn complete(&self, node: &Node, generation: u64) -> io::Result<u64> {
         let state = &node.persistence;
@@ -164,14 +187,14 @@ impl Rewriter {
             after.files.push(self.entry(generation, shard as u16, Kind::Base, Some(bytes)));
             after.files.push(self.entry(generation, shard as u16, Kind::Increment, None));
         }
-        after.store(&RealStorage, &self.directory, &self.filename)?;
+        after.store(self.storage, &self.directory, &self.filename)?;
         let kept = |name: &str| after.files.iter().any(|entry| entry.name == name);
         before.files.iter().filter(|entry| !kept(&entry.name)).for_each(|entry| self.remove(&entry.name));
         Ok(state.sum(|shard| &shard.base_bytes))
     }
 
     fn manifest(&self, shards: u16) -> io::Result<Manifest> {
-        let manifest = Manifest::load(&RealStorage, &self.directory, &self.filename).map_err(io::Error::other)?;
+        let manifest = Manifest::load(self.storage, &self.directory, &self.filename).map_err(io::Error::other)?;
         Ok(manifest.unwrap_or_else(|| Manifest::new(shards)))
     }
 
@@ -185,14 +208,17 @@ impl Rewriter {
     }
 
     /// Makes the files of one shard.
-    fn open(&self, generation: u64, shard: u16) -> io::Result<Mutex<Option<CutFiles>>> {
-        let make = |kind| empty_file(&self.directory.join(self.name(generation, shard, kind)));
+    fn make(&self, generation: u64, shard: u16) -> io::Result<Mutex<Option<CutFiles>>> {
+        let make = |kind| {
+            let path = self.directory.join(self.name(generation, shard, kind));
+            create_new(self.storage, &path).and_then(|()| (self.open)(&path))
+        };
         let (increment, base) = (make(Kind::Increment)?, Some(make(Kind::Base)?));
         Ok(Mutex::new(Some(CutFiles { increment, base })))
     }
 
     fn remove(&self, name: &str) {
-        if let Err(error) = RealStorage.remove(&self.directory.join(name)) {
+        if let Err(error) = self.storage.remove(&self.directory.join(name)) {
             warn!("Can't remove {name}: {}", error_text(&error));
         }
     }
@@ -202,27 +228,30 @@ fn is_writing(node: &Node) -> bool {
     node.persistence.shards.iter().any(|shard| shard.base.load(Acquire) == BASE_WRITING)
 }
 
-/// A file that is new even if there was one of that name: a core may still be writing that, if it was made to switch the
-/// log on in vain.
-fn empty_file(path: &Path) -> io::Result<OwnedFd> {
-    match std::fs::remove_file(path) {
+/// Makes a file that is new even if there was one of that name: a core may still be writing that, if it was made to switch
+/// the log on in vain.
+fn create_new(storage: &dyn Storage, path: &Path) -> io::Result<()> {
+    match storage.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => OpenOptions::new().write(true).create_new(true).open(path).map(OwnedFd::from),
+        _ => storage.create(path),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::empty_file;
+    use super::create_new;
+    use crate::persistence::storage::RealStorage;
+    use std::fs::{self, File};
     use std::io::Write;
 
     #[test]
     fn a_file_that_is_made_again_is_another_one() {
         let path = std::env::temp_dir().join(format!("crimson-rewrite-{}", std::process::id()));
-        let mut old = std::fs::File::from(empty_file(&path).unwrap());
-        let _new = empty_file(&path).unwrap();
+        create_new(&RealStorage, &path).unwrap();
+        let mut old = File::options().write(true).open(&path).unwrap();
+        create_new(&RealStorage, &path).unwrap();
         old.write_all(b"late").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"");
-        std::fs::remove_file(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"");
+        fs::remove_file(&path).unwrap();
     }
 }

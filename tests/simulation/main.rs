@@ -6,15 +6,19 @@
 //! - `blocking`        clients that wait
 //! - `pubsub`          subscribers and publishers
 //! - `tracking`        clients that keep what they read
+//! - `durability`      logs on a disk that loses power and fails, judged by what clients remember
 //! - `serializability` all of it mixed at random, judged by a model, and faults that the judge must find
 
 mod blocking;
 mod commands;
+mod durability;
 mod pubsub;
 mod serializability;
 mod tracking;
 mod transactions;
 
+#[path = "../support/disk.rs"]
+mod disk;
 #[allow(dead_code, reason = "each test binary uses its own part")]
 #[path = "../support/reply.rs"]
 mod reply;

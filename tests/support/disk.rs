@@ -158,6 +158,12 @@ impl Disk {
         self.0.borrow_mut().sync_errors = Some(syncs);
     }
 
+    /// Nothing fails any more that was told to, and there is space again.
+    pub fn heal(&self) {
+        let mut state = self.0.borrow_mut();
+        (state.space, state.write_errors, state.sync_errors, state.power) = (u64::MAX, None, None, u64::MAX);
+    }
+
     /// The power fails, if it has not yet, and comes back: only what is durable is sure to be there.
     pub fn restart(&self) {
         let state = &mut *self.0.borrow_mut();

@@ -122,8 +122,12 @@ pub struct World {
 impl World {
     /// Engines without data and clients.
     pub fn new(shards: usize, seed: u64) -> Self {
-        let now = 1_700_000_000_000;
-        let node = Node::new(Config::default(), shards, table().entries().len(), "0".repeat(40), now);
+        Self::configured(Config::default(), shards, seed, 1_700_000_000_000)
+    }
+
+    /// Engines without data and clients, that begin at this time.
+    pub fn configured(config: Config, shards: usize, seed: u64, now: i64) -> Self {
+        let node = Node::new(config, shards, table().entries().len(), "0".repeat(40), now);
         let (node, mut random) = (Arc::new(node), Random::new(seed));
         let core = |core| Core {
             engine: Engine::new(ShardId(core as u16), node.clone(), seed + core as u64, now),
@@ -188,13 +192,21 @@ impl World {
 
     /// A client's connection breaks. What it has sent and has not arrived is lost.
     pub fn leave(&mut self, client: usize) {
+        if self.disconnect(client) {
+            self.post(self.clients[client].core);
+        }
+    }
+
+    /// The same, but what comes of it is not posted yet; whether it was connected.
+    pub fn disconnect(&mut self, client: usize) -> bool {
         let Client { core, key, .. } = self.clients[client];
-        if !std::mem::replace(&mut self.clients[client].gone, true) {
+        let was_there = !std::mem::replace(&mut self.clients[client].gone, true);
+        if was_there {
             self.clients[client].input.clear();
             self.cores[core].clients.remove(&key.0);
             self.cores[core].engine.disconnect(key);
-            self.post(core);
         }
+        was_there
     }
 
     /// What a client has been sent, as text, once.
@@ -211,13 +223,18 @@ impl World {
 
     /// A turn of one core: some of its mail and of what its clients have sent, and what comes of that.
     pub fn turn(&mut self, core: usize) {
+        self.begin_turn(core);
+        self.cores[core].engine.end_turn();
+        self.flush(core);
+        self.post(core);
+    }
+
+    /// A turn up to where the engine ends it.
+    pub fn begin_turn(&mut self, core: usize) {
         self.turns += 1;
         self.cores[core].engine.begin_turn(self.now);
         self.take_mail(core);
         self.feed(core);
-        self.cores[core].engine.end_turn();
-        self.flush(core);
-        self.post(core);
     }
 
     fn take_mail(&mut self, core: usize) {
@@ -249,7 +266,7 @@ impl World {
     }
 
     /// Takes what marked sessions are sent, and closes those that are to be closed.
-    fn flush(&mut self, core: usize) {
+    pub fn flush(&mut self, core: usize) {
         let Core { engine, clients, .. } = &mut self.cores[core];
         let (mut dirty, mut closing) = (Vec::new(), Vec::new());
         engine.take_dirty(&mut dirty);
@@ -279,7 +296,12 @@ impl World {
     fn post(&mut self, core: usize) {
         let mut outgoing = Vec::new();
         self.cores[core].engine.take_outgoing(&mut outgoing);
-        for (to, message) in outgoing {
+        self.post_all(core, outgoing);
+    }
+
+    /// Posts this from a core.
+    pub fn post_all(&mut self, core: usize, letters: Vec<(ShardId, Message)>) {
+        for (to, message) in letters {
             match &mut self.tamper {
                 None => self.mail.between(core, to.index()).push_back(message),
                 Some(tamper) => tamper(&mut self.mail, &mut self.random, (core, to.index()), message),

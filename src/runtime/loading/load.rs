@@ -5,7 +5,7 @@ use super::pass::{Came, Event, FileEnd, Pass};
 use super::step::{Context, Next};
 use super::{Plan, in_file};
 use crate::engine::replay::{Replay, ReplayError};
-use crate::persistence::aof::{Damage, Kind, Origin, SegmentId, Verdict};
+use crate::persistence::aof::{Damage, Kind, SegmentId, Verdict};
 use crate::shard::{Shard, ShardId};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -134,8 +134,8 @@ impl Segment {
         }
         let last = plan.manifest.of_shard(self.shard).last().is_some_and(|last| **last == end.entry);
         if end.entry.segment.kind == Kind::Increment {
-            // What is logged from here on says that what is there is durable. One that is not the last may have been
-            // left unsynced, too, when the server was killed soon after a cut.
+            // What is logged from here on says that what is there is durable; also in an increment that is not the last,
+            // when the server was killed before that was synced.
             let (file, len) = (path.clone(), end.good);
             disk.run(move || {
                 let file = OpenOptions::new().write(true).open(file)?;

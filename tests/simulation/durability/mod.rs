@@ -1,0 +1,210 @@
+//! The log under power failures and kills: servers with logs on a simulated disk, clients that remember what they were
+//! told, and a look at what is there after every new start.
+//!
+//! With `always` nothing that was acknowledged may be gone, with `everysec` only what was acknowledged in the last second;
+//! a transaction over several shards is there on all or on none, what was removed stays so, and what one client has done
+//! to one key is there up to some point of it. Meanwhile the log is rewritten, and the disk fills up and fails.
+//!
+//! - `machine`   a server whose cores write their logs to the disk
+//! - `recovery`  its start
+//! - `clients`   what they ask
+//! - `memory`    what they remember, and the judgement
+
+mod clients;
+mod machine;
+mod memory;
+mod recovery;
+
+use super::disk::Disk;
+use super::world::each_seed;
+use clients::Clients;
+use crimson::config::{Config, Fsync};
+use crimson::persistence::storage::Storage;
+use crimson::stdx::random::Random;
+use machine::{Fault, Machine};
+use recovery::{DIR, Stop};
+use std::path::Path;
+
+/// How long it takes at most, beside the second, until what was to be synced is.
+const SLACK_MS: i64 = 1500;
+
+/// What has happened in runs.
+#[derive(Default, Debug)]
+struct Tally {
+    answered: u64,
+    starts: u64,
+    power_failures: u64,
+    kills: u64,
+    failures_at_start: u64,
+    rewrites: u64,
+    failures: u64,
+}
+
+/// A run of servers one after another, on one disk.
+struct Run<'a> {
+    disk: &'a Disk,
+    random: Random,
+    config: Config,
+    clients: Clients,
+    cores: usize,
+    now: i64,
+    fault: Option<Fault>,
+    tally: &'a mut Tally,
+}
+
+fn run(seed: u64, fault: Option<Fault>, tally: &mut Tally) -> Result<(), String> {
+    let mut random = Random::new(seed ^ 0xD15C);
+    let disk = Disk::new(seed);
+    disk.create_dir(Path::new(DIR)).and_then(|()| disk.sync_dir(Path::new("/"))).expect("nothing fails yet");
+    let appendfsync =
+        [Fsync::Always, Fsync::Always, Fsync::EverySecond, Fsync::EverySecond, Fsync::No][random.below(5)];
+    let config = Config { dir: DIR.into(), appendonly: true, appendfsync, ..Config::default() };
+    let clients = Clients::new(2 + random.below(5));
+    let cores = 1 + random.below(4);
+    let mut run = Run { disk: &disk, random, config, clients, cores, now: 1_700_000_000_000, fault, tally };
+    let mut safe_ms = i64::MAX;
+    for _ in 0..2 + run.random.below(3) {
+        let mut machine = run.start()?;
+        run.look(&mut machine, safe_ms).map_err(|reason| format!("{appendfsync:?}: {reason}"))?;
+        safe_ms = run.serve(machine)?;
+    }
+    let mut machine = run.start()?;
+    run.look(&mut machine, safe_ms).map_err(|reason| format!("{appendfsync:?}: {reason}"))
+}
+
+impl<'a> Run<'a> {
+    /// Starts a server; the power may fail a few times meanwhile.
+    fn start(&mut self) -> Result<Machine<'a>, String> {
+        if self.random.below(5) == 0 {
+            self.cores = 1 + self.random.below(4);
+        }
+        loop {
+            if self.random.below(3) == 0 {
+                self.disk.fail_power_after(self.random.below(25) as u64);
+            }
+            self.now += 1;
+            let seed = self.random.next_u64() >> 1;
+            match recovery::start(self.disk, &self.config, self.cores, seed, self.now, self.fault) {
+                Ok(machine) => {
+                    self.tally.starts += 1;
+                    self.disk.heal();
+                    return Ok(machine);
+                }
+                Err(Stop::Refused(reason)) => return Err(format!("the log cannot be loaded: {reason}")),
+                Err(Stop::Off) => {
+                    self.tally.failures_at_start += 1;
+                    self.disk.restart();
+                }
+            }
+        }
+    }
+
+    /// Looks at what is there after a start.
+    fn look(&mut self, machine: &mut Machine<'_>, safe_ms: i64) -> Result<(), String> {
+        let found = self.clients.look(machine)?.expect("nothing fails");
+        let always = self.config.appendfsync == Fsync::Always;
+        self.clients.memory.judge(&found, safe_ms, always)?;
+        if always {
+            self.clients.memory.judge_ends(&found)?;
+        }
+        self.clients.memory.accept(&found, self.clients.tick);
+        Ok(())
+    }
+
+    /// Serves until the end; up to when all that was acknowledged must be there afterwards.
+    fn serve(&mut self, mut machine: Machine<'_>) -> Result<i64, String> {
+        let steps = 50 + self.random.below(1500);
+        if self.random.below(2) == 0 {
+            self.disk.fail_power_after(self.random.below(300) as u64);
+        }
+        let fails = self.random.below(3) == 0;
+        for _ in 0..steps {
+            if self.random.below(200) == 0 {
+                machine.world.engine(0).node().request_rewrite();
+            }
+            if fails && self.random.below(100) == 0 {
+                match self.random.below(4) {
+                    0 => self.disk.fail_write_after(self.random.below(5) as u64),
+                    1 => self.disk.fail_sync_after(self.random.below(5) as u64),
+                    2 => self.disk.set_space(self.random.below(500) as u64),
+                    _ => self.disk.set_space(u64::MAX),
+                }
+            }
+            self.clients.step(&mut machine, true)?;
+            if machine.is_off {
+                break;
+            }
+        }
+        self.now = machine.world.now;
+        let node = machine.world.engine(0).node().clone();
+        self.tally.rewrites += node.persistence.rewrites.load(std::sync::atomic::Ordering::Relaxed);
+        self.tally.failures += u64::from(machine.has_failed);
+        let safe_ms = match self.config.appendfsync {
+            Fsync::Always => i64::MAX,
+            Fsync::EverySecond => machine.failing_since().unwrap_or(self.now).min(self.now) - 1000 - SLACK_MS,
+            Fsync::No => i64::MIN,
+        };
+        // What the disk has not taken is in the memory of the machine as if it had: only a power failure shows it.
+        let power = machine.is_off || machine.has_failed || self.random.below(2) == 0;
+        if power {
+            drop(machine);
+            self.tally.power_failures += 1;
+        } else {
+            machine.kill();
+            self.tally.kills += 1;
+        }
+        self.disk.heal();
+        if power {
+            self.disk.restart();
+        }
+        self.clients.disconnected();
+        self.tally.answered = self.clients.answered.max(self.tally.answered);
+        Ok(safe_ms)
+    }
+}
+
+/// Runs of the test that looks for faults of the server. Planted faults must be found in no more.
+const SEEDS: u64 = 60;
+
+#[test]
+fn what_was_acknowledged_survives() {
+    let mut tally = Tally::default();
+    each_seed(SEEDS, |seed| {
+        if let Err(reason) = run(seed, None, &mut tally) {
+            panic!("{reason}\n{tally:?}");
+        }
+    });
+    println!("{tally:?}");
+}
+
+/// A judge that finds nothing proves nothing: each of these faults must be noticed.
+fn is_noticed(fault: Fault) {
+    let finds =
+        |seed| std::panic::catch_unwind(|| run(seed, Some(fault), &mut Tally::default())).is_ok_and(|run| run.is_err());
+    assert!((0..SEEDS).any(finds), "{fault:?} has gone unnoticed");
+}
+
+#[test]
+fn replies_that_do_not_wait_for_the_log_are_noticed() {
+    is_noticed(Fault::NotHeld);
+}
+
+#[test]
+fn transactions_that_a_shard_does_not_log_are_noticed() {
+    is_noticed(Fault::LostRecord);
+}
+
+#[test]
+fn transactions_that_are_not_completed_are_noticed() {
+    is_noticed(Fault::NotCompleted);
+}
+
+#[test]
+fn syncs_that_do_nothing_are_noticed() {
+    is_noticed(Fault::NoSync);
+}
+
+#[test]
+fn replies_that_tell_of_a_failed_write_are_noticed() {
+    is_noticed(Fault::NotDropped);
+}

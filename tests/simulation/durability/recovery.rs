@@ -1,0 +1,265 @@
+//! The start of a server: the log is found, read and completed as the runtime's loading does it, step by step on a disk
+//! whose power may fail at any of them.
+
+use super::super::disk::Disk;
+use super::super::world::World;
+use super::machine::{Fault, Machine, trace};
+use crimson::config::Config;
+use crimson::engine::replay::Replay;
+use crimson::persistence::aof::{
+    Entry, Kind, Manifest, Reader, Sealer, SegmentId, Stamps, Step, Transaction, TransactionView, Verdict,
+};
+use crimson::persistence::storage::Storage;
+use crimson::resp::Args;
+use crimson::resp::parser::{Parsed, ParserLimits, RequestParser, Scratch};
+use crimson::runtime::loading::Plan;
+use crimson::server::aof;
+use crimson::shard::{Router, Shard, ShardId};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where the server has its files.
+pub const DIR: &str = "/data";
+
+/// Why it has not started.
+#[derive(Debug)]
+pub enum Stop {
+    /// There is no power any more.
+    Off,
+    /// The log cannot be loaded.
+    Refused(String),
+}
+
+/// Calls `found` with each record of `bytes`.
+pub fn each_record(mut bytes: &[u8], mut found: impl FnMut(Args<'_>, &[u8])) {
+    let mut scratch = Scratch::default();
+    while !bytes.is_empty() {
+        scratch.clear();
+        let limits = ParserLimits { bulk_bytes_max: i64::MAX, authenticated: true };
+        let parsed = RequestParser::default().parse(bytes, &mut scratch, limits);
+        let Ok(Parsed::Request(len)) = parsed else { panic!("a torn record: {}", bytes.escape_ascii()) };
+        found(Args::new(bytes, &scratch.spans), &bytes[..len]);
+        bytes = &bytes[len..];
+    }
+}
+
+/// Where a shard's log goes on.
+struct Tail {
+    path: PathBuf,
+    segment: SegmentId,
+    sequence: u64,
+    offset: u64,
+}
+
+/// A shard as there was when the log was written.
+struct Segment {
+    data: Shard,
+    replay: Replay,
+    tail: Option<Tail>,
+}
+
+struct Recovery<'a> {
+    disk: &'a Disk,
+    plan: Plan,
+    segments: Vec<Segment>,
+    /// The transactions that any segment has.
+    found: BTreeMap<u64, Transaction>,
+    now: i64,
+}
+
+/// Starts a server with so many cores.
+pub fn start<'a>(
+    disk: &'a Disk,
+    config: &Config,
+    cores: usize,
+    seed: u64,
+    now: i64,
+    fault: Option<Fault>,
+) -> Result<Machine<'a>, Stop> {
+    let refused = |reason: String| if disk.list(Path::new(DIR)).is_err() { Stop::Off } else { Stop::Refused(reason) };
+    let recovered = || -> Result<Machine<'a>, String> {
+        let plan = aof::prepare(disk, config, cores as u16).map_err(|error| error.to_string())?;
+        let mut recovery = Recovery { disk, plan, segments: Vec::new(), found: BTreeMap::new(), now };
+        for shard in 0..recovery.plan.manifest.shards {
+            recovery.load(config, shard)?;
+        }
+        let stamps: Vec<Stamps> =
+            recovery.segments.iter_mut().map(|segment| std::mem::take(&mut segment.replay.stamps)).collect();
+        if fault != Some(Fault::NotCompleted) {
+            recovery.complete(&stamps)?;
+        }
+        let mut world = World::configured(config.clone(), cores, seed, now);
+        world.engine(0).node().raise_stamp(stamps.iter().map(Stamps::highest).max().unwrap_or(0));
+        recovery.hand_over(&mut world);
+        let tails = recovery.tails(&mut world)?;
+        let logs = tails.into_iter().map(|Tail { path, segment, sequence, offset }| {
+            Machine::log_at(path, segment, sequence, offset, config.appendfsync, now)
+        });
+        let machine = Machine::new(world, disk, &recovery.plan.dir, logs.collect(), fault);
+        Ok(machine)
+    };
+    trace(|| format!("{now}: start with {cores} cores, {:?}", config.appendfsync));
+    let mut machine = recovered().map_err(refused)?;
+    machine.world.engine(0).node().persistence.on.store(true, std::sync::atomic::Ordering::Relaxed);
+    Ok(machine)
+}
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+impl Recovery<'_> {
+    /// Replays the segments of a shard.
+    fn load(&mut self, config: &Config, shard: u16) -> Result<(), String> {
+        let mut data = Shard::new(ShardId(shard), config.databases);
+        data.set_timeless(true);
+        let replay = Replay::new(Arc::new(config.clone()), ShardId(shard), self.plan.manifest.shards, self.now);
+        let mut segment = Segment { data, replay, tail: None };
+        let files: Vec<Entry> = self.plan.manifest.of_shard(shard).into_iter().cloned().collect();
+        for entry in &files {
+            let path = self.plan.source.join(&entry.name);
+            let (verdict, good, sequence) = self.read(entry, &path, &mut segment)?;
+            let cut = match verdict {
+                Verdict::Good => false,
+                Verdict::Cut(_) => true,
+                Verdict::Refuse(damage) => return Err(format!("{}: {damage:?}", path.display())),
+            };
+            let last = files.last() == Some(entry);
+            if self.plan.renews {
+                continue;
+            }
+            if cut {
+                self.disk.truncate(&path, good).map_err(said)?;
+            }
+            if entry.segment.kind == Kind::Increment {
+                self.disk.sync(&path).map_err(said)?;
+            }
+            if last {
+                segment.tail = Some(Tail { path, segment: entry.segment, sequence, offset: good });
+            }
+        }
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    fn read(&mut self, entry: &Entry, path: &Path, segment: &mut Segment) -> Result<(Verdict, u64, u64), String> {
+        let (mut reader, mut chunk) = (Reader::new(self.plan.manifest.format(entry)), vec![0; 3000]);
+        segment.replay.rewind();
+        let end = loop {
+            match reader.step() {
+                Step::Read(offset) => {
+                    let read = self.disk.read_at(path, offset, &mut chunk).map_err(said)?;
+                    reader.feed(&chunk[..read]);
+                }
+                Step::Record(record) => {
+                    let view = TransactionView::is_one(record.args).then(|| TransactionView::parse(record.args));
+                    if let Some(view) = view.flatten() {
+                        self.found.insert(view.stamp, view.to_transaction());
+                    }
+                    let replayed = segment.replay.record(&mut segment.data, record.args);
+                    replayed.map_err(|error| format!("{} at {}: {error}", path.display(), record.offset))?;
+                }
+                Step::Batch(_) if segment.replay.is_in_transaction() => return Err("MULTI without EXEC".into()),
+                Step::Batch(_) => segment.replay.rewind(),
+                Step::End(end) => break end,
+            }
+        };
+        let good = reader.good_up_to();
+        trace(|| format!("{}: {end:?} at {good}, batch {}", path.display(), reader.sequence()));
+        Ok((self.plan.manifest.judge(entry, end, good), good, reader.sequence()))
+    }
+
+    /// Completes transactions over several shards.
+    fn complete(&mut self, stamps: &[Stamps]) -> Result<(), String> {
+        let mut batches: Vec<Vec<u8>> = vec![Vec::new(); self.segments.len()];
+        for missing in Stamps::missing(stamps) {
+            trace(|| format!("{missing:?}"));
+            for shard in missing.lack {
+                let segment = &mut self.segments[usize::from(shard)];
+                let mut record = Vec::new();
+                self.found[&missing.stamp].write(shard, &mut record);
+                let mut failed = Ok(0);
+                each_record(&record, |args, _| {
+                    let view = TransactionView::parse(args).expect("it was written just now");
+                    failed = segment.replay.complete(&mut segment.data, &view);
+                });
+                if failed.map_err(said)? > 0 {
+                    self.plan.renews = true;
+                }
+                batches[usize::from(shard)].append(&mut record);
+            }
+        }
+        if self.plan.renews {
+            return Ok(());
+        }
+        for (segment, mut batch) in self.segments.iter_mut().zip(batches) {
+            let Some(tail) = segment.tail.as_mut().filter(|_| !batch.is_empty()) else { continue };
+            let mut sealer = Sealer::resume(tail.segment, tail.sequence);
+            sealer.seal(&mut batch, 0, self.now as u64);
+            self.disk.write_at(&tail.path, tail.offset, &batch).map_err(said)?;
+            self.disk.sync(&tail.path).map_err(said)?;
+            tail.sequence = sealer.sequence();
+            tail.offset += batch.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Gives all keys to the cores of today.
+    fn hand_over(&mut self, world: &mut World) {
+        let router = Router::new(world.shards() as u16);
+        (0..world.shards()).for_each(|core| world.engine(core).begin_loading());
+        for segment in &mut self.segments {
+            let db = &mut segment.data.databases[0];
+            loop {
+                let mut keys: Vec<Vec<u8>> = Vec::new();
+                let cursor = db.scan(0, 1000, |key, _| keys.push(key.to_vec()));
+                for key in keys {
+                    let Some((value, expires)) = db.take(&key) else { continue };
+                    world.engine(router.shard_of(&key).index()).adopt(0, &key, value, expires);
+                }
+                if cursor == 0 && db.is_empty() {
+                    break;
+                }
+            }
+        }
+        for core in 0..world.shards() {
+            world.engine(core).set_logging(true);
+            world.engine(core).end_loading();
+        }
+    }
+
+    /// Where the logs go on: where they end, or in a new generation.
+    fn tails(&mut self, world: &mut World) -> Result<Vec<Tail>, String> {
+        if !self.plan.renews {
+            return Ok(self.segments.iter_mut().map(|segment| segment.tail.take().expect("it is loaded")).collect());
+        }
+        let (mut tails, mut bases) = (Vec::new(), Vec::new());
+        let generation = self.plan.next_generation();
+        for shard in 0..world.shards() {
+            let segment = |kind| SegmentId { generation, shard: shard as u16, kind };
+            let path = |kind| self.plan.dir.join(Manifest::segment_name(&self.plan.filename, segment(kind)));
+            let (base, increment) = (path(Kind::Base), path(Kind::Increment));
+            self.disk.create(&base).map_err(said)?;
+            self.disk.create(&increment).and_then(|()| self.disk.sync(&increment)).map_err(said)?;
+            let mut sealer = Sealer::new(segment(Kind::Base));
+            let (mut offset, engine) = (0, world.engine(shard));
+            engine.begin_snapshot();
+            loop {
+                let mut batch = Vec::new();
+                let over = engine.step_snapshot(true, &mut batch);
+                sealer.seal(&mut batch, 0, self.now as u64);
+                self.disk.write_at(&base, offset, &batch).map_err(said)?;
+                offset += batch.len() as u64;
+                if over {
+                    break;
+                }
+            }
+            self.disk.sync(&base).map_err(said)?;
+            bases.push(offset);
+            tails.push(Tail { path: increment, segment: segment(Kind::Increment), sequence: 0, offset: 0 });
+        }
+        aof::commit(self.disk, &self.plan, &bases).map_err(said)?;
+        Ok(tails)
+    }
+}
