@@ -55,17 +55,15 @@ pub struct Log<F = OwnedFd> {
     stamped_s: Millis,
     /// When something was last submitted.
     written_ms: Millis,
-    /// A write has failed in this turn, so all that the turn has to say is lost.
+    /// A write has failed in this turn, or something was appended behind one that has, so all that the turn has to say is lost.
     lost: bool,
-    /// Something was appended in this turn behind what has failed.
-    doubtful: bool,
 }
 
 impl<F> Log<F> {
     /// Appends to a file that ends at `offset`.
     pub fn new(file: F, sealer: Sealer, offset: u64, policy: Fsync, now: Millis) -> Self {
         let writer = Writer::new(policy, file, sealer, offset, now);
-        Self { writer, records: Vec::new(), group: None, stamped_s: 0, written_ms: now, lost: false, doubtful: false }
+        Self { writer, records: Vec::new(), group: None, stamped_s: 0, written_ms: now, lost: false }
     }
 
     /// What is to be done and known of the log.
@@ -88,13 +86,8 @@ impl<F> Log<F> {
         }
         take(&mut self.records);
         self.writer.append(&mut self.records, now);
-        self.doubtful |= self.writer.trouble().is_some() && self.writer.holds_replies();
-    }
-
-    /// Whether this turn has changed something though the log cannot be written: a part of what had begun before, on
-    /// another core. That is told as what may be lost. Once.
-    pub fn take_doubt(&mut self) -> bool {
-        std::mem::take(&mut self.doubtful)
+        // What had begun before the log failed, on another core or behind locks, ends like what has failed with it.
+        self.lost |= self.writer.trouble().is_some() && self.writer.holds_replies();
     }
 
     /// Whether what is appended should be written now, although the core has more to do: nobody waits for it, so that
@@ -151,7 +144,7 @@ impl<F> Log<F> {
 
     /// What was lost is gone: from now on only what is safe is told.
     pub fn forget_lost(&mut self) {
-        (self.lost, self.doubtful) = (false, false);
+        self.lost = false;
     }
 }
 

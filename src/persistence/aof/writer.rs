@@ -273,7 +273,9 @@ impl<F> Writer<F> {
             _ => None,
         };
         if let Some(errno) = failed {
-            (segment.written, segment.dirty) = (0, false);
+            segment.written = 0;
+            // What was written before and is not kept is still to be synced when only a write has failed.
+            segment.dirty &= matches!(flight, Flight::Write { .. });
             self.trouble = Some(Trouble { errno, again_ms: now_ms + SECOND_MS });
             return Done::Failed;
         }
