@@ -684,11 +684,7 @@ impl Core {
         self.mailbox.post_backlog(|ring| self.ring.wake(ring));
         let mut outgoing = std::mem::take(&mut self.outgoing);
         self.engine.take_outgoing(&mut outgoing);
-        let doubtful = self.log.as_mut().is_some_and(Log::take_doubt);
-        for (to, mut message) in outgoing.drain(..) {
-            if doubtful {
-                message.disown();
-            }
+        for (to, message) in outgoing.drain(..) {
             self.mailbox.post(to, Mail::Engine(message), |ring| self.ring.wake(ring));
         }
         self.outgoing = outgoing;

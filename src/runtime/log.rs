@@ -55,10 +55,8 @@ pub struct Log<F = OwnedFd> {
     stamped_s: Millis,
     /// When something was last submitted.
     written_ms: Millis,
-    /// A write has failed in this turn, so all that the turn has to say is lost.
+    /// A write has failed in this turn, or something was appended behind one that has, so all that the turn has to say is lost.
     lost: bool,
-    /// Something was appended in this turn behind what has failed.
-    doubtful: bool,
     /// Bytes that this core had logged before, while there was a log.
     before: u64,
 }
@@ -67,8 +65,7 @@ impl<F> Log<F> {
     /// Appends to a file that ends at `offset`. `before` bytes have been logged since the core started.
     pub fn new(file: F, sealer: Sealer, offset: u64, policy: Fsync, now: Millis, before: u64) -> Self {
         let writer = Writer::new(policy, file, sealer, offset, now);
-        let (group, stamped_s, written_ms, lost, doubtful) = (None, 0, now, false, false);
-        Self { writer, records: Vec::new(), group, stamped_s, written_ms, lost, doubtful, before }
+        Self { writer, records: Vec::new(), group: None, stamped_s: 0, written_ms: now, lost: false, before }
     }
 
     /// What is to be done and known of the log.
@@ -91,13 +88,8 @@ impl<F> Log<F> {
         }
         take(&mut self.records);
         self.writer.append(&mut self.records, now);
-        self.doubtful |= self.writer.trouble().is_some() && self.writer.holds_replies();
-    }
-
-    /// Whether this turn has changed something though the log cannot be written: a part of what had begun before, on
-    /// another core. That is told as what may be lost. Once.
-    pub fn take_doubt(&mut self) -> bool {
-        std::mem::take(&mut self.doubtful)
+        // What had begun before the log failed, on another core or behind locks, ends like what has failed with it.
+        self.lost |= self.writer.trouble().is_some() && self.writer.holds_replies();
     }
 
     /// Whether what is appended should be written now, although the core has more to do: nobody waits for it, so that
@@ -154,7 +146,7 @@ impl<F> Log<F> {
 
     /// What was lost is gone: from now on only what is safe is told.
     pub fn forget_lost(&mut self) {
-        (self.lost, self.doubtful) = (false, false);
+        self.lost = false;
     }
 }
 

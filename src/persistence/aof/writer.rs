@@ -289,8 +289,9 @@ impl<F> Writer<F> {
         };
         if let Some(errno) = failed {
             (segment.written, segment.begun) = (0, 0);
-            // What is not kept in memory cannot be written again, only synced.
-            segment.dirty &= segment.chunks.is_empty();
+            // What was written before and is not kept cannot be written again, only synced; what is kept is written again
+            // after a sync that has failed.
+            segment.dirty &= matches!(flight, Flight::Write { .. }) || segment.chunks.is_empty();
             self.trouble = Some(Trouble { errno, again_ms: now_ms + SECOND_MS });
             return Done::Failed;
         }

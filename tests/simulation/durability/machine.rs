@@ -280,9 +280,6 @@ impl<'a> Machine<'a> {
                 let mut mail = Vec::new();
                 self.world.engine(core).take_outgoing(&mut mail);
                 if let Some(log) = &mut self.cores[core].log {
-                    if log.take_doubt() {
-                        mail.iter_mut().for_each(|(_, message)| message.disown());
-                    }
                     log.forget_lost();
                 }
                 self.world.post_all(core, mail);

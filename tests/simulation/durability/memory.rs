@@ -164,7 +164,7 @@ impl Memory {
     pub fn accept(&mut self, found: &Found, tick: i64) {
         for (key, writes) in &mut self.registers {
             let value = &found.strings[key];
-            let kept = writes.iter().filter(|write| !write.void && write.value == *value).next_back().cloned();
+            let kept = writes.iter().rfind(|write| !write.void && write.value == *value).cloned();
             let removed = Write {
                 value: None,
                 lives_ms: None,
