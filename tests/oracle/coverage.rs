@@ -11,6 +11,7 @@ const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     ("shutdown", "tests/boot.rs"),
     ("bgrewriteaof", "tests/durability"),
     ("lastsave", "src/commands/persistence.rs"),
+    ("waitaof", "tests/durability"),
     ("quit", "tests/protocol"),
     ("client|pause", "tests/protocol"),
     ("client|reply", "tests/protocol"),
