@@ -457,7 +457,7 @@ impl Engine {
         match std::mem::replace(&mut gather.job, Job::Done(Output::default())) {
             Job::Done(out) => self.finish(&operation, out),
             Job::Transaction(mut execution) => {
-                if operation.lost {
+                if operation.lost || execution.queue.writes() && self.may_have_lost() {
                     execution.disown();
                 }
                 self.forget_watched(execution.client, &execution.watched);

@@ -21,6 +21,7 @@ use crate::resp::{Args, Output, Reply, Span};
 use crate::session::{Session, SessionKey};
 use crate::shard::locks::{LockSet, Mode, TransactionId};
 use crate::shard::{Shard, ShardId};
+use crate::spec::Flags;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -159,7 +160,8 @@ impl Engine {
 
     /// Answers an operation's request.
     pub(super) fn finish(&mut self, operation: &Operation, mut out: Output) {
-        if operation.lost {
+        let writes = operation.entry.row.spec.flags.contains(Flags::WRITE);
+        if operation.lost || writes && self.may_have_lost() {
             out = Output::default();
             Reply::new(&mut out, operation.call.protocol).error(&not_safe());
         }

@@ -27,6 +27,7 @@ use crate::spec::Flags;
 use crate::stdx::os::error_text;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 const STAMP_BYTES: usize = size_of::<u64>();
 const LENGTH_BYTES: usize = size_of::<u64>();
@@ -57,6 +58,13 @@ impl Engine {
     /// Whether the reply to a transaction waits until all its shards have made their records safe.
     pub(super) fn waits_for_log(&self) -> bool {
         self.shard.log.wanted && self.config.appendfsync == Fsync::Always
+    }
+
+    /// Whether what this shard has logged of a transaction may be lost that ends now: it began before the log failed, and
+    /// the end of the turn in which it was logged found nobody to be told of that.
+    pub(super) fn may_have_lost(&self) -> bool {
+        let state = &self.node.persistence.shards[self.core.index()];
+        self.waits_for_log() && state.errno.load(Relaxed) != 0
     }
 
     /// Finds out whether the log can be written, on all cores.

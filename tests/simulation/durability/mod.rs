@@ -179,6 +179,13 @@ fn what_was_acknowledged_survives() {
     println!("{tally:?}");
 }
 
+/// A BLPOP over two shards was logged on its own shard behind a write that had failed, and answered when the other shard
+/// had its keys back.
+#[test]
+fn what_a_failed_log_has_of_a_transaction_is_not_acknowledged_later() {
+    run(1103, None, &mut Tally::default()).expect("all that was acknowledged is there");
+}
+
 /// A judge that finds nothing proves nothing: each of these faults must be noticed.
 fn is_noticed(fault: Fault) {
     let finds =
