@@ -481,8 +481,7 @@ impl Core {
     fn keep_base(&mut self, now: Millis) -> bool {
         let walks = self.engine.has_snapshot();
         let Some(base) = &mut self.base else {
-            // One that nobody wants any more heals all the same.
-            return walks && !self.engine.step_snapshot(true, &mut Vec::new());
+            return walks && !self.heal_snapshot();
         };
         let room = base.has_room();
         base.append(now, |records| self.engine.step_snapshot(room, records));
@@ -501,8 +500,21 @@ impl Core {
             let error = io::Error::from_raw_os_error(-result.min(-1));
             tracing::error!(%error, "can't write the base of the append-only log");
             self.engine.abandon_snapshot();
+            self.base = None;
+            if !self.engine.has_snapshot() {
+                self.end_base(BASE_FAILED);
+            }
+        }
+    }
+
+    /// Goes on through a snapshot whose base could not be written; whether it is over. Only then has the base failed for
+    /// others, for they may begin the next snapshot.
+    fn heal_snapshot(&mut self) -> bool {
+        let over = self.engine.step_snapshot(true, &mut Vec::new());
+        if over {
             self.end_base(BASE_FAILED);
         }
+        over
     }
 
     /// The base is written, or cannot be: the control thread does the rest.

@@ -1,6 +1,6 @@
 //! A log that cannot be written: writes are refused, reads go on, and nothing acknowledged is lost.
 
-use crate::support::Server;
+use crate::support::{Server, encode};
 use crate::{info, wait_until};
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,8 @@ struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
     fn mount(size: &str) -> Option<Self> {
-        let path = std::env::temp_dir().join(format!("crimson-small-disk-{}", std::process::id()));
+        let name = format!("crimson-small-disk-{size}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).ok()?;
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
@@ -76,4 +77,33 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
             assert_eq!(client.show(&format!("STRLEN key:{number}")), "(integer) 2000", "{policy}: key:{number}");
         }
     }
+}
+
+/// The second rewrite began while the snapshot of the first, which nobody wanted any more, still went through the keys: it
+/// took over what was left of that, and made it the log.
+#[test]
+fn a_rewrite_right_after_one_that_has_failed_does_not_end_well_with_less() {
+    let Some(disk) = SmallDisk::mount("3m") else {
+        println!("not tested: this process may not mount a file system");
+        return;
+    };
+    let server = Server::crimson(1, &["--bind", "127.0.0.1", "--dir", disk.path().to_str().unwrap()]);
+    let mut client = server.client();
+    let keys = 600_000;
+    for chunk in 0..keys / 1000 {
+        let set = |number: i32| encode(&["SET", &format!("key:{number}"), "0123456789"]);
+        let commands: Vec<u8> = (chunk * 1000..(chunk + 1) * 1000).flat_map(set).collect();
+        client.send(&commands);
+        (0..1000).for_each(|_| assert!(!client.read().is_error()));
+    }
+    // The disk has no room for the keys, so none of these can end well.
+    let failures = || info(&server, "aof_rewrites_consecutive_failures").parse::<u64>().expect("a number");
+    for number in 1..=10 {
+        while failures() < number {
+            client.run("BGREWRITEAOF");
+            assert_eq!(info(&server, "aof_rewrites"), "0");
+        }
+    }
+    assert_eq!(info(&server, "aof_last_bgrewrite_status"), "err");
+    assert_eq!(client.run("DBSIZE").integer(), i64::from(keys));
 }

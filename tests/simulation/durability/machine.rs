@@ -325,8 +325,8 @@ impl<'a> Machine<'a> {
         let Core { base, base_job, .. } = &mut self.cores[core];
         let engine = self.world.engine(core);
         let Some(writer) = base else {
-            if engine.has_snapshot() {
-                engine.step_snapshot(true, &mut Vec::new());
+            if engine.has_snapshot() && engine.step_snapshot(true, &mut Vec::new()) {
+                engine.node().persistence.shards[core].base.store(BASE_FAILED, Release);
             }
             return;
         };
@@ -349,7 +349,9 @@ impl<'a> Machine<'a> {
         if !base.done(result, now) {
             let engine = self.world.engine(core);
             engine.abandon_snapshot();
-            engine.node().persistence.shards[core].base.store(BASE_FAILED, Release);
+            if !engine.has_snapshot() {
+                engine.node().persistence.shards[core].base.store(BASE_FAILED, Release);
+            }
             self.cores[core].base = None;
         }
     }
