@@ -8,6 +8,9 @@
 
 #[path = "../tests/support/loopback.rs"]
 mod loopback;
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/support/process.rs"]
+mod process;
 
 use crimson::config::Config;
 use std::io::Write;
@@ -61,12 +64,6 @@ fn thread_nanoseconds() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-fn resident_bytes() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok());
-    pages.expect("the second number is the resident pages") * 4096
-}
-
 fn argument(number: usize, default: usize) -> usize {
     std::env::args().nth(number).map_or(default, |text| text.parse().expect("a number"))
 }
@@ -78,7 +75,7 @@ fn main() {
     let (mut request, mut reply) = (Vec::new(), Vec::with_capacity(64));
     let (mut all, mut since) = (Times::new(), Times::new());
     let mut slowest: Vec<(u64, usize)> = Vec::new();
-    let before = resident_bytes();
+    let before = process::resident_bytes(std::process::id());
     println!("      keys  bytes/key  µs: p50   p99.9  p99.99   longest  (of the last keys)  on the wall");
     for index in 1..=keys {
         request.clear();
@@ -99,7 +96,7 @@ fn main() {
         if index % (keys / 10).max(1) == 0 || index == keys {
             println!(
                 "{index:10} {:10.2} {:8.2} {:7.2} {:7.2} {:9.1} {:20.1} {:12.1}",
-                (resident_bytes() - before) as f64 / index as f64,
+                (process::resident_bytes(std::process::id()) - before) as f64 / index as f64,
                 all.percentile(0.5),
                 all.percentile(0.999),
                 all.percentile(0.9999),

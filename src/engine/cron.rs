@@ -68,8 +68,7 @@ impl Engine {
             return self.node.tell(Control::Log);
         }
         let idle = !state.rewriting.load(Relaxed) && !state.rewrite_scheduled.load(Relaxed);
-        let failed = !state.last_rewrite_ok.load(Relaxed);
-        let rests = failed && self.now - state.rewrite_failed_ms.load(Relaxed) < REWRITE_REST_MS;
+        let rests = state.rests_after_failure(self.now, REWRITE_REST_MS);
         if on && idle && config.auto_aof_rewrite_percentage > 0 && !rests {
             let (bytes, base) = (state.current_bytes(), state.base_bytes.load(Relaxed).max(1));
             let grown = bytes.saturating_sub(base).saturating_mul(100) / base;

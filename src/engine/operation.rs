@@ -5,7 +5,6 @@
 //! - [`gather`](super::gather)  RENAME, SINTERSTORE, LMOVE ...: the keys' values come here, the command runs on them as
 //!   it would on one shard, and they go home again
 //! - [`every`](super::every)    CLIENT LIST, DEBUG SLEEP ...: each core answers with a part
-//!
 //! - [`cut`](super::cut)        a moment that is the same for all shards
 //!
 //! All but requests to every core are transactions: [`coordinator`](super::coordinator) makes them atomic and isolated.

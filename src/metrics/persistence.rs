@@ -106,6 +106,18 @@ impl Persistence {
         self.shards.iter().map(|shard| shard.errno.load(Relaxed)).find(|errno| *errno != 0).unwrap_or(0)
     }
 
+    /// A rewrite has failed.
+    pub fn note_rewrite_failure(&self, now_ms: i64) {
+        self.last_rewrite_ok.store(false, Relaxed);
+        self.rewrite_failures.fetch_add(1, Relaxed);
+        self.rewrite_failed_ms.store(now_ms, Relaxed);
+    }
+
+    /// Whether the last rewrite has failed, less than `rest_ms` ago.
+    pub fn rests_after_failure(&self, now_ms: i64, rest_ms: i64) -> bool {
+        !self.last_rewrite_ok.load(Relaxed) && now_ms - self.rewrite_failed_ms.load(Relaxed) < rest_ms
+    }
+
     /// Bytes of all files that the next start would load.
     pub fn current_bytes(&self) -> u64 {
         self.base_bytes.load(Relaxed) + self.sum(|shard| &shard.file_bytes)

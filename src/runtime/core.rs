@@ -704,13 +704,11 @@ impl Core {
 
     /// Writes and syncs the rest of the log, unless that fails.
     fn end_log(&mut self) -> io::Result<()> {
-        let writes_on = |core: &mut Self| {
-            let now = socket::now_ms();
-            let log = core.log.as_mut()?;
-            log.submit(&mut core.ring, now, true);
-            (!log.writer().is_settled() && log.writer().trouble().is_none()).then_some(())
-        };
-        while writes_on(self).is_some() {
+        while let Some(log) = &mut self.log {
+            log.submit(&mut self.ring, socket::now_ms(), true);
+            if log.writer().is_settled() || log.writer().trouble().is_some() {
+                break;
+            }
             self.turn()?;
         }
         Ok(())

@@ -153,13 +153,9 @@ impl<F> Log<F> {
 impl Log {
     /// Submits the next job, if there is one.
     pub(super) fn submit(&mut self, ring: &mut Ring, now: Millis, flush: bool) {
-        match self.next(now, flush) {
-            None => {}
-            Some(Job::Sync { file }) => ring.sync_file(file.as_raw_fd(), Token::Log),
-            Some(Job::Write { file, offset, bytes, durable }) => {
-                // SAFETY: the writer leaves the bytes alone until the job is done, and lives as long as the ring.
-                unsafe { ring.write_file(file.as_raw_fd(), offset, bytes, durable, Token::Log) };
-            }
+        if let Some(job) = self.next(now, flush) {
+            // SAFETY: a log lives as long as the ring, or until it is settled.
+            unsafe { submit(job, ring, Token::Log) };
         }
     }
 }
@@ -217,13 +213,23 @@ impl<F> Base<F> {
 impl Base {
     /// Submits the next job, if there is one.
     pub(super) fn submit(&mut self, ring: &mut Ring, now: Millis) {
-        match self.next(now) {
-            None => {}
-            Some(Job::Sync { file }) => ring.sync_file(file.as_raw_fd(), Token::Base),
-            Some(Job::Write { file, offset, bytes, durable }) => {
-                // SAFETY: the writer leaves the bytes alone until the job is done; while one is under way it is kept.
-                unsafe { ring.write_file(file.as_raw_fd(), offset, bytes, durable, Token::Base) };
-            }
+        if let Some(job) = self.next(now) {
+            // SAFETY: a base is given up only when a job is over.
+            unsafe { submit(job, ring, Token::Base) };
+        }
+    }
+}
+
+/// Submits a job; its completion comes with `token`.
+///
+/// # Safety
+/// The writer that has named the job, which leaves its bytes alone until it is done, must live until then.
+unsafe fn submit(job: Job<'_, OwnedFd>, ring: &mut Ring, token: Token) {
+    match job {
+        Job::Sync { file } => ring.sync_file(file.as_raw_fd(), token),
+        Job::Write { file, offset, bytes, durable } => {
+            // SAFETY: the caller sees to it that the bytes stay.
+            unsafe { ring.write_file(file.as_raw_fd(), offset, bytes, durable, token) };
         }
     }
 }

@@ -32,8 +32,6 @@ pub struct Rewriter<'a> {
     directory: PathBuf,
     filename: String,
     under_way: Option<UnderWay>,
-    /// When the last one failed.
-    failed_ms: Option<Millis>,
 }
 
 struct UnderWay {
@@ -59,7 +57,7 @@ impl<'a> Rewriter<'a> {
         directory: PathBuf,
         filename: String,
     ) -> Self {
-        Self { storage, open, directory, filename, under_way: None, failed_ms: None }
+        Self { storage, open, directory, filename, under_way: None }
     }
 
     /// Does what is due. `wake` wakes the cores.
@@ -75,7 +73,7 @@ impl<'a> Rewriter<'a> {
             return;
         }
         let (wanted, on) = (node.config().appendonly, state.on.load(Relaxed));
-        let rests = self.failed_ms.is_some_and(|failed| now - failed < REST_MS);
+        let rests = state.rests_after_failure(now, REST_MS);
         if on && !wanted {
             info!("The append-only log is switched off");
             state.in_force.store(false, Release);
@@ -86,7 +84,7 @@ impl<'a> Rewriter<'a> {
         let due = state.rewrite_scheduled.swap(false, AcqRel) || wanted && !on && !rests;
         if due && let Err(error) = self.begin(node, wanted, wanted && !on, now, &wake) {
             error!("Can't rewrite the append-only log: {}", error_text(&error));
-            self.note_failure(node, now);
+            state.note_rewrite_failure(now);
         }
     }
 
@@ -142,14 +140,13 @@ impl<'a> Rewriter<'a> {
                 state.last_rewrite_ok.store(true, Relaxed);
                 state.rewrite_failures.store(0, Relaxed);
                 state.base_bytes.store(bytes, Relaxed);
-                self.failed_ms = None;
                 info!("The append-only log is rewritten: {bytes} bytes in {} ms", now - under_way.started_ms);
             }
             Err(error) => {
                 if whole {
                     error!("Can't finish the rewrite of the append-only log: {}", error_text(&error));
                 }
-                self.note_failure(node, now);
+                state.note_rewrite_failure(now);
                 self.remove_bases(state.shards.len() as u16, under_way.generation);
                 if under_way.switches_on {
                     // What was logged since belongs to no log.
@@ -158,13 +155,6 @@ impl<'a> Rewriter<'a> {
                 }
             }
         }
-    }
-
-    fn note_failure(&mut self, node: &Node, now: Millis) {
-        node.persistence.last_rewrite_ok.store(false, Relaxed);
-        node.persistence.rewrite_failures.fetch_add(1, Relaxed);
-        node.persistence.rewrite_failed_ms.store(now, Relaxed);
-        self.failed_ms = Some(now);
     }
 
     /// Removes the bases of a generation, unless they belong to the log all the same: its manifest may have taken its

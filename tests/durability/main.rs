@@ -10,8 +10,7 @@ mod waits;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
-use support::Server;
+use support::{Server, wait_until};
 
 /// A directory that outlives the servers that use it.
 struct Home(PathBuf);
@@ -39,14 +38,6 @@ impl Drop for Home {
     fn drop(&mut self) {
         // What cannot be removed lies in the temporary directory and harms nobody.
         let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn wait_until(what: &str, mut there: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !there() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -7,6 +7,8 @@ mod digest;
 #[path = "../oracle/generate/mod.rs"]
 mod generate;
 mod program;
+#[path = "../support/records.rs"]
+mod records;
 mod segment;
 mod tails;
 mod words;

@@ -1,28 +1,15 @@
 //! Segments of the log: batches one behind the other, each for a reader that begins with database 0.
 
+use crate::records::each_record;
 use crimson::config::Config;
 use crimson::engine::replay::Replay;
 use crimson::persistence::aof::{Records, TransactionView, rebuild};
 use crimson::resp::Args;
-use crimson::resp::parser::{Parsed, ParserLimits, RequestParser, Scratch};
 use crimson::shard::{Shard, ShardId};
 use std::sync::Arc;
 
 /// What one shard has logged, by turns.
 pub type Segment = Vec<Vec<u8>>;
-
-/// Calls `found` with each record of `bytes`.
-pub fn each_record(mut bytes: &[u8], mut found: impl FnMut(Args<'_>)) {
-    let mut scratch = Scratch::default();
-    while !bytes.is_empty() {
-        scratch.clear();
-        let limits = ParserLimits { bulk_bytes_max: i64::MAX, authenticated: true };
-        let parsed = RequestParser::default().parse(bytes, &mut scratch, limits);
-        let Ok(Parsed::Request(len)) = parsed else { panic!("a torn record: {}", bytes.escape_ascii()) };
-        found(Args::new(bytes, &scratch.spans));
-        bytes = &bytes[len..];
-    }
-}
 
 /// A segment, replayed into an empty shard.
 pub fn replay(segment: &Segment, id: ShardId, shards: u16) -> Result<(Shard, Replay), String> {
@@ -32,7 +19,7 @@ pub fn replay(segment: &Segment, id: ShardId, shards: u16) -> Result<(Shard, Rep
     for batch in segment {
         replay.rewind();
         let mut outcome = Ok(());
-        each_record(batch, |args| {
+        each_record(batch, |args, _| {
             if outcome.is_ok() {
                 outcome = replay.record(&mut shard, args).map_err(|error| format!("{error} in {}", line(args)));
             }
@@ -46,7 +33,7 @@ pub fn replay(segment: &Segment, id: ShardId, shards: u16) -> Result<(Shard, Rep
 /// The record of transaction `stamp` in a segment.
 pub fn with_transaction(segment: &Segment, stamp: u64, mut found: impl FnMut(&TransactionView<'_>)) {
     for batch in segment {
-        each_record(batch, |args| {
+        each_record(batch, |args, _| {
             if let Some(view) =
                 TransactionView::parse(args).filter(|view| TransactionView::is_one(args) && view.stamp == stamp)
             {
@@ -85,7 +72,7 @@ pub fn rebuild(shard: &mut Shard) -> Segment {
 /// The records, a line each.
 pub fn lines(bytes: &[u8]) -> Vec<String> {
     let mut lines = Vec::new();
-    each_record(bytes, |args| lines.push(line(args)));
+    each_record(bytes, |args, _| lines.push(line(args)));
     lines
 }
 
@@ -93,7 +80,7 @@ pub fn lines(bytes: &[u8]) -> Vec<String> {
 pub fn show(segment: &Segment, key: &[u8]) {
     let mut lines = Vec::new();
     for batch in segment {
-        each_record(batch, |args| {
+        each_record(batch, |args, _| {
             let mentions = args.iter_from(1).any(|argument| memchr::memmem::find(argument, key).is_some());
             let control = ["SELECT", "SWAPDB", "FLUSHALL", "FLUSHDB", "MOVE", "MULTI", "EXEC"];
             if mentions || control.iter().any(|name| args.at(0).eq_ignore_ascii_case(name.as_bytes())) {

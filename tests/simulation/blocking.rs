@@ -45,12 +45,7 @@ impl Scene {
 
     /// What a client has been answered last, if it has been answered all; it may ask again then.
     fn take_reply(&mut self, client: usize) -> Option<(Vec<String>, Reply)> {
-        let (received, mut at, mut replies) = (&self.world.clients[client].received, 0, Vec::new());
-        while at < received.len() {
-            let (reply, len) = Reply::parse(&received[at..]).expect("whole replies are sent");
-            replies.push(reply);
-            at += len;
-        }
+        let mut replies = Reply::all(&self.world.clients[client].received);
         let asked = self.asked.get(&client)?;
         if replies.len() < asked.split(|word| word == ";").count() {
             return None;

@@ -19,6 +19,8 @@ mod transactions;
 
 #[path = "../support/disk.rs"]
 mod disk;
+#[path = "../support/records.rs"]
+mod records;
 #[allow(dead_code, reason = "each test binary uses its own part")]
 #[path = "../support/reply.rs"]
 mod reply;

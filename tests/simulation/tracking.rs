@@ -127,11 +127,7 @@ impl Scene {
     fn turn(&mut self) {
         self.world.step();
         for client in 0..self.world.clients.len() {
-            let bytes = std::mem::take(&mut self.world.clients[client].received);
-            let mut at = 0;
-            while at < bytes.len() {
-                let (reply, len) = Reply::parse(&bytes[at..]).expect("whole replies are sent");
-                at += len;
+            for reply in Reply::all(&std::mem::take(&mut self.world.clients[client].received)) {
                 self.take(client, reply);
             }
         }

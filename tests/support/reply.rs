@@ -43,6 +43,17 @@ impl Reply {
         Ok((reply, at))
     }
 
+    /// The replies that `bytes` are, one after another; panics on anything else.
+    pub fn all(bytes: &[u8]) -> Vec<Self> {
+        let (mut at, mut replies) = (0, Vec::new());
+        while at < bytes.len() {
+            let (reply, len) = Self::parse(&bytes[at..]).expect("whole replies are sent");
+            replies.push(reply);
+            at += len;
+        }
+        replies
+    }
+
     /// Whether it is one of the three nulls.
     pub fn is_null(&self) -> bool {
         matches!(self, Self::NullBulk | Self::NullArray | Self::Null)

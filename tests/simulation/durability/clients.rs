@@ -101,11 +101,7 @@ impl Clients {
         }
         for player in 0..self.players.len() {
             let Some(client) = self.players[player].client else { continue };
-            let bytes = std::mem::take(&mut machine.world.clients[client].received);
-            let mut at = 0;
-            while at < bytes.len() {
-                let (reply, len) = Reply::parse(&bytes[at..]).expect("whole replies are sent");
-                at += len;
+            for reply in Reply::all(&std::mem::take(&mut machine.world.clients[client].received)) {
                 self.take(player, reply, machine.world.now)?;
             }
         }

@@ -3,7 +3,7 @@
 
 use super::super::disk::Disk;
 use super::super::world::World;
-use super::recovery::each_record;
+use crate::records::each_record;
 use crimson::config::Fsync;
 use crimson::metrics::persistence::{BASE_DONE, BASE_FAILED};
 use crimson::persistence::aof::writer::Job;

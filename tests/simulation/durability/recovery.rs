@@ -4,14 +4,13 @@
 use super::super::disk::Disk;
 use super::super::world::World;
 use super::machine::{Fault, Machine, trace};
+use crate::records::each_record;
 use crimson::config::Config;
 use crimson::engine::replay::Replay;
 use crimson::persistence::aof::{
     Entry, Kind, Manifest, Reader, Sealer, SegmentId, Stamps, Step, Transaction, TransactionView, Verdict,
 };
 use crimson::persistence::storage::Storage;
-use crimson::resp::Args;
-use crimson::resp::parser::{Parsed, ParserLimits, RequestParser, Scratch};
 use crimson::runtime::loading::Plan;
 use crimson::server::aof;
 use crimson::shard::{Router, Shard, ShardId};
@@ -29,19 +28,6 @@ pub enum Stop {
     Off,
     /// The log cannot be loaded.
     Refused(String),
-}
-
-/// Calls `found` with each record of `bytes`.
-pub fn each_record(mut bytes: &[u8], mut found: impl FnMut(Args<'_>, &[u8])) {
-    let mut scratch = Scratch::default();
-    while !bytes.is_empty() {
-        scratch.clear();
-        let limits = ParserLimits { bulk_bytes_max: i64::MAX, authenticated: true };
-        let parsed = RequestParser::default().parse(bytes, &mut scratch, limits);
-        let Ok(Parsed::Request(len)) = parsed else { panic!("a torn record: {}", bytes.escape_ascii()) };
-        found(Args::new(bytes, &scratch.spans), &bytes[..len]);
-        bytes = &bytes[len..];
-    }
 }
 
 /// Where a shard's log goes on.

@@ -197,11 +197,7 @@ impl Play {
 
     /// Takes what a client has been sent.
     fn read(&mut self, client: usize) {
-        let bytes = std::mem::take(&mut self.world.clients[client].received);
-        let mut at = 0;
-        while at < bytes.len() {
-            let (reply, len) = Reply::parse(&bytes[at..]).expect("whole replies are sent");
-            at += len;
+        for reply in Reply::all(&std::mem::take(&mut self.world.clients[client].received)) {
             self.take(client, reply);
         }
     }
