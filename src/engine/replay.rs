@@ -7,9 +7,10 @@ use super::Engine;
 use crate::commands::context::OtherDatabases;
 use crate::commands::{Blocking, CommandTable, Entry, Handler, ShardContext, table};
 use crate::config::Config;
+use crate::persistence::aof::record::LIMITS;
 use crate::persistence::aof::{Stamps, TransactionView};
 use crate::resp::error::printed;
-use crate::resp::parser::{Parsed, ParserLimits, RequestParser, Scratch};
+use crate::resp::parser::{Parsed, RequestParser, Scratch};
 use crate::resp::{Args, CommandError, Output, Protocol, Reply};
 use crate::shard::{Effects, Expiry, Log, Millis, Shard, ShardId};
 use crate::spec::Flags;
@@ -222,7 +223,6 @@ impl Replay {
         mut payload: &[u8],
         mut judge: impl FnMut(Result<(), ReplayError>) -> Result<(), ReplayError>,
     ) -> Result<(), ReplayError> {
-        const LIMITS: ParserLimits = ParserLimits { bulk_bytes_max: i64::MAX, authenticated: true };
         while !payload.is_empty() {
             let mut scratch = std::mem::take(&mut self.scratch);
             scratch.clear();

@@ -73,5 +73,4 @@ pub(super) fn decimal(text: &[u8]) -> Option<u64> {
 }
 
 /// Arguments as long as a record can be; there is no client to protect from here.
-pub(super) const LIMITS: ParserLimits =
-    ParserLimits { bulk_bytes_max: AOF_RECORD_BYTES_MAX as i64, authenticated: true };
+pub const LIMITS: ParserLimits = ParserLimits { bulk_bytes_max: AOF_RECORD_BYTES_MAX as i64, authenticated: true };

@@ -5,10 +5,10 @@ use super::in_file;
 use super::load::Segment;
 use super::pass::{Came, Event, Pass};
 use super::step::{Context, Next};
-use crate::limits::AOF_RECORD_BYTES_MAX;
+use crate::persistence::aof::record::LIMITS;
 use crate::persistence::aof::{Sealer, TransactionView};
 use crate::resp::Args;
-use crate::resp::parser::{Parsed, ParserLimits, RequestParser, Scratch};
+use crate::resp::parser::{Parsed, RequestParser, Scratch};
 use ahash::AHashSet;
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -99,7 +99,6 @@ impl Complete {
 
     /// Applies the segment's part of a transaction.
     fn complete(&mut self, cx: &mut Context<'_>, stamp: u64) -> Result<(), String> {
-        const LIMITS: ParserLimits = ParserLimits { bulk_bytes_max: AOF_RECORD_BYTES_MAX as i64, authenticated: true };
         let segment = &mut cx.segments[self.segment];
         let wrong =
             |reason: &dyn std::fmt::Display| format!("can't complete the transaction with stamp {stamp}: {reason}");
