@@ -1,15 +1,16 @@
 //! Cuts: one moment, the same for all shards, at which each of them begins a snapshot and another file of its log. A cut
-//! is a transaction that has all shards to itself; so every other transaction is before it on all of its shards or behind
-//! it on all, and files of one generation fit together whatever happens to the server.
+//! is a transaction that has all shards to itself until each of them has made it; so every other transaction is before it
+//! on all of its shards, and on the core that coordinates it, or behind it on all: files of one generation fit together
+//! whatever happens to the server.
 
 use super::Engine;
-use super::message::{Call, Message};
+use super::message::{Call, Message, Ticket};
 use super::operation::{Operation, Work};
 use crate::limits::{AOF_CHUNK_BYTES, SNAPSHOT_STEP_KEYS};
 use crate::persistence::aof::rebuild::rebuild;
 use crate::persistence::aof::{Cut, Records};
 use crate::session::SessionKey;
-use crate::shard::{Millis, ShardId};
+use crate::shard::Millis;
 use crate::types::ValueRef;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ impl Engine {
     /// Cuts all shards, as soon as no transaction is in the way.
     pub fn start_cut(&mut self, cut: Arc<Cut>) {
         let entry = self.table.find(b"bgrewriteaof").expect("one of the commands");
-        let work = Work::Cut(cut, (0..self.router.shards() as u16).map(ShardId).collect());
+        let work = Work::Cut(cut, self.router.all().collect());
         let nobody = Operation::new(SessionKey(u32::MAX), 0, entry, Call::of_nobody(entry.id), work);
         let index = self.operations.insert(nobody);
         // Patient from the start: it has every shard locked whole, and would be refused again and again.
@@ -35,15 +36,34 @@ impl Engine {
 
     /// All shards are locked.
     pub(super) fn cut_all(&mut self, index: u32) {
-        let operation = self.operations.remove(index);
-        let id = operation.id;
-        let Work::Cut(cut, shards) = operation.work else { unreachable!("the caller has looked") };
-        let core = self.core;
-        for shard in shards.into_iter().filter(|shard| *shard != core) {
-            self.post(shard, Message::Cut { id, cut: cut.clone() });
+        let from = self.core;
+        let operation = self.operations.get_mut(index);
+        let Work::Cut(cut, _) = &operation.work else { unreachable!("the caller has looked") };
+        let cut = cut.clone();
+        operation.waiting = self.router.shards() - 1;
+        for shard in self.router.all().filter(|shard| *shard != from) {
+            self.post(shard, Message::Cut { from, ticket: Ticket::of_part(index, shard.index()), cut: cut.clone() });
         }
         self.cut(cut);
-        self.unlock(id);
+        self.end_cut_if_all_have_made_it(index);
+    }
+
+    /// Another shard has made a cut.
+    pub(super) fn has_cut(&mut self, ticket: Ticket) {
+        let index = ticket.operation().expect("only operations cut");
+        self.operations.get_mut(index).waiting -= 1;
+        self.end_cut_if_all_have_made_it(index);
+    }
+
+    /// Gives up the locks. Nobody gets one before, even on a shard that has made the cut: his core may not have made it yet,
+    /// and would not know whether he is to be logged.
+    fn end_cut_if_all_have_made_it(&mut self, index: u32) {
+        if self.operations.get_mut(index).waiting == 0 {
+            let id = self.operations.remove(index).id;
+            let core = self.core;
+            self.router.all().filter(|shard| *shard != core).for_each(|shard| self.post(shard, Message::Unlock { id }));
+            self.unlock(id);
+        }
     }
 
     /// Cuts this shard.

@@ -492,12 +492,19 @@ pub enum Message {
         /// Which transaction.
         id: TransactionId,
     },
-    /// Begins another file of the log, and gives up a transaction's locks.
+    /// Begins another file of the log.
     Cut {
-        /// Which transaction.
-        id: TransactionId,
+        /// Who coordinates it.
+        from: ShardId,
+        /// For what.
+        ticket: Ticket,
         /// What is new.
         cut: Arc<Cut>,
+    },
+    /// A cut has been made here.
+    HasCut {
+        /// For what.
+        ticket: Ticket,
     },
     /// A transaction asks for locks, and for the values of keys in all databases.
     Lend {

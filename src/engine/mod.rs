@@ -295,10 +295,11 @@ impl Engine {
             }
             Message::Locked { ticket, granted } => self.locked(ticket, granted),
             Message::Unlock { id } => self.unlock(id),
-            Message::Cut { id, cut } => {
+            Message::Cut { from, ticket, cut } => {
                 self.cut(cut);
-                self.unlock(id);
+                self.post(from, Message::HasCut { ticket });
             }
+            Message::HasCut { ticket } => self.has_cut(ticket),
             Message::Lend { from, ticket, id, locks, patient, keys, watcher } => {
                 self.ask(id, locks, patient, Waiter::Lend { from, ticket, keys, watcher });
             }

@@ -95,8 +95,8 @@ impl Engine {
         args: Args<'_>,
     ) {
         let request = Request::of(args);
-        let part = |shard| Part { spans: request.spans.clone(), ..Part::new(ShardId(shard), Vec::new()) };
-        let parts = (0..self.router.shards() as u16).map(part).collect();
+        let part = |shard| Part { spans: request.spans.clone(), ..Part::new(shard, Vec::new()) };
+        let parts = self.router.all().map(part).collect();
         let index = self.register(session, key, entry, Work::Split(Split { request, parts, logged: None }));
         session.flags.insert(SessionFlags::STALLED);
         self.begin(index);
@@ -132,9 +132,13 @@ impl Engine {
         let mut call = Call { part: true, no_reply: false, transaction: operation.id.0, ..operation.call };
         let Work::Split(split) = &mut operation.work else { unreachable!("the caller has looked") };
         let mut split = std::mem::replace(split, Split::done());
-        if self.shard.log.wanted && entry.row.spec.flags.contains(Flags::WRITE) {
+        // Asked anew at every try: the log may have been switched off meanwhile.
+        let logs = self.shard.log.wanted && entry.row.spec.flags.contains(Flags::WRITE);
+        split.logged = logs.then(|| {
             let stamp = if all_locked { self.node.next_stamp() } else { 0 };
-            split.logged = Some(split.to_transaction(stamp, database));
+            split.to_transaction(stamp, database)
+        });
+        if logs {
             call.logged = Logged::Part;
         }
         let logged = split.logged.as_ref().map(Transaction::to_argument);

@@ -62,7 +62,7 @@ impl Engine {
         execution: Box<Execution>,
         mode: Mode,
     ) {
-        let shards = (0..self.router.shards() as u16).map(ShardId);
+        let shards = self.router.all();
         let lender = |shard| Lender { shard, keys: Keys::new(), whole: Some(mode), states: None };
         let (job, shards) = (Job::Transaction(execution), shards.map(lender).collect());
         let steps = Steps { writes: mode == Mode::Exclusive, ..Steps::default() };
@@ -112,7 +112,7 @@ impl Engine {
         let shards: Vec<ShardId> = match self.route(entry, args) {
             Route::One(shard) => vec![shard],
             Route::Any => vec![self.core],
-            Route::All => (0..self.router.shards() as u16).map(ShardId).collect(),
+            Route::All => self.router.all().collect(),
             Route::Several => Vec::new(),
         };
         if shards.is_empty() {

@@ -48,6 +48,11 @@ impl Router {
         usize::from(self.shards)
     }
 
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.shards).map(ShardId)
+    }
+
     /// The shard that owns `key`. With one shard nothing is computed.
     #[inline]
     pub fn shard_of(&self, key: &[u8]) -> ShardId {

@@ -9,6 +9,9 @@ mod generate;
 mod program;
 #[path = "../support/records.rs"]
 mod records;
+#[allow(dead_code, reason = "each test binary uses its own part")]
+#[path = "../support/reply.rs"]
+mod reply;
 mod segment;
 mod tails;
 mod words;
@@ -28,11 +31,14 @@ fn seeds(cases: u64) -> std::ops::Range<u64> {
 }
 
 /// Runs random commands and compares; which commands have done something.
-fn what_is_logged_makes_the_same(seed: u64, shards: usize) -> Vec<bool> {
+fn what_is_logged_makes_the_same(seed: u64, shards: usize, switches: bool) -> Vec<bool> {
     let mut world = World::new(seed, shards);
+    world.switches = switches.then_some((true, shards));
     world.run(&mut program::Program::new(seed), 1500);
+    world.check_replies();
     for core in 0..shards {
-        let replayed = segment::replay(&world.segments[core], ShardId(core as u16), shards as u16);
+        let segment = world.segment(core);
+        let replayed = segment::replay(&segment, ShardId(core as u16), shards as u16);
         let (shard, _) = replayed.unwrap_or_else(|error| panic!("seed {seed}, {shards} shards, core {core}: {error}"));
         let mut shard = shard;
         let rebuilt = segment::replay(&segment::rebuild(&mut shard), ShardId(core as u16), shards as u16);
@@ -41,7 +47,7 @@ fn what_is_logged_makes_the_same(seed: u64, shards: usize) -> Vec<bool> {
         assert_eq!(rebuilt, replayed, "seed {seed}, {shards} shards, core {core}, rebuilt");
         for key in live.keys().chain(replayed.keys()) {
             if live.get(key) != replayed.get(key) {
-                segment::show(&world.segments[core], &key.1);
+                segment::show(&segment, &key.1);
                 panic!(
                     "seed {seed}, {shards} shards, core {core}: {key:?} holds\n  {:?}, and replayed\n  {:?}",
                     live.get(key),
@@ -58,7 +64,7 @@ fn try_seeds(shards: usize, cases: u64) {
     let range = seeds(cases);
     let whole = range.end - range.start >= cases;
     for seed in range {
-        let some = what_is_logged_makes_the_same(seed, shards);
+        let some = what_is_logged_makes_the_same(seed, shards, false);
         done.iter_mut().zip(some).for_each(|(done, some)| *done |= some);
     }
     let writes = table()
@@ -82,6 +88,13 @@ fn two_shards() {
 #[test]
 fn several_shards() {
     try_seeds(4, 30);
+}
+
+#[test]
+fn a_log_that_is_switched_off_and_on() {
+    for seed in seeds(60) {
+        what_is_logged_makes_the_same(seed, 2 + seed as usize % 5, true);
+    }
 }
 
 #[test]

@@ -2,11 +2,14 @@
 
 use crate::digest::{Digest, Spy};
 use crate::program::Program;
+use crate::reply::Reply;
 use crate::segment::Segment;
 use crimson::commands::{Node, table};
 use crimson::config::Config;
 use crimson::engine::Engine;
 use crimson::engine::message::{Message, Ticket};
+use crimson::persistence::aof::Cut;
+use crimson::resp::Output;
 use crimson::session::{Identity, SessionKey};
 use crimson::shard::ShardId;
 use crimson::stdx::random::Random;
@@ -17,9 +20,15 @@ pub struct World {
     pub engines: Vec<Engine>,
     /// What each has logged.
     pub segments: Vec<Segment>,
+    /// While the log is switched on and off: the last cut, and how many cores have made it.
+    pub switches: Option<(bool, usize)>,
+    /// What each core held when the log was last switched on.
+    bases: Vec<Segment>,
     /// By sender and receiver.
     mail: BTreeMap<(usize, usize), VecDeque<Message>>,
     clients: Vec<(usize, SessionKey)>,
+    /// What clients have been sent, by core and session.
+    received: BTreeMap<(usize, SessionKey), Vec<u8>>,
     random: Random,
     now: i64,
     /// By how much each core's clock is behind.
@@ -38,8 +47,11 @@ impl World {
         let mut world = Self {
             engines,
             segments: vec![Segment::new(); shards],
+            switches: None,
+            bases: vec![Segment::new(); shards],
             mail: BTreeMap::new(),
             clients: Vec::new(),
+            received: BTreeMap::new(),
             random,
             now: now + 100,
             lags,
@@ -77,8 +89,12 @@ impl World {
                 clients.into_iter().for_each(|(core, key)| self.engines[core].disconnect(key));
             }
             self.turn(|_| Vec::new());
+            if turn > 2500 && self.switches == Some((true, self.engines.len())) {
+                self.switches = None;
+            }
+            let walks = self.switches.is_some() || self.engines.iter().any(Engine::has_snapshot);
             let settled = self.engines.iter().all(Engine::is_settled) && self.mail.values().all(VecDeque::is_empty);
-            quiet = if settled { quiet + 1 } else { 0 };
+            quiet = if settled && !walks { quiet + 1 } else { 0 };
             if turn > 3000 && quiet > 50 {
                 return;
             }
@@ -92,10 +108,13 @@ impl World {
             self.now += self.random.below(300) as i64;
         }
         let core = self.random.below(self.engines.len());
-        let Self { engines, mail, clients, random, .. } = self;
-        let engine = &mut engines[core];
         let now = self.now - self.lags[core];
-        engine.begin_turn(now);
+        self.engines[core].begin_turn(now);
+        if core == 0 && self.random.below(30) == 0 {
+            self.switch();
+        }
+        let Self { engines, mail, clients, random, received, .. } = self;
+        let engine = &mut engines[core];
         for ((_, receiver), letters) in mail.iter_mut() {
             if *receiver == core && random.below(2) == 0 {
                 for _ in 0..1 + random.below(3) {
@@ -112,11 +131,6 @@ impl World {
             }
         }
         engine.end_turn();
-        let mut batch = Vec::new();
-        engine.take_log(&mut batch);
-        if !batch.is_empty() {
-            self.segments[core].push(batch);
-        }
         let mut outgoing = Vec::new();
         engine.take_outgoing(&mut outgoing);
         for (to, message) in outgoing {
@@ -124,7 +138,8 @@ impl World {
         }
         for (_, key) in clients.iter().filter(|(of, _)| *of == core) {
             if let Some(session) = engine.session_mut(*key) {
-                session.output = Default::default();
+                let output = std::mem::take(&mut session.output);
+                received.entry((core, *key)).or_default().extend(flat(output));
             }
         }
         engine.take_dirty(&mut Vec::new());
@@ -134,6 +149,49 @@ impl World {
             engine.disconnect(closed);
             clients.retain(|(of, key)| (*of, *key) != (core, closed));
         }
+        self.log(core);
+    }
+
+    /// Switches the log off or on, if every core has seen the last switch.
+    fn switch(&mut self) {
+        let cores = self.engines.len();
+        let Some((on, seen)) = &mut self.switches else { return };
+        if *seen == cores && self.engines.iter().all(|engine| !engine.has_snapshot()) {
+            (*on, *seen) = (!*on, 0);
+            let cut = Cut { generation: 0, logs: *on, snapshot: *on, files: Vec::new() };
+            self.engines[0].start_cut(Arc::new(cut));
+        }
+    }
+
+    /// Takes what a core has logged in its turn.
+    fn log(&mut self, core: usize) {
+        let engine = &mut self.engines[core];
+        for here in engine.take_cuts() {
+            self.switches.as_mut().expect("nobody else cuts").1 += 1;
+            if here.cut.logs {
+                (self.segments[core], self.bases[core]) = Default::default();
+            }
+        }
+        let mut batch = Vec::new();
+        engine.take_log(&mut batch);
+        if !batch.is_empty() {
+            self.segments[core].push(batch);
+        }
+        if engine.has_snapshot() {
+            let mut piece = Vec::new();
+            engine.step_snapshot(self.random.below(3) == 0, &mut piece);
+            self.bases[core].push(piece);
+        }
+    }
+
+    /// All that a core has logged: what it held when the log was last switched on, and what came then.
+    pub fn segment(&self, core: usize) -> Segment {
+        [&self.bases[core][..], &self.segments[core]].concat()
+    }
+
+    /// Panics unless what every client has been sent are whole replies.
+    pub fn check_replies(&self) {
+        self.received.values().for_each(|bytes| drop(Reply::all(bytes)));
     }
 
     /// What a core's shard holds.
@@ -153,6 +211,18 @@ impl World {
         let ran = |id| metrics(id).any(|counters| counters.calls.get() > counters.failed.get());
         (0..table().entries().len()).map(ran).collect()
     }
+}
+
+/// The bytes of what a session has to send.
+fn flat(output: Output) -> Vec<u8> {
+    let (mut bytes, mut start) = (Vec::new(), 0);
+    for pin in &output.pins {
+        bytes.extend_from_slice(&output.bytes[start..pin.at]);
+        bytes.extend_from_slice(&pin.value);
+        start = pin.at;
+    }
+    bytes.extend_from_slice(&output.bytes[start..]);
+    bytes
 }
 
 fn encode(command: &[Vec<u8>]) -> Vec<u8> {
