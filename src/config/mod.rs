@@ -54,6 +54,7 @@ pub struct Config {
     pub hz: u32,
     pub active_expire_effort: u32,
     pub lazy_free: LazyFree,
+    pub maxmemory: u64,
     pub eviction: Eviction,
     pub notify_keyspace_events: Notifications,
     pub tracking_table_max_keys: u64,
@@ -77,6 +78,8 @@ pub struct LazyFree {
     pub user_flush: bool,
     /// `lazyfree-lazy-server-del`: what is overwritten, or removed on the way by other commands.
     pub server_del: bool,
+    /// `lazyfree-lazy-eviction`: what is removed because memory is used up.
+    pub eviction: bool,
     /// `lazyfree-lazy-expire`: what has expired.
     pub expire: bool,
 }
@@ -160,6 +163,7 @@ impl Default for Config {
             notify_keyspace_events: Notifications::empty(),
             tracking_table_max_keys: 1_000_000,
             lazy_free: LazyFree::default(),
+            maxmemory: 0,
             eviction: Eviction::default(),
             appendonly: false,
             appendfilename: "appendonly.aof".into(),

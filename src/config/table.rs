@@ -279,6 +279,13 @@ pub static DIRECTIVES: &[Directive] = &[
         "How hard each core looks for keys whose time is over, from 1 to 10: less memory for more CPU.",
     ),
     Directive::new(
+        "maxmemory",
+        Section::Memory,
+        memory!(maxmemory, 0, SIGNED_MAX),
+        "How much memory the process may use, client buffers and all; 0: as much as there is. Beyond it keys are removed as \
+         maxmemory-policy says, or commands that need memory are refused.",
+    ),
+    Directive::new(
         "maxmemory-policy",
         Section::Memory,
         Kind::Enum {
@@ -295,6 +302,13 @@ pub static DIRECTIVES: &[Directive] = &[
         Section::Memory,
         integer!(eviction.samples, 1, I32),
         "So many keys are looked at for each that is removed: more choose better and cost more CPU.",
+    ),
+    Directive::new(
+        "maxmemory-eviction-tenacity",
+        Section::Memory,
+        integer!(eviction.tenacity, 0, 100),
+        "How long one command may be held up to make room, from 0 to 100: with 10 half a millisecond, with 100 as long as it \
+         takes. What is not done then is done between commands.",
     ),
     Directive::new(
         "lfu-log-factor",
@@ -325,6 +339,12 @@ pub static DIRECTIVES: &[Directive] = &[
         Section::Freeing,
         lazy_free!(server_del),
         "Free large values in the background that a command overwrites or removes on its way, such as RENAME.",
+    ),
+    Directive::new(
+        "lazyfree-lazy-eviction",
+        Section::Freeing,
+        lazy_free!(eviction),
+        "Free large values in the background that are removed because memory is used up.",
     ),
     Directive::new(
         "lazyfree-lazy-expire",
@@ -442,12 +462,6 @@ pub static DIRECTIVES: &[Directive] = &[
         Section::Absent,
         Kind::Only { value: "", reason: "snapshots are not supported yet, only \"\" is accepted" },
         "When to write snapshots: there are none, data lives in memory only.",
-    ),
-    Directive::new(
-        "maxmemory",
-        Section::Absent,
-        Kind::Only { value: "0", reason: "a memory limit is not supported yet, only 0 is accepted" },
-        "How much memory data may take: as much as there is.",
     ),
     Directive::new(
         "daemonize",

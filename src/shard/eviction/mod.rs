@@ -54,6 +54,12 @@ impl Usage {
         self.policy
     }
 
+    /// Whether the bits of a key depend on those that it had before, and not only on the time of its use.
+    #[inline]
+    pub fn counts(&self) -> bool {
+        self.policy.is_lfu()
+    }
+
     /// The bits of a new key with this hash.
     #[inline]
     pub fn fresh(&mut self, _hash: u64) -> u32 {

@@ -45,6 +45,11 @@ impl<K: PartialEq> Pool<K> {
         self.candidates.insert(place, Candidate { rank, key });
     }
 
+    /// The rank of the one that deserves most to go.
+    pub fn best(&self) -> Option<u64> {
+        self.candidates.last().map(|candidate| candidate.rank)
+    }
+
     /// Takes the one out that deserves most to go.
     pub fn take(&mut self) -> Option<Candidate<K>> {
         self.candidates.pop()

@@ -445,9 +445,9 @@ impl<O, A: Allocator> RecordTable<O, A> {
         found.into_iter().for_each(|entry| visit(RecordRef(record(entry), PhantomData)));
     }
 
-    /// Bytes that are held for records but not in use.
+    /// Bytes that are there for records and not in use.
     pub fn hole_bytes(&self) -> usize {
-        self.allocator.bytes_held() - self.allocator.bytes_in_use()
+        self.allocator.bytes_free()
     }
 
     /// Moves records together so that some memory can be given back; how many bytes were.

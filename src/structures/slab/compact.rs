@@ -2,7 +2,7 @@
 //! out of use when values change, and pages of such a size would otherwise stay until their last key is gone.
 #![allow(unsafe_code)]
 
-use super::{Allocator, CLASSES, PAGE_BYTES, Page, Slab, unlink};
+use super::{Allocator, CLASSES, PAGE_BYTES, Page, Slab, blocks_per_page, unlink};
 use std::ptr::NonNull;
 
 /// So many pages are compared for the one that is emptied.
@@ -61,10 +61,6 @@ impl Slab {
     }
 }
 
-fn blocks_per_page(bytes: usize) -> usize {
-    (PAGE_BYTES - size_of::<Page>()) / bytes
-}
-
 /// The blocks of a page that are in use.
 fn blocks_in_use(page: *mut Page, bytes: usize) -> Vec<NonNull<u8>> {
     let mut free = [0u64; BLOCK_BITS / 64];
@@ -111,6 +107,8 @@ mod tests {
                 // SAFETY: held, with this size.
                 unsafe { slab.release(block, bytes) };
             }
+            let free = slab.bytes_free();
+            assert!(free < slab.bytes_held() - slab.bytes_in_use());
             let (in_use, before) = (slab.bytes_in_use(), slab.bytes_held());
             let mut given_back = 0;
             for _ in 0..200 {
@@ -121,6 +119,7 @@ mod tests {
             }
             assert_eq!(before - given_back, slab.bytes_held());
             assert_eq!(slab.bytes_in_use(), in_use);
+            assert!(slab.bytes_free() < free / 4);
             assert!(slab.bytes_held() < before / 2, "seed {seed}: {} of {before}, {in_use} in use", slab.bytes_held());
             for (pointer, (block, bytes, fill)) in held {
                 // SAFETY: the block is still held.

@@ -27,6 +27,10 @@ const BLOCKS_BEFORE_PAGE: u32 = 32;
 
 const CLASSES: usize = SLAB_BYTES_MAX / 8;
 
+fn blocks_per_page(bytes: usize) -> usize {
+    (PAGE_BYTES - size_of::<Page>()) / bytes
+}
+
 /// Memory for one record.
 #[derive(Clone, Copy, Debug)]
 pub struct Block {
@@ -52,6 +56,11 @@ pub trait Allocator: Default {
 
     /// Bytes taken from the system for them.
     fn bytes_held(&self) -> usize;
+
+    /// Bytes of blocks that could be handed out without taking more from the system.
+    fn bytes_free(&self) -> usize {
+        0
+    }
 
     /// Moves blocks together so that some memory can be given back to the system; how many bytes were. Calls `moved` with
     /// the old and the new place of each block, which holds what it held.
@@ -138,6 +147,8 @@ pub struct Slab {
     pages: Vec<NonNull<Page>>,
     in_use: usize,
     single_bytes: usize,
+    /// Bytes of all blocks of all pages.
+    block_bytes: usize,
     /// The page that compaction looks at next.
     cursor: usize,
 }
@@ -174,6 +185,7 @@ impl Slab {
         // SAFETY: freshly allocated, aligned, large enough.
         unsafe { page.write(header) };
         self.pages.push(page);
+        self.block_bytes += blocks_per_page(bytes) * bytes;
         let class = self.class(bytes);
         class.pages += 1;
         // SAFETY: the page has just been written and is in no list.
@@ -199,6 +211,7 @@ impl Slab {
     /// It is a page of this slab, in no list, and what its blocks hold is not needed any more.
     unsafe fn free_page(&mut self, page: *mut Page, bytes: usize) {
         self.class(bytes).pages -= 1;
+        self.block_bytes -= blocks_per_page(bytes) * bytes;
         // SAFETY: the page is live.
         let index = unsafe { (*page).index };
         self.pages.swap_remove(index as usize);
@@ -330,6 +343,10 @@ impl Allocator for Slab {
 
     fn bytes_held(&self) -> usize {
         self.pages.len() * PAGE_BYTES + self.single_bytes
+    }
+
+    fn bytes_free(&self) -> usize {
+        self.block_bytes - (self.in_use - self.single_bytes)
     }
 
     fn compact(&mut self, moved: impl FnMut(NonNull<u8>, NonNull<u8>)) -> usize {
