@@ -24,6 +24,8 @@ pub use notifications::Notifications;
 pub use permission::Permission;
 pub use table::{DIRECTIVES, find};
 
+use crate::stdx::secret::Secret;
+
 /// The values of all directives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the directive table documents each")]
@@ -43,6 +45,7 @@ pub struct Config {
     pub loglevel: LogLevel,
     pub logfile: String,
     pub protected_mode: bool,
+    pub requirepass: Secret,
     pub enable_debug_command: Permission,
     pub enable_protected_configs: Permission,
     pub proto_max_bulk_len: u64,
@@ -146,6 +149,7 @@ impl Default for Config {
             loglevel: LogLevel::Notice,
             logfile: String::new(),
             protected_mode: true,
+            requirepass: Secret::default(),
             enable_debug_command: Permission::No,
             enable_protected_configs: Permission::No,
             proto_max_bulk_len: 512 * MIB,

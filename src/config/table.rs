@@ -3,6 +3,7 @@
 use super::directive::{Change, Directive, Kind, Section};
 use super::{Fsync, LogLevel, Notifications, Permission, value};
 use crate::limits::QUERY_BUFFER_BYTES_MAX;
+use crate::stdx::secret::Secret;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -124,8 +125,24 @@ pub static DIRECTIVES: &[Directive] = &[
         "protected-mode",
         Section::Network,
         Kind::Bool { get: |config| config.protected_mode, set: |config, value| config.protected_mode = value },
-        "Serve only clients on this machine. There are no passwords yet: turn it off only in a network you trust.",
+        "While there is no password (requirepass), serve only clients on this machine. Turn it off only in a network you \
+         trust.",
     ),
+    Directive::new(
+        "requirepass",
+        Section::Network,
+        Kind::Text {
+            form: "a password",
+            get: |config| config.requirepass.reveal().into(),
+            set: |config, value| {
+                config.requirepass = Secret::new(value);
+                Ok(())
+            },
+        },
+        "The password that clients have to give (AUTH, HELLO) before anything else. \"\" asks for none. A change concerns \
+         those who connect or give a password after it. Take a long one: guesses are answered fast.",
+    )
+    .secret(),
     Directive::new(
         "enable-debug-command",
         Section::Network,

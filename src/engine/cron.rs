@@ -1,8 +1,10 @@
 //! What happens with time: expiry, idle clients, output limits, the end of a pause, published counters.
 
 use super::Engine;
+use crate::acl;
 use crate::commands::node::Control;
 use crate::config::OutputLimit;
+use crate::limits::OUTPUT_UNAUTHENTICATED_BYTES_MAX;
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::Millis;
 use std::sync::atomic::Ordering::Relaxed;
@@ -147,12 +149,16 @@ impl Engine {
         let subscribed = session.flags.contains(SessionFlags::SUBSCRIBED);
         let class = if subscribed { OutputLimit::PUBSUB } else { OutputLimit::NORMAL };
         let OutputLimit { hard_bytes, soft_bytes, soft_seconds } = self.config.client_output_buffer_limits[class];
-        if hard_bytes == 0 && soft_bytes == 0 {
+        let stranger = acl::must_log_in(session, &self.config);
+        if hard_bytes == 0 && soft_bytes == 0 && !stranger {
             return false;
         }
         let waiting =
             (session.output.len() + session.later_bytes() + session.sending_bytes + session.pending.held_bytes())
                 as u64;
+        if stranger && waiting > OUTPUT_UNAUTHENTICATED_BYTES_MAX {
+            return true;
+        }
         if hard_bytes > 0 && waiting >= hard_bytes {
             return true;
         }

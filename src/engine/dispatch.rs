@@ -2,6 +2,7 @@
 
 use super::message::{Call, Logged, Ticket};
 use super::{Engine, pubsub};
+use crate::acl;
 use crate::commands::context::OtherDatabases;
 use crate::commands::debug;
 use crate::commands::{Blocking, Entry, Flow, Handler, SessionContext, ShardContext};
@@ -36,8 +37,9 @@ pub(super) enum Route {
 }
 
 impl Engine {
-    pub(super) fn parser_limits(&self) -> ParserLimits {
-        ParserLimits { bulk_bytes_max: self.config.proto_max_bulk_len as i64, authenticated: true }
+    pub(super) fn parser_limits(&self, session: &Session) -> ParserLimits {
+        let authenticated = !acl::must_log_in(session, &self.config);
+        ParserLimits { bulk_bytes_max: self.config.proto_max_bulk_len as i64, authenticated }
     }
 
     /// Runs one request or sends it on its way. `top` is its command without subcommand, `shard` the owner of its only
@@ -60,8 +62,11 @@ impl Engine {
         if !entry.row.spec.accepts(args.len()) {
             return self.refuse(session, Some(entry), &CommandError::Arity(entry.row.spec.name.into()));
         }
-        if session.flags.contains(SessionFlags::SUBSCRIBED)
-            && let Err(error) = pubsub::check_allowed(session, entry)
+        if !self.permits(session, entry) {
+            return self.refuse(session, Some(entry), &debug::NOT_PERMITTED);
+        }
+        if session.flags.intersects(acl::CHECKED.union(SessionFlags::SUBSCRIBED))
+            && let Err(error) = self.check_session(session, entry)
         {
             return self.refuse(session, Some(entry), &error);
         }
@@ -69,9 +74,6 @@ impl Engine {
         if queues && entry.row.spec.flags.contains(Flags::NO_MULTI) {
             let error = CommandError::fixed("ERR Command not allowed inside a transaction");
             return self.refuse(session, Some(entry), &error);
-        }
-        if !self.permits(session, entry) {
-            return self.refuse(session, Some(entry), &debug::NOT_PERMITTED);
         }
         if self.log_errno != 0
             && let Some(error) = self.refused_by_log(entry, self.queue_of(session, entry))
@@ -185,6 +187,12 @@ impl Engine {
 
     fn count_error(&self, error: &CommandError) {
         self.metrics().count_error(error.code());
+    }
+
+    /// Whether the state of a session permits a command: who its client is, and what it is subscribed to.
+    fn check_session(&self, session: &Session, entry: &Entry) -> Result<(), CommandError> {
+        acl::check(session, &entry.row.spec, &self.config)?;
+        if session.flags.contains(SessionFlags::SUBSCRIBED) { pubsub::check_allowed(session, entry) } else { Ok(()) }
     }
 
     /// Whether this client may use a command that not everybody may.
@@ -474,6 +482,8 @@ impl Engine {
             random: &mut self.random,
         };
         let outcome = handler(&mut context, args);
+        // What CONFIG SET has changed holds for the command behind it.
+        self.refresh_config();
         outcome.unwrap_or_else(|error| {
             self.fail(entry, &error, session.protocol, out, mark);
             Flow::Done

@@ -46,6 +46,7 @@ mod watch;
 
 pub use cron::cron_interval_ms;
 
+use crate::acl;
 use crate::commands::{CommandTable, CoreView, EveryCore, Node, table};
 use crate::config::Config;
 use crate::limits;
@@ -224,12 +225,7 @@ impl Engine {
     /// Begins a turn at `now`: all that follows until the next turn happens at that time.
     pub fn begin_turn(&mut self, now: Millis) {
         self.now = now;
-        if self.node.config_version() != self.config_version {
-            self.config_version = self.node.config_version();
-            self.config = self.node.config();
-            self.update_wanted();
-            self.shard.set_lazy_free(self.config.lazy_free);
-        }
+        self.refresh_config();
         if self.shard.log.wanted {
             self.look_at_log();
         }
@@ -245,10 +241,22 @@ impl Engine {
         self.end_overdue_waits();
     }
 
+    /// Fetches the directives if they have changed.
+    #[inline]
+    fn refresh_config(&mut self) {
+        if self.node.config_version() != self.config_version {
+            self.config_version = self.node.config_version();
+            self.config = self.node.config();
+            self.update_wanted();
+            self.shard.set_lazy_free(self.config.lazy_free);
+        }
+    }
+
     /// Adds a client.
     pub fn connect(&mut self, identity: Identity, unix_socket: bool) -> SessionKey {
         let mut session = Session::new(self.node.next_client_id(), identity, self.now);
         session.flags.set(SessionFlags::UNIX_SOCKET, unix_socket);
+        acl::begin(&mut session, &self.config);
         let key = self.sessions.insert(session);
         self.metrics().connections_received.add(1);
         self.metrics().clients.set(self.sessions.len() as u64);
