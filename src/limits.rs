@@ -20,6 +20,10 @@ pub const INPUT_UNAUTHENTICATED_BYTES_MAX: u64 =
 /// KiB of its clients' own buffers.
 pub const OUTPUT_UNAUTHENTICATED_BYTES_MAX: u64 = 17 * 1024;
 
+/// What a monitor may leave unread where its output has no limit of its own, and the lines of one turn: others fill it, so
+/// it must not grow without a bound.
+pub const MONITOR_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// Values of at least this many bytes are sent from a shared buffer instead of being copied into the reply.
 /// Below it a copy is cheaper than a second element of a vectored send.
 pub const SHARED_VALUE_BYTES_MIN: usize = 16 * 1024;

@@ -39,6 +39,7 @@ pub enum Section {
     Expiry,
     Events,
     Freeing,
+    Watching,
     Durability,
     Absent,
 }
@@ -55,6 +56,7 @@ impl Section {
             Self::Expiry => "Expiry",
             Self::Events => "Events of keys",
             Self::Freeing => "Freeing memory",
+            Self::Watching => "Watching",
             Self::Durability => "Append-only log",
             Self::Absent => "Not there yet: only the value that is true is accepted",
         }

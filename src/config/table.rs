@@ -344,6 +344,18 @@ pub static DIRECTIVES: &[Directive] = &[
          their clients drop random ones. 0: as many as there are.",
     ),
     Directive::new(
+        "slowlog-log-slower-than",
+        Section::Watching,
+        integer!(slowlog_log_slower_than, -1, i64::MAX),
+        "Commands that hold up their core for so many microseconds get into the slow log (SLOWLOG). 0: all; -1: none.",
+    ),
+    Directive::new(
+        "slowlog-max-len",
+        Section::Watching,
+        integer!(slowlog_max_len, 0, i64::MAX),
+        "So many commands the slow log holds; the oldest go first.",
+    ),
+    Directive::new(
         "appendonly",
         Section::Durability,
         Kind::Bool { get: |config| config.appendonly, set: |config, value| config.appendonly = value },

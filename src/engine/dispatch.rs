@@ -65,12 +65,13 @@ impl Engine {
         if !self.permits(session, entry) {
             return self.refuse(session, Some(entry), &debug::NOT_PERMITTED);
         }
-        if session.flags.intersects(acl::CHECKED.union(SessionFlags::SUBSCRIBED))
+        if session.flags.intersects(acl::CHECKED.union(SessionFlags::SUBSCRIBED).union(SessionFlags::MONITOR))
             && let Err(error) = self.check_session(session, entry)
         {
             return self.refuse(session, Some(entry), &error);
         }
-        let queues = session.flags.contains(SessionFlags::MULTI) && !entry.immediate;
+        let in_multi = session.flags.contains(SessionFlags::MULTI);
+        let queues = in_multi && !entry.immediate;
         if queues && entry.row.spec.flags.contains(Flags::NO_MULTI) {
             let error = CommandError::fixed("ERR Command not allowed inside a transaction");
             return self.refuse(session, Some(entry), &error);
@@ -115,21 +116,29 @@ impl Engine {
         }
         if matches!(step, Step::Away) {
             *started = self.clock.raw();
+            if self.attention_nanoseconds == 0 {
+                self.observe(session, entry, args, None, in_multi);
+            }
         } else {
-            self.count_run(entry, started);
+            let nanoseconds = self.count_run(entry, started);
+            if nanoseconds >= self.attention_nanoseconds {
+                self.observe(session, entry, args, Some(nanoseconds), in_multi);
+            }
         }
         step
     }
 
-    /// Counts a command that began at `started` and has just ended, and moves `started` there.
+    /// Counts a command that began at `started` and has just ended, and moves `started` there. How many nanoseconds it
+    /// took.
     #[inline]
-    pub(super) fn count_run(&self, entry: &Entry, started: &mut u64) {
+    pub(super) fn count_run(&self, entry: &Entry, started: &mut u64) -> u64 {
         let ended = self.clock.raw();
         let nanoseconds = self.clock.delta_as_nanos(*started, ended);
         let metrics = self.metrics();
         metrics.commands.add(1);
         metrics.by_command[usize::from(entry.id)].record(nanoseconds);
         *started = ended;
+        nanoseconds
     }
 
     /// The command or subcommand that a request names.
@@ -189,9 +198,13 @@ impl Engine {
         self.metrics().count_error(error.code());
     }
 
-    /// Whether the state of a session permits a command: who its client is, and what it is subscribed to.
+    /// Whether the state of a session permits a command: who its client is, and what it listens to.
     fn check_session(&self, session: &Session, entry: &Entry) -> Result<(), CommandError> {
         acl::check(session, &entry.row.spec, &self.config)?;
+        let on_keys = entry.row.spec.flags.intersects(Flags::READONLY | Flags::WRITE) || pubsub::publishes(entry);
+        if on_keys && session.flags.contains(SessionFlags::MONITOR) {
+            return Err(CommandError::fixed("ERR Replica can't interact with the keyspace"));
+        }
         if session.flags.contains(SessionFlags::SUBSCRIBED) { pubsub::check_allowed(session, entry) } else { Ok(()) }
     }
 
@@ -435,6 +448,7 @@ impl Engine {
             Flow::Reset => {
                 self.end_subscriptions(session, key);
                 self.end_tracking(session, key);
+                self.end_monitoring(session, key);
                 self.unwatch(session);
                 Step::Done
             }
@@ -444,7 +458,7 @@ impl Engine {
             }
             Flow::EveryCore(_) if !session.pending.is_empty() => Step::Wait,
             Flow::EveryCore(request) => {
-                self.start_every_core(session, key, entry, request);
+                self.start_every_core(session, key, entry, args, request);
                 Step::Done
             }
             Flow::Watch => self.watch(session, key, args),
@@ -452,7 +466,7 @@ impl Engine {
                 self.unwatch(session);
                 Step::Done
             }
-            Flow::Exec => self.exec(session, key, entry),
+            Flow::Exec => self.exec(session, key, entry, args),
             Flow::WaitLog(wait) => {
                 self.wait_for_log(session, key, wait);
                 Step::Done

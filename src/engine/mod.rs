@@ -19,6 +19,8 @@
 //! - `propagation` what is logged of commands and transactions
 //! - `replay`     the log, run again
 //! - `pubsub`     subscriptions and publications: between cores, and to the sessions
+//! - `slowlog`    which commands took long
+//! - `monitors`   MONITOR: a line for every command
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
 mod blocking;
@@ -33,11 +35,13 @@ mod hop;
 mod intake;
 mod join;
 pub mod message;
+mod monitors;
 mod notifications;
 mod operation;
 mod propagation;
 mod pubsub;
 pub mod replay;
+pub mod slowlog;
 mod split;
 mod stepwise;
 mod tracking;
@@ -60,6 +64,7 @@ use blocking::Blocking;
 use coordinator::{Parked, Waiter};
 use cut::CutHere;
 use message::{Batch, Message, Ticket};
+use monitors::Monitors;
 use operation::Operations;
 use std::any::Any;
 use std::collections::VecDeque;
@@ -99,6 +104,10 @@ pub struct Engine {
     refuses: bool,
     /// Error number of the log where it cannot be written, on whichever core; 0: it can.
     log_errno: i32,
+    /// From how many nanoseconds on a command is slow, and from when on anybody wants to know of it.
+    slow_nanoseconds: u64,
+    attention_nanoseconds: u64,
+    monitors: Monitors,
     /// The cuts of this turn.
     cuts: Vec<CutHere>,
     next_cron_ms: Millis,
@@ -168,6 +177,9 @@ impl Engine {
             loading: false,
             refuses: false,
             log_errno: 0,
+            slow_nanoseconds: u64::MAX,
+            attention_nanoseconds: u64::MAX,
+            monitors: Monitors::new(shards),
             cuts: Vec::new(),
             next_cron_ms: now,
             cron_runs: 0,
@@ -194,6 +206,7 @@ impl Engine {
             spare_queues: Vec::new(),
         };
         engine.update_wanted();
+        engine.update_attention();
         engine
     }
 
@@ -215,6 +228,11 @@ impl Engine {
     /// Which core this is.
     pub fn core(&self) -> ShardId {
         self.core
+    }
+
+    /// Whether a monitor on some core sees what this core's clients do.
+    pub fn is_monitored(&self) -> bool {
+        self.monitors.any()
     }
 
     /// How many clients watch keys of this core's shard.
@@ -248,6 +266,7 @@ impl Engine {
             self.config_version = self.node.config_version();
             self.config = self.node.config();
             self.update_wanted();
+            self.update_attention();
             self.shard.set_lazy_free(self.config.lazy_free);
         }
     }
@@ -269,6 +288,7 @@ impl Engine {
         self.forget_tracker(key);
         let Some(mut session) = self.sessions.take(key) else { return };
         self.leave(&mut session, key);
+        self.end_monitoring(&mut session, key);
         session.output.clear();
         self.discard(&mut session);
         let done = session.pending.is_empty();
@@ -350,6 +370,9 @@ impl Engine {
             Message::InterestHeard { from, number } => self.interest_heard(from, number),
             Message::Publish { from, publications } => self.take_publications(from, publications),
             Message::Published(counts) => self.published(&counts),
+            Message::Slow(list) => list.into_iter().for_each(|slow| self.take_slow(slow)),
+            Message::Monitored { lines } => self.take_lines(lines.as_deref()),
+            Message::MonitorLeft { from } => self.monitor_left(from),
         }
         self.run_own_parts();
     }
@@ -371,6 +394,7 @@ impl Engine {
         }
         self.post_exchange();
         self.post_notes();
+        self.pass_on_lines();
         self.publish_databases();
     }
 
@@ -487,7 +511,11 @@ impl Engine {
     fn run_own_parts(&mut self) {
         self.run_own_watches();
         while let Some((ticket, request)) = self.own_parts.pop_front() {
+            let started = self.clock.raw();
             let part = self.run_part(&*request);
+            // The core will stand still for them, too.
+            let stall = self.stall.map_or(0, |stall| stall.as_nanos() as u64);
+            self.note_slow_part(self.core, ticket, self.nanoseconds_since(started) + stall);
             self.take_part(ticket, part);
         }
     }
@@ -498,6 +526,7 @@ impl Engine {
             sessions: &mut self.sessions,
             shard: &mut self.shard,
             pubsub: &self.exchange.registry,
+            monitors: &mut self.monitors.on,
             metrics: &self.node.metrics[self.core.index()],
             now: self.now,
             stall: Duration::ZERO,
@@ -508,6 +537,7 @@ impl Engine {
         }
         self.sweep_closed();
         self.update_wanted();
+        self.update_attention();
         part
     }
 

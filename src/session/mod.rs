@@ -66,6 +66,8 @@ bitflags! {
         const TRACKING_PREFIXES = 1 << 22;
         /// Has not logged in. While there is no password it may do everything nevertheless.
         const UNAUTHENTICATED = 1 << 23;
+        /// Sees every command (MONITOR).
+        const MONITOR = 1 << 24;
     }
 }
 

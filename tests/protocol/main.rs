@@ -13,8 +13,10 @@ mod errors;
 mod framing;
 mod freeing;
 mod limits;
+mod monitor;
 mod order;
 mod pubsub;
+mod slowlog;
 mod tracking;
 mod transactions;
 
