@@ -178,6 +178,21 @@ fn a_monitor_may_do_what_redis_lets_it() {
     }
 }
 
+/// A client of the Unix socket is named by its path.
+#[test]
+fn clients_of_the_unix_socket_are_shown_as_such() {
+    let arguments = ["--unixsocket", "{dir}/server.sock", "--slowlog-log-slower-than", "0"];
+    for server in [Server::redis(&arguments), Server::subject(1, &arguments), Server::subject(4, &arguments)] {
+        let (mut monitor, path) = (monitor(&server), server.dir.join("server.sock"));
+        let mut client = Client::unix(&path);
+        assert_eq!(client.run("PING hey").text(), "hey");
+        let (shown, path) = (monitor.read().text(), path.display());
+        assert!(shown.ends_with(&format!(" [0 unix:{path}] \"PING\" \"hey\"")), "{}: {shown}", server.name());
+        let entry = client.run("SLOWLOG GET 1");
+        assert_eq!(entry.elements()[0].elements()[4].bytes(), format!("{path}:0").as_bytes(), "{}", server.name());
+    }
+}
+
 /// Passwords are shown to nobody: not by MONITOR, not by SLOWLOG, not in the log file.
 #[test]
 fn nobody_sees_a_password() {

@@ -166,5 +166,9 @@ fn monitors_see_everything_while_they_are_there() {
         logged.sort_unstable();
         assert_eq!(logged, (0..scene.sent).collect::<Vec<_>>(), "every command is logged once");
     });
-    assert!(due > 1000 && monitors > 500, "{due} lines were due to {monitors} monitors: the runs show nothing");
+    let one_seed = std::env::var_os("SIMULATION_SEED").is_some();
+    assert!(
+        one_seed || due > 1000 && monitors > 500,
+        "{due} lines were due to {monitors} monitors: the runs show nothing"
+    );
 }
