@@ -163,3 +163,6 @@ pub const AOF_LOAD_ORDERS_MAX: usize = 2 * AOF_LOAD_CHUNKS_MAX;
 
 /// Keys in one message to the core that owns them now, when the log was written by another number of shards.
 pub const ADOPTED_KEYS_PER_MESSAGE_MAX: usize = 256;
+
+/// Keys that are remembered as the best to evict, from one eviction to the next, as Redis (`EVPOOL_SIZE`).
+pub const EVICTION_POOL_CANDIDATES: usize = 16;
