@@ -13,14 +13,17 @@ pub mod generic;
 pub mod hash;
 pub mod info;
 pub mod list;
+pub mod monitor;
 pub mod node;
 pub mod persistence;
 pub mod pubsub;
 pub mod reclaimer;
+pub mod redaction;
 pub mod row;
 pub mod scan_options;
 pub mod server;
 pub mod set;
+pub mod slowlog;
 pub mod string;
 pub mod table;
 #[cfg(test)]
@@ -47,6 +50,8 @@ pub const FAMILIES: &[&[Row]] = &[
     info::ROWS,
     server::ROWS,
     persistence::ROWS,
+    slowlog::ROWS,
+    monitor::ROWS,
     config::ROWS,
     debug::ROWS,
 ];

@@ -40,6 +40,7 @@ pub enum Section {
     Events,
     Memory,
     Freeing,
+    Watching,
     Durability,
     Absent,
 }
@@ -57,6 +58,7 @@ impl Section {
             Self::Events => "Events of keys",
             Self::Memory => "Memory limit",
             Self::Freeing => "Freeing memory",
+            Self::Watching => "Watching",
             Self::Durability => "Append-only log",
             Self::Absent => "Not there yet: only the value that is true is accepted",
         }
@@ -98,6 +100,9 @@ pub struct Directive {
     pub change: Change,
     /// What its values are.
     pub kind: Kind,
+    /// Whether what it is set to must not be seen: it is shown by CONFIG GET and written by CONFIG REWRITE, and nowhere
+    /// else.
+    pub secret: bool,
     /// What it does, in a sentence or three.
     pub doc: &'static str,
 }
@@ -105,12 +110,18 @@ pub struct Directive {
 impl Directive {
     /// A directive that CONFIG SET may change.
     pub(super) const fn new(name: &'static str, section: Section, kind: Kind, doc: &'static str) -> Self {
-        Self { name, alias: None, section, change: Change::Runtime, kind, doc }
+        Self { name, alias: None, section, change: Change::Runtime, kind, secret: false, doc }
     }
 
     /// The directive, changing as `change` says.
     pub(super) const fn change(mut self, change: Change) -> Self {
         self.change = change;
+        self
+    }
+
+    /// The directive, its values kept from those who watch.
+    pub(super) const fn secret(mut self) -> Self {
+        self.secret = true;
         self
     }
 

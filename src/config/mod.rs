@@ -26,6 +26,8 @@ pub use notifications::Notifications;
 pub use permission::Permission;
 pub use table::{DIRECTIVES, find};
 
+use crate::stdx::secret::Secret;
+
 /// The values of all directives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the directive table documents each")]
@@ -45,6 +47,7 @@ pub struct Config {
     pub loglevel: LogLevel,
     pub logfile: String,
     pub protected_mode: bool,
+    pub requirepass: Secret,
     pub enable_debug_command: Permission,
     pub enable_protected_configs: Permission,
     pub proto_max_bulk_len: u64,
@@ -58,6 +61,8 @@ pub struct Config {
     pub eviction: Eviction,
     pub notify_keyspace_events: Notifications,
     pub tracking_table_max_keys: u64,
+    pub slowlog_log_slower_than: i64,
+    pub slowlog_max_len: u64,
     pub appendonly: bool,
     pub appendfilename: String,
     pub appenddirname: String,
@@ -152,6 +157,7 @@ impl Default for Config {
             loglevel: LogLevel::Notice,
             logfile: String::new(),
             protected_mode: true,
+            requirepass: Secret::default(),
             enable_debug_command: Permission::No,
             enable_protected_configs: Permission::No,
             proto_max_bulk_len: 512 * MIB,
@@ -162,6 +168,8 @@ impl Default for Config {
             active_expire_effort: 1,
             notify_keyspace_events: Notifications::empty(),
             tracking_table_max_keys: 1_000_000,
+            slowlog_log_slower_than: 10_000,
+            slowlog_max_len: 128,
             lazy_free: LazyFree::default(),
             maxmemory: 0,
             eviction: Eviction::default(),

@@ -1,8 +1,10 @@
 //! What happens with time: expiry, idle clients, output limits, the end of a pause, published counters.
 
 use super::Engine;
+use crate::acl;
 use crate::commands::node::Control;
 use crate::config::OutputLimit;
+use crate::limits::{MONITOR_BYTES_MAX, OUTPUT_UNAUTHENTICATED_BYTES_MAX};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::Millis;
 use std::sync::atomic::Ordering::Relaxed;
@@ -111,8 +113,9 @@ impl Engine {
             return;
         }
         for (key, session) in self.sessions.iter_mut() {
-            // Subscribers may be silent as long as they like.
-            let busy = SessionFlags::ZOMBIE | SessionFlags::CLOSING | SessionFlags::STALLED | SessionFlags::SUBSCRIBED;
+            // Who listens may be silent as long as they like.
+            let listens = SessionFlags::SUBSCRIBED | SessionFlags::MONITOR;
+            let busy = SessionFlags::ZOMBIE | SessionFlags::CLOSING | SessionFlags::STALLED | listens;
             if self.now - session.active_ms > limit_ms && !session.flags.intersects(busy) {
                 session.flags.insert(SessionFlags::CLOSE_NOW | SessionFlags::CLOSING);
                 self.closing.push(key);
@@ -139,23 +142,35 @@ impl Engine {
     /// Closes a client whose output has grown past its limit.
     pub(super) fn check_output(&mut self, session: &mut Session, key: SessionKey) {
         if !session.flags.contains(SessionFlags::CLOSE_NOW) && self.exceeds_output_limit(session) {
-            tracing::warn!(client = session.id, "closing a client that reached its output buffer limit");
-            self.metrics().output_limit_disconnections.add(1);
-            session.flags.insert(SessionFlags::RESET);
-            self.close(session, key);
+            self.close_over_limit(session, key);
         }
+    }
+
+    /// Closes a client for whom more waits than may.
+    pub(super) fn close_over_limit(&mut self, session: &mut Session, key: SessionKey) {
+        tracing::warn!(client = session.id, "closing a client that reached its output buffer limit");
+        self.metrics().output_limit_disconnections.add(1);
+        session.flags.insert(SessionFlags::RESET);
+        self.close(session, key);
     }
 
     fn exceeds_output_limit(&self, session: &mut Session) -> bool {
         let subscribed = session.flags.contains(SessionFlags::SUBSCRIBED);
         let class = if subscribed { OutputLimit::PUBSUB } else { OutputLimit::NORMAL };
-        let OutputLimit { hard_bytes, soft_bytes, soft_seconds } = self.config.client_output_buffer_limits[class];
-        if hard_bytes == 0 && soft_bytes == 0 {
+        let OutputLimit { mut hard_bytes, soft_bytes, soft_seconds } = self.config.client_output_buffer_limits[class];
+        if hard_bytes == 0 && session.flags.contains(SessionFlags::MONITOR) {
+            hard_bytes = MONITOR_BYTES_MAX;
+        }
+        let stranger = acl::must_log_in(session, &self.config);
+        if hard_bytes == 0 && soft_bytes == 0 && !stranger {
             return false;
         }
         let waiting =
             (session.output.len() + session.later_bytes() + session.sending_bytes + session.pending.held_bytes())
                 as u64;
+        if stranger && waiting > OUTPUT_UNAUTHENTICATED_BYTES_MAX {
+            return true;
+        }
         if hard_bytes > 0 && waiting >= hard_bytes {
             return true;
         }

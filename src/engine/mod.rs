@@ -19,6 +19,8 @@
 //! - `propagation` what is logged of commands and transactions
 //! - `replay`     the log, run again
 //! - `pubsub`     subscriptions and publications: between cores, and to the sessions
+//! - `slowlog`    which commands took long
+//! - `monitors`   MONITOR: a line for every command
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
 mod blocking;
@@ -34,11 +36,13 @@ mod intake;
 mod join;
 mod memory;
 pub mod message;
+mod monitors;
 mod notifications;
 mod operation;
 mod propagation;
 mod pubsub;
 pub mod replay;
+pub mod slowlog;
 mod split;
 mod stepwise;
 mod tracking;
@@ -47,6 +51,7 @@ mod watch;
 
 pub use cron::cron_interval_ms;
 
+use crate::acl;
 use crate::commands::{CommandTable, CoreView, EveryCore, Node, table};
 use crate::config::Config;
 use crate::limits;
@@ -60,6 +65,7 @@ use blocking::Blocking;
 use coordinator::{Parked, Waiter};
 use cut::CutHere;
 use message::{Batch, Message, Ticket};
+use monitors::Monitors;
 use operation::Operations;
 use std::any::Any;
 use std::collections::VecDeque;
@@ -100,6 +106,10 @@ pub struct Engine {
     refuses: bool,
     /// Error number of the log where it cannot be written, on whichever core; 0: it can.
     log_errno: i32,
+    /// From how many nanoseconds on a command is slow, and from when on anybody wants to know of it.
+    slow_nanoseconds: u64,
+    attention_nanoseconds: u64,
+    monitors: Monitors,
     /// The cuts of this turn.
     cuts: Vec<CutHere>,
     next_cron_ms: Millis,
@@ -169,6 +179,9 @@ impl Engine {
             loading: false,
             refuses: false,
             log_errno: 0,
+            slow_nanoseconds: u64::MAX,
+            attention_nanoseconds: u64::MAX,
+            monitors: Monitors::new(shards),
             cuts: Vec::new(),
             next_cron_ms: now,
             cron_runs: 0,
@@ -196,6 +209,7 @@ impl Engine {
         };
         engine.apply_to_shard();
         engine.update_wanted();
+        engine.update_attention();
         engine
     }
 
@@ -225,6 +239,11 @@ impl Engine {
         self.core
     }
 
+    /// Whether a monitor on some core sees what this core's clients do.
+    pub fn is_monitored(&self) -> bool {
+        self.monitors.any()
+    }
+
     /// How many clients watch keys of this core's shard.
     pub fn watching_clients(&self) -> usize {
         self.shard.watch.clients()
@@ -233,12 +252,7 @@ impl Engine {
     /// Begins a turn at `now`: all that follows until the next turn happens at that time.
     pub fn begin_turn(&mut self, now: Millis) {
         self.now = now;
-        if self.node.config_version() != self.config_version {
-            self.config_version = self.node.config_version();
-            self.config = self.node.config();
-            self.update_wanted();
-            self.apply_to_shard();
-        }
+        self.refresh_config();
         self.begin_memory_turn();
         if self.shard.log.wanted {
             self.look_at_log();
@@ -255,10 +269,23 @@ impl Engine {
         self.end_overdue_waits();
     }
 
+    /// Fetches the directives if they have changed.
+    #[inline]
+    fn refresh_config(&mut self) {
+        if self.node.config_version() != self.config_version {
+            self.config_version = self.node.config_version();
+            self.config = self.node.config();
+            self.update_wanted();
+            self.update_attention();
+            self.apply_to_shard();
+        }
+    }
+
     /// Adds a client.
     pub fn connect(&mut self, identity: Identity, unix_socket: bool) -> SessionKey {
         let mut session = Session::new(self.node.next_client_id(), identity, self.now);
         session.flags.set(SessionFlags::UNIX_SOCKET, unix_socket);
+        acl::begin(&mut session, &self.config);
         let key = self.sessions.insert(session);
         self.metrics().connections_received.add(1);
         self.metrics().clients.set(self.sessions.len() as u64);
@@ -271,6 +298,7 @@ impl Engine {
         self.forget_tracker(key);
         let Some(mut session) = self.sessions.take(key) else { return };
         self.leave(&mut session, key);
+        self.end_monitoring(&mut session, key);
         session.output.clear();
         self.discard(&mut session);
         let done = session.pending.is_empty();
@@ -354,6 +382,9 @@ impl Engine {
             Message::InterestHeard { from, number } => self.interest_heard(from, number),
             Message::Publish { from, publications } => self.take_publications(from, publications),
             Message::Published(counts) => self.published(&counts),
+            Message::Slow(list) => list.into_iter().for_each(|slow| self.take_slow(slow)),
+            Message::Monitored { lines } => self.take_lines(lines.as_deref()),
+            Message::MonitorLeft { from } => self.monitor_left(from),
         }
         self.run_own_parts();
     }
@@ -376,6 +407,7 @@ impl Engine {
         self.end_memory_turn();
         self.post_exchange();
         self.post_notes();
+        self.pass_on_lines();
         self.publish_databases();
     }
 
@@ -492,7 +524,11 @@ impl Engine {
     fn run_own_parts(&mut self) {
         self.run_own_watches();
         while let Some((ticket, request)) = self.own_parts.pop_front() {
+            let started = self.clock.raw();
             let part = self.run_part(&*request);
+            // The core will stand still for them, too.
+            let stall = self.stall.map_or(0, |stall| stall.as_nanos() as u64);
+            self.note_slow_part(self.core, ticket, self.nanoseconds_since(started) + stall);
             self.take_part(ticket, part);
         }
     }
@@ -503,6 +539,7 @@ impl Engine {
             sessions: &mut self.sessions,
             shard: &mut self.shard,
             pubsub: &self.exchange.registry,
+            monitors: &mut self.monitors.on,
             metrics: &self.node.metrics[self.core.index()],
             now: self.now,
             stall: Duration::ZERO,
@@ -513,6 +550,7 @@ impl Engine {
         }
         self.sweep_closed();
         self.update_wanted();
+        self.update_attention();
         part
     }
 

@@ -8,6 +8,7 @@ pub mod latency;
 pub mod memory;
 pub mod persistence;
 pub mod sampler;
+pub mod slowlog;
 
 use errors::ErrorCounts;
 use latency::{Latency, LatencyTotals};

@@ -356,7 +356,9 @@ impl Core {
             return socket::send_now(&socket, b"-ERR max number of clients reached\r\n");
         }
         let identity = identify(&socket, kind);
-        if self.engine.config().protected_mode && kind == ListenerKind::Tcp && !is_local(&socket) {
+        let config = self.engine.config();
+        let protected = config.protected_mode && config.requirepass.is_empty();
+        if protected && kind == ListenerKind::Tcp && !is_local(&socket) {
             self.engine.metrics().connections_rejected.add(1);
             return socket::send_now(&socket, PROTECTED);
         }
@@ -732,9 +734,10 @@ impl Core {
     }
 }
 
-const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
-is set for the default user. In this mode connections are only accepted from the loopback interface. Turn protected-mode \
-off, or bind only addresses that are not reachable from outside, to accept others.\r\n";
+const PROTECTED: &[u8] =
+    b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
+is set for the default user. In this mode connections are only accepted from the loopback interface. Set a password \
+(requirepass), or turn protected-mode off in a network you trust, to accept others.\r\n";
 
 fn identify(socket: &OwnedFd, kind: ListenerKind) -> Identity {
     let name = |address: io::Result<socket2::SockAddr>| match address.ok() {

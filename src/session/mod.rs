@@ -64,6 +64,10 @@ bitflags! {
         const TRACKING_BROKEN = 1 << 21;
         /// It tracks keys with certain prefixes.
         const TRACKING_PREFIXES = 1 << 22;
+        /// Has not logged in. While there is no password it may do everything nevertheless.
+        const UNAUTHENTICATED = 1 << 23;
+        /// Sees every command (MONITOR).
+        const MONITOR = 1 << 24;
     }
 }
 

@@ -1,5 +1,5 @@
 //! What the standard library lacks: number text, long doubles, glob patterns, checksums, random numbers, quoted words,
-//! calls of the operating system, facts about the process. Knows nothing of Redis's commands or data.
+//! secrets, calls of the operating system, facts about the process. Knows nothing of Redis's commands or data.
 
 pub mod crc;
 pub mod glob;
@@ -8,4 +8,5 @@ pub mod number;
 pub mod os;
 pub mod process;
 pub mod random;
+pub mod secret;
 pub mod words;

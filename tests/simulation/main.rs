@@ -6,6 +6,7 @@
 //! - `blocking`        clients that wait
 //! - `pubsub`          subscribers and publishers
 //! - `tracking`        clients that keep what they read
+//! - `watching`        monitors that come and go, and the slow log
 //! - `durability`      logs on a disk that loses power and fails, judged by what clients remember
 //! - `serializability` all of it mixed at random, judged by a model, and faults that the judge must find
 
@@ -16,6 +17,7 @@ mod pubsub;
 mod serializability;
 mod tracking;
 mod transactions;
+mod watching;
 
 #[path = "../support/disk.rs"]
 mod disk;

@@ -127,7 +127,8 @@ fn flags(session: &Session) -> String {
         (SessionFlags::NO_TOUCH, 'T'),
     ];
     let letters = LETTERS.iter().filter(|(flag, _)| session.flags.contains(*flag)).map(|(_, letter)| *letter);
-    let text: String = session.blocked.iter().map(|_| 'b').chain(letters).collect();
+    let monitor = session.flags.contains(SessionFlags::MONITOR).then_some('O');
+    let text: String = monitor.into_iter().chain(session.blocked.iter().map(|_| 'b')).chain(letters).collect();
     if text.is_empty() { "N".into() } else { text }
 }
 
