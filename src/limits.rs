@@ -151,3 +151,9 @@ pub const AOF_LOAD_ORDERS_MAX: usize = 2 * AOF_LOAD_CHUNKS_MAX;
 
 /// Keys in one message to the core that owns them now, when the log was written by another number of shards.
 pub const ADOPTED_KEYS_PER_MESSAGE_MAX: usize = 256;
+
+/// `maxmemory-clients` is taken for at least this much: with less, nobody could look what is wrong.
+pub const CLIENTS_BYTES_MAX_MIN: u64 = 128 << 10;
+
+/// The fewest clients whose memory is counted anew in one run of the cron.
+pub const CLIENTS_COUNTED_MIN: usize = 16;

@@ -71,6 +71,7 @@ impl Engine {
                 self.continue_session(&mut session, key);
             }
             self.check_input(&mut session, key);
+            self.count_client(&mut session);
         }
         self.sessions.put_back(key, session);
         self.run_own_parts();

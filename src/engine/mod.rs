@@ -19,9 +19,11 @@
 //! - `propagation` what is logged of commands and transactions
 //! - `replay`     the log, run again
 //! - `pubsub`     subscriptions and publications: between cores, and to the sessions
+//! - `clients`    the memory that clients take, and its limit
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
 mod blocking;
+mod clients;
 mod coordinator;
 mod cron;
 pub mod cut;
@@ -56,6 +58,7 @@ use crate::shard::{Millis, Router, Shard, ShardId, WatchedKey};
 use crate::stdx::random::Random;
 use ahash::AHashMap;
 use blocking::Blocking;
+use clients::ClientMemory;
 use coordinator::{Parked, Waiter};
 use cut::CutHere;
 use message::{Batch, Message, Ticket};
@@ -78,6 +81,9 @@ pub struct Engine {
     table: &'static CommandTable,
     shard: Shard,
     sessions: Sessions,
+    clients: ClientMemory,
+    /// How much memory all clients together may take.
+    clients_bytes_max: Option<u64>,
     operations: Operations,
     locks: Locks<Waiter>,
     /// Commands that wait for locks, in the order in which they came.
@@ -144,6 +150,7 @@ impl Engine {
         let shards = node.metrics.len();
         let mut shard = Shard::new(core, config.databases);
         shard.set_lazy_free(config.lazy_free);
+        let clients_bytes_max = config.clients_bytes_max();
         let mut engine = Self {
             core,
             router: Router::new(u16::try_from(shards).expect("at most SHARDS_MAX shards")),
@@ -153,6 +160,8 @@ impl Engine {
             config,
             table: table(),
             sessions: Sessions::default(),
+            clients: ClientMemory::default(),
+            clients_bytes_max,
             operations: Operations::default(),
             locks: Locks::default(),
             parked: VecDeque::new(),
@@ -227,6 +236,7 @@ impl Engine {
         if self.node.config_version() != self.config_version {
             self.config_version = self.node.config_version();
             self.config = self.node.config();
+            self.take_clients_limit();
             self.update_wanted();
             self.shard.set_lazy_free(self.config.lazy_free);
         }
@@ -265,6 +275,7 @@ impl Engine {
         self.discard(&mut session);
         let done = session.pending.is_empty();
         session.flags.insert(SessionFlags::ZOMBIE);
+        self.recount_client(&mut session);
         (session.input, session.input_used) = (Vec::new(), 0);
         self.sessions.put_back(key, session);
         if done {
@@ -364,6 +375,7 @@ impl Engine {
         self.post_exchange();
         self.post_notes();
         self.publish_databases();
+        self.evict_clients();
     }
 
     /// The messages to post since the last call, in order, into `messages`.

@@ -1,0 +1,151 @@
+//! The memory that clients take: how it is counted, and what happens when it is more than `maxmemory-clients`.
+//!
+//! A core keeps the sum over its clients. Without a limit only the cron counts, some clients at a time; with one, a client
+//! is counted anew whenever it has sent something or is sent something. Sum and largest client of each core are known to
+//! all. When all sums together are above the limit, the core with the largest client closes it, and goes on until it is
+//! enough or the largest is another core's. A core that sleeps finds out when its cron runs.
+
+use super::Engine;
+use crate::limits::CLIENTS_COUNTED_MIN;
+use crate::metrics::CoreMetrics;
+use crate::session::{Session, SessionFlags, SessionKey};
+
+/// What a core knows of its clients' memory.
+#[derive(Default)]
+pub(super) struct ClientMemory {
+    /// The sum.
+    bytes: usize,
+    /// The place at which the cron goes on counting.
+    next: usize,
+    /// The largest client that was found in this round of the cron.
+    largest: usize,
+    /// Whether to look at the end of the turn if it is too much.
+    look: bool,
+    /// Whether there was nothing to do about it here, so that it is not looked at before the next cron.
+    rests: bool,
+}
+
+/// Sessions that are gone, but for what is under way.
+const GONE: SessionFlags = SessionFlags::ZOMBIE.union(SessionFlags::CLOSE_NOW);
+
+impl Engine {
+    /// Counts a session anew behind a change, if there is a limit.
+    #[inline]
+    pub(super) fn count_client(&mut self, session: &mut Session) {
+        if self.clients_bytes_max.is_some() {
+            self.recount_client(session);
+        }
+    }
+
+    /// Counts a session anew; one that is gone takes nothing.
+    pub(super) fn recount_client(&mut self, session: &mut Session) {
+        let bytes = if session.flags.intersects(GONE) { 0 } else { session.memory_bytes() };
+        let before = std::mem::replace(&mut session.counted_bytes, bytes);
+        if bytes == before {
+            return;
+        }
+        self.clients.bytes = self.clients.bytes + bytes - before;
+        self.clients.look |= bytes > before;
+        self.metrics().clients_bytes.set(self.clients.bytes as u64);
+        if is_evictable(session) && bytes as u64 > self.metrics().largest_client_bytes.get() {
+            self.metrics().largest_client_bytes.set(bytes as u64);
+            self.clients.largest = self.clients.largest.max(bytes);
+        }
+    }
+
+    /// Counts some sessions, so that all have been after a second.
+    pub(super) fn count_some_clients(&mut self) {
+        let places = self.sessions.places();
+        let budget = places.div_ceil(self.config.hz.max(1) as usize).max(CLIENTS_COUNTED_MIN);
+        let from = self.clients.next.min(places);
+        let to = places.min(from + budget);
+        for index in from..to {
+            self.count_place(SessionKey(index as u32));
+        }
+        self.clients.next = to;
+        if to == places {
+            // What was the largest may have become smaller.
+            self.metrics().largest_client_bytes.set(self.clients.largest as u64);
+            (self.clients.next, self.clients.largest) = (0, 0);
+        }
+        (self.clients.look, self.clients.rests) = (true, false);
+    }
+
+    /// Takes notice of a limit that may have changed.
+    pub(super) fn take_clients_limit(&mut self) {
+        let before = std::mem::replace(&mut self.clients_bytes_max, self.config.clients_bytes_max());
+        if self.clients_bytes_max.is_none() || self.clients_bytes_max == before {
+            return;
+        }
+        (0..self.sessions.places()).for_each(|index| self.count_place(SessionKey(index as u32)));
+        (self.clients.look, self.clients.rests) = (true, false);
+    }
+
+    fn count_place(&mut self, key: SessionKey) {
+        let Some(mut session) = self.sessions.take(key) else { return };
+        self.recount_client(&mut session);
+        if is_evictable(&session) {
+            self.clients.largest = self.clients.largest.max(session.counted_bytes);
+        }
+        self.sessions.put_back(key, session);
+    }
+
+    /// Closes the largest clients while all together take too much and no other core has a larger one.
+    pub(super) fn evict_clients(&mut self) {
+        let Some(limit) = self.clients_bytes_max else { return };
+        if !std::mem::take(&mut self.clients.look) || self.clients.rests || self.all_clients_bytes() <= limit {
+            return;
+        }
+        let mut largest: Vec<(usize, SessionKey)> = self
+            .sessions
+            .iter_mut()
+            .filter(|(_, session)| is_evictable(session))
+            .map(|(key, session)| (session.counted_bytes, key))
+            .collect();
+        largest.sort_unstable();
+        while self.all_clients_bytes() > limit {
+            let own = largest.last().map_or(0, |(bytes, _)| *bytes as u64);
+            self.metrics().largest_client_bytes.set(own);
+            if own == 0 || !self.is_largest_here(own) {
+                self.clients.rests = true;
+                break;
+            }
+            let (_, key) = largest.pop().expect("just seen");
+            self.evict_client(key);
+        }
+        let own = largest.last().map_or(0, |(bytes, _)| *bytes as u64);
+        self.metrics().largest_client_bytes.set(own);
+    }
+
+    fn all_clients_bytes(&self) -> u64 {
+        self.node.metrics.iter().map(|core| core.clients_bytes.get()).sum()
+    }
+
+    /// Whether no other core has a larger client; of equal ones that of the first core is closed.
+    fn is_largest_here(&self, bytes: u64) -> bool {
+        let own = self.core.index();
+        let is_smaller = |(core, metrics): (usize, &CoreMetrics)| {
+            let other = metrics.largest_client_bytes.get();
+            core == own || other < bytes || other == bytes && core > own
+        };
+        self.node.metrics.iter().enumerate().all(is_smaller)
+    }
+
+    fn evict_client(&mut self, key: SessionKey) {
+        let Some(mut session) = self.sessions.take(key) else { return };
+        tracing::warn!(
+            client = session.id,
+            bytes = session.counted_bytes,
+            "closing a client, as all together take more than maxmemory-clients"
+        );
+        self.metrics().evicted_clients.add(1);
+        session.flags.insert(SessionFlags::RESET);
+        self.close(&mut session, key);
+        self.recount_client(&mut session);
+        self.sessions.put_back(key, session);
+    }
+}
+
+fn is_evictable(session: &Session) -> bool {
+    !session.flags.intersects(GONE | SessionFlags::CLOSING | SessionFlags::NO_EVICT)
+}
