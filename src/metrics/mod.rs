@@ -118,6 +118,8 @@ macro_rules! counters {
             pub clients_bytes: Counter,
             /// Bytes that the largest of those takes that may be closed for it.
             pub largest_client_bytes: Counter,
+            /// Bytes of buffers that are kept for the next replies and messages, as of the last second.
+            pub spare_bytes: Counter,
             /// Connections that wait in a blocking command.
             pub blocked_clients: Counter,
             /// Those of them whose wait ends by itself.
@@ -166,6 +168,7 @@ macro_rules! counters {
                     pubsub_shard_channels: Counter::default(),
                     clients_bytes: Counter::default(),
                     largest_client_bytes: Counter::default(),
+                    spare_bytes: Counter::default(),
                     blocked_clients: Counter::default(),
                     timed_clients: Counter::default(),
                     blocking_keys: Counter::default(),

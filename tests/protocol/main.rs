@@ -12,6 +12,7 @@ mod errors;
 mod framing;
 mod freeing;
 mod limits;
+mod memory;
 mod order;
 mod pubsub;
 mod tracking;

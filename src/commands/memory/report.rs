@@ -1,6 +1,6 @@
 //! What the whole server takes of memory, told apart: what serves the data from the data. Overhead is what the process
-//! took before it had any data, what clients take, what the log holds back, and what leads to keys: the tables, and the
-//! times to live. All the rest is data, keys and the heads of their records included.
+//! took before it had any data, what clients take, buffers that are kept for them, what the log holds back, and what
+//! leads to keys: the tables, and the times to live. All the rest is data, keys and the heads of their records included.
 
 use crate::commands::{CoreView, Node};
 use crate::metrics::memory::AllocatorBytes;
@@ -35,6 +35,8 @@ pub struct CoreBytes {
     pub clients: u64,
     /// How many there are.
     pub clients_len: u64,
+    /// Buffers that it keeps.
+    pub spare: u64,
     /// Its part of the databases, by index.
     pub databases: Vec<DatabaseBytes>,
 }
@@ -42,7 +44,7 @@ pub struct CoreBytes {
 impl CoreBytes {
     /// Counts what a core takes now.
     pub fn count(core: &mut CoreView<'_>) -> Self {
-        let mut counted = Self::default();
+        let mut counted = Self { spare: core.metrics.spare_bytes.get(), ..Self::default() };
         for (_, session) in core.sessions.iter_mut() {
             if !session.flags.contains(SessionFlags::ZOMBIE) {
                 counted.clients += session.memory_bytes() as u64;
@@ -69,6 +71,7 @@ impl CoreBytes {
             Self {
                 clients: core.clients_bytes.get(),
                 clients_len: core.clients.get(),
+                spare: core.spare_bytes.get(),
                 databases: (0..core.keys.len()).map(database).collect(),
             }
         };
@@ -91,6 +94,8 @@ pub struct Report {
     pub clients: u64,
     /// How many there are.
     pub clients_len: u64,
+    /// Bytes of buffers that are kept for the next replies and messages.
+    pub spare: u64,
     /// Bytes of the log that are not written yet.
     pub log: u64,
     /// The databases, by index.
@@ -111,6 +116,7 @@ impl Report {
         for core in cores {
             report.clients += core.clients;
             report.clients_len += core.clients_len;
+            report.spare += core.spare;
             report.databases.resize(report.databases.len().max(core.databases.len()), DatabaseBytes::default());
             for (sum, part) in report.databases.iter_mut().zip(core.databases) {
                 sum.keys += part.keys;
@@ -129,7 +135,7 @@ impl Report {
     /// Bytes that serve the data.
     pub fn overhead(&self) -> u64 {
         let tables: u64 = self.databases.iter().map(|database| database.table + database.expires()).sum();
-        self.startup + self.clients + self.log + tables
+        self.startup + self.clients + self.spare + self.log + tables
     }
 
     /// Bytes of the data.
