@@ -157,3 +157,6 @@ pub const CLIENTS_BYTES_MAX_MIN: u64 = 128 << 10;
 
 /// The fewest clients whose memory is counted anew in one run of the cron.
 pub const CLIENTS_COUNTED_MIN: usize = 16;
+
+/// Keys that are remembered as the best to evict, from one eviction to the next, as Redis (`EVPOOL_SIZE`).
+pub const EVICTION_POOL_CANDIDATES: usize = 16;

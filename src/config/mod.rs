@@ -5,6 +5,7 @@
 
 pub mod check_aof;
 pub mod directive;
+pub mod eviction;
 pub mod file;
 pub mod flags;
 pub mod fsync;
@@ -17,6 +18,7 @@ pub mod table;
 pub mod value;
 
 pub use directive::{Change, Directive, Kind, Section};
+pub use eviction::{Eviction, EvictionPolicy};
 pub use flags::{Invocation, Startup};
 pub use fsync::Fsync;
 pub use loglevel::LogLevel;
@@ -55,6 +57,7 @@ pub struct Config {
     pub hz: u32,
     pub active_expire_effort: u32,
     pub lazy_free: LazyFree,
+    pub eviction: Eviction,
     pub notify_keyspace_events: Notifications,
     pub tracking_table_max_keys: u64,
     pub maxmemory: u64,
@@ -183,6 +186,7 @@ impl Default for Config {
             tracking_table_max_keys: 1_000_000,
             maxmemory: 0,
             lazy_free: LazyFree::default(),
+            eviction: Eviction::default(),
             appendonly: false,
             appendfilename: "appendonly.aof".into(),
             appenddirname: "appendonlydir".into(),

@@ -1,7 +1,7 @@
 //! The directives, a row each. Adding one is a field of [`Config`], its default, and a row here.
 
 use super::directive::{Change, Directive, Kind, Section};
-use super::{Fsync, LogLevel, Notifications, Permission, value};
+use super::{EvictionPolicy, Fsync, LogLevel, Notifications, Permission, value};
 use crate::limits::QUERY_BUFFER_BYTES_MAX;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -290,6 +290,36 @@ pub static DIRECTIVES: &[Directive] = &[
         "How hard each core looks for keys whose time is over, from 1 to 10: less memory for more CPU.",
     ),
     Directive::new(
+        "maxmemory-policy",
+        Section::Memory,
+        Kind::Enum {
+            names: EvictionPolicy::NAMES,
+            get: |config| config.eviction.policy as usize,
+            set: |config, value| config.eviction.policy = EvictionPolicy::from_index(value),
+        },
+        "Which keys to remove when memory is used up: the least recently used, the least frequently used, any, or those \
+         that expire first; of all keys, or of those with a time to live (volatile). noeviction: none, and commands that \
+         need memory are refused.",
+    ),
+    Directive::new(
+        "maxmemory-samples",
+        Section::Memory,
+        integer!(eviction.samples, 1, I32),
+        "So many keys are looked at for each that is removed: more choose better and cost more CPU.",
+    ),
+    Directive::new(
+        "lfu-log-factor",
+        Section::Memory,
+        integer!(eviction.lfu_log_factor, 0, I32),
+        "How slowly the counter of a key's uses grows: with 10 it is full at about a million uses, with 0 at 250.",
+    ),
+    Directive::new(
+        "lfu-decay-time",
+        Section::Memory,
+        integer!(eviction.lfu_decay_time, 0, I32),
+        "After so many minutes without use that counter loses one. 0: never.",
+    ),
+    Directive::new(
         "lazyfree-lazy-user-del",
         Section::Freeing,
         lazy_free!(user_del),
@@ -426,15 +456,9 @@ pub static DIRECTIVES: &[Directive] = &[
     ),
     Directive::new(
         "maxmemory",
-        Section::Absent,
+        Section::Memory,
         memory!(maxmemory, 0, u64::MAX),
         "How much memory data may take: as much as there is.",
-    ),
-    Directive::new(
-        "maxmemory-policy",
-        Section::Absent,
-        Kind::Only { value: "noeviction", reason: "eviction is not supported yet, only 'noeviction' is accepted" },
-        "Which keys to remove when memory is used up: none.",
     ),
     Directive::new(
         "daemonize",
