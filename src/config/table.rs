@@ -290,6 +290,12 @@ pub static DIRECTIVES: &[Directive] = &[
         "How hard each core looks for keys whose time is over, from 1 to 10: less memory for more CPU.",
     ),
     Directive::new(
+        "maxmemory",
+        Section::Memory,
+        memory!(maxmemory, 0, u64::MAX),
+        "How much memory may be used. 0: as much as there is.",
+    ),
+    Directive::new(
         "maxmemory-policy",
         Section::Memory,
         Kind::Enum {
@@ -453,12 +459,6 @@ pub static DIRECTIVES: &[Directive] = &[
         Section::Absent,
         Kind::Only { value: "", reason: "snapshots are not supported yet, only \"\" is accepted" },
         "When to write snapshots: there are none, data lives in memory only.",
-    ),
-    Directive::new(
-        "maxmemory",
-        Section::Memory,
-        memory!(maxmemory, 0, u64::MAX),
-        "How much memory data may take: as much as there is.",
     ),
     Directive::new(
         "daemonize",

@@ -6,10 +6,12 @@
 //! - `blocking`        clients that wait
 //! - `pubsub`          subscribers and publishers
 //! - `tracking`        clients that keep what they read
+//! - `clients`         the memory that clients take, and its limit
 //! - `durability`      logs on a disk that loses power and fails, judged by what clients remember
 //! - `serializability` all of it mixed at random, judged by a model, and faults that the judge must find
 
 mod blocking;
+mod clients;
 mod commands;
 mod durability;
 mod pubsub;
