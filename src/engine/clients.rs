@@ -2,13 +2,14 @@
 //!
 //! A core keeps the sum over its clients. Without a limit only the cron counts, some clients at a time; with one, a client
 //! is counted anew whenever it has sent something or is sent something. Sum and largest client of each core are known to
-//! all. When all sums together are above the limit, the core with the largest client closes it, and goes on until it is
-//! enough or the largest is another core's. A core that sleeps finds out when its cron runs.
+//! all. When all sums together are above the limit, a core that finds out closes its largest clients, until it is enough or
+//! another core has a larger one: then that core is told to go on.
 
 use super::Engine;
+use super::message::Message;
 use crate::limits::CLIENTS_COUNTED_MIN;
-use crate::metrics::CoreMetrics;
 use crate::session::{Session, SessionFlags, SessionKey};
+use crate::shard::ShardId;
 
 /// What a core knows of its clients' memory.
 #[derive(Default)]
@@ -21,7 +22,7 @@ pub(super) struct ClientMemory {
     largest: usize,
     /// Whether to look at the end of the turn if it is too much.
     look: bool,
-    /// Whether there was nothing to do about it here, so that it is not looked at before the next cron.
+    /// Whether there was nothing left to do about it here, so that it is not looked at before the next cron.
     rests: bool,
 }
 
@@ -68,7 +69,7 @@ impl Engine {
             self.metrics().largest_client_bytes.set(self.clients.largest as u64);
             (self.clients.next, self.clients.largest) = (0, 0);
         }
-        (self.clients.look, self.clients.rests) = (true, false);
+        self.look_at_clients();
     }
 
     /// Takes notice of a limit that may have changed.
@@ -78,7 +79,7 @@ impl Engine {
             return;
         }
         (0..self.sessions.places()).for_each(|index| self.count_place(SessionKey(index as u32)));
-        (self.clients.look, self.clients.rests) = (true, false);
+        self.look_at_clients();
     }
 
     fn count_place(&mut self, key: SessionKey) {
@@ -106,29 +107,36 @@ impl Engine {
         while self.all_clients_bytes() > limit {
             let own = largest.last().map_or(0, |(bytes, _)| *bytes as u64);
             self.metrics().largest_client_bytes.set(own);
-            if own == 0 || !self.is_largest_here(own) {
-                self.clients.rests = true;
-                break;
+            match self.core_of_largest_client() {
+                Some(core) if core == self.core => {
+                    let (_, key) = largest.pop().expect("what is published has just been found");
+                    self.evict_client(key);
+                }
+                other => {
+                    self.clients.rests = true;
+                    other.into_iter().for_each(|core| self.post(core, Message::EvictClients));
+                    break;
+                }
             }
-            let (_, key) = largest.pop().expect("just seen");
-            self.evict_client(key);
         }
         let own = largest.last().map_or(0, |(bytes, _)| *bytes as u64);
         self.metrics().largest_client_bytes.set(own);
+    }
+
+    /// Looks at the end of the turn whether clients take too much.
+    pub(super) fn look_at_clients(&mut self) {
+        (self.clients.look, self.clients.rests) = (true, false);
     }
 
     fn all_clients_bytes(&self) -> u64 {
         self.node.metrics.iter().map(|core| core.clients_bytes.get()).sum()
     }
 
-    /// Whether no other core has a larger client; of equal ones that of the first core is closed.
-    fn is_largest_here(&self, bytes: u64) -> bool {
-        let own = self.core.index();
-        let is_smaller = |(core, metrics): (usize, &CoreMetrics)| {
-            let other = metrics.largest_client_bytes.get();
-            core == own || other < bytes || other == bytes && core > own
-        };
-        self.node.metrics.iter().enumerate().all(is_smaller)
+    /// The core with the largest client, the first of several with equal ones; `None`: there is none to close.
+    fn core_of_largest_client(&self) -> Option<ShardId> {
+        let bytes = |core: &usize| self.node.metrics[*core].largest_client_bytes.get();
+        let largest = (0..self.node.metrics.len()).rev().max_by_key(bytes).filter(|core| bytes(core) > 0);
+        largest.map(|core| ShardId(core as u16))
     }
 
     fn evict_client(&mut self, key: SessionKey) {

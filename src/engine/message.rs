@@ -595,6 +595,8 @@ pub enum Message {
         /// Which wait.
         id: WaitId,
     },
+    /// Clients take too much memory, and the receiver has the largest.
+    EvictClients,
     /// A request to every core.
     Every {
         /// Who asks.

@@ -338,6 +338,7 @@ impl Engine {
             Message::Ready(registration) => self.try_again(*registration),
             Message::Tried { id } => self.after_try(id),
             Message::Forget { id } => self.forget(id),
+            Message::EvictClients => self.look_at_clients(),
             Message::Every { from, ticket, request } => {
                 let part = self.run_part(&*request);
                 self.post(from, Message::Part { ticket, part });
