@@ -155,6 +155,9 @@ pub const ADOPTED_KEYS_PER_MESSAGE_MAX: usize = 256;
 /// `maxmemory-clients` is taken for at least this much: with less, nobody could look what is wrong.
 pub const CLIENTS_BYTES_MAX_MIN: u64 = 128 << 10;
 
+/// Clients that take no more than this are taken for equally large where some have to be closed.
+pub const CLIENT_BYTES_SMALL: u64 = 32 << 10;
+
 /// The fewest clients whose memory is counted anew in one run of the cron.
 pub const CLIENTS_COUNTED_MIN: usize = 16;
 

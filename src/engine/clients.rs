@@ -1,13 +1,16 @@
 //! The memory that clients take: how it is counted, and what happens when it is more than `maxmemory-clients`.
 //!
 //! A core keeps the sum over its clients. Without a limit only the cron counts, some clients at a time; with one, a client
-//! is counted anew whenever it has sent something or is sent something. Sum and largest client of each core are known to
-//! all. When all sums together are above the limit, a core that finds out closes its largest clients, until it is enough or
-//! another core has a larger one: then that core is told to go on.
+//! is counted anew when it has sent something, when it is to be sent something and when that is sent. Sum and largest
+//! client of each core are known to all.
+//!
+//! When all sums together are above the limit, a core that finds out closes its largest clients, until it is enough or
+//! another core has a much larger one: then that core is told to go on. Much larger is what takes one bit more, as Redis
+//! sorts clients: so cores with clients of about the same size need not hand the matter to and fro.
 
 use super::Engine;
 use super::message::Message;
-use crate::limits::CLIENTS_COUNTED_MIN;
+use crate::limits::{CLIENT_BYTES_SMALL, CLIENTS_COUNTED_MIN};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::ShardId;
 
@@ -22,7 +25,8 @@ pub(super) struct ClientMemory {
     largest: usize,
     /// Whether to look at the end of the turn if it is too much.
     look: bool,
-    /// Whether there was nothing left to do about it here, so that it is not looked at before the next cron.
+    /// Whether it was too much and another core's turn, which has been told. What this core has to close is then not
+    /// looked for before it is told in turn, has a large client again, or its cron runs.
     rests: bool,
 }
 
@@ -48,10 +52,31 @@ impl Engine {
         self.clients.bytes = self.clients.bytes + bytes - before;
         self.clients.look |= bytes > before;
         self.metrics().clients_bytes.set(self.clients.bytes as u64);
-        if is_evictable(session) && bytes as u64 > self.metrics().largest_client_bytes.get() {
-            self.metrics().largest_client_bytes.set(bytes as u64);
+        if is_evictable(session) {
             self.clients.largest = self.clients.largest.max(bytes);
+            let published = &self.node.metrics[self.core.index()].largest_client_bytes;
+            published.set(published.get().max(bytes as u64));
         }
+    }
+
+    /// Counts the sessions that are about to be sent something.
+    pub(super) fn count_dirty_clients(&mut self) {
+        if self.clients_bytes_max.is_none() {
+            return;
+        }
+        for index in 0..self.dirty.len() {
+            self.count_place(self.dirty[index]);
+        }
+    }
+
+    /// Bytes have been sent to a client, and so many are still to be.
+    pub fn sent(&mut self, key: SessionKey, bytes: usize, unsent: usize) {
+        self.metrics().output_bytes.add(bytes as u64);
+        let Some(mut session) = self.sessions.take(key) else { return };
+        session.sending_bytes = unsent;
+        session.output_bytes += bytes as u64;
+        self.count_client(&mut session);
+        self.sessions.put_back(key, session);
     }
 
     /// Counts some sessions, so that all have been after a second.
@@ -94,9 +119,17 @@ impl Engine {
     /// Closes the largest clients while all together take too much and no other core has a larger one.
     pub(super) fn evict_clients(&mut self) {
         let Some(limit) = self.clients_bytes_max else { return };
-        if !std::mem::take(&mut self.clients.look) || self.clients.rests || self.all_clients_bytes() <= limit {
+        if !std::mem::take(&mut self.clients.look) {
             return;
         }
+        if self.all_clients_bytes() <= limit {
+            self.clients.rests = false;
+            return;
+        }
+        if self.clients.rests && self.core_of_largest_client() != Some(self.core) {
+            return;
+        }
+        (0..self.sessions.places()).for_each(|index| self.count_place(SessionKey(index as u32)));
         let mut largest: Vec<(usize, SessionKey)> = self
             .sessions
             .iter_mut()
@@ -132,11 +165,13 @@ impl Engine {
         self.node.metrics.iter().map(|core| core.clients_bytes.get()).sum()
     }
 
-    /// The core with the largest client, the first of several with equal ones; `None`: there is none to close.
+    /// The core whose turn it is to close a client: this one, unless another has a much larger one; `None`: there is none
+    /// to close.
     fn core_of_largest_client(&self) -> Option<ShardId> {
-        let bytes = |core: &usize| self.node.metrics[*core].largest_client_bytes.get();
-        let largest = (0..self.node.metrics.len()).rev().max_by_key(bytes).filter(|core| bytes(core) > 0);
-        largest.map(|core| ShardId(core as u16))
+        let bytes = |core: usize| self.node.metrics[core].largest_client_bytes.get();
+        let (own, cores) = (self.core.index(), self.node.metrics.len());
+        let largest = (0..cores).max_by_key(|core| (rank(bytes(*core)), *core == own))?;
+        (bytes(largest) > 0).then_some(ShardId(largest as u16))
     }
 
     fn evict_client(&mut self, key: SessionKey) {
@@ -150,8 +185,17 @@ impl Engine {
         session.flags.insert(SessionFlags::RESET);
         self.close(&mut session, key);
         self.recount_client(&mut session);
+        if session.pending.is_empty() {
+            // The rest goes with the connection.
+            (session.output, session.input, session.input_used) = Default::default();
+        }
         self.sessions.put_back(key, session);
     }
+}
+
+/// Clients of one rank are about equally large; those of a few kilobytes all are.
+fn rank(bytes: u64) -> Option<u32> {
+    (bytes > 0).then(|| bytes.max(CLIENT_BYTES_SMALL).ilog2())
 }
 
 fn is_evictable(session: &Session) -> bool {

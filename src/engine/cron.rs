@@ -172,7 +172,6 @@ impl Engine {
     pub fn admit_output(&mut self, key: SessionKey) {
         let Some(mut session) = self.sessions.take(key) else { return };
         self.check_output(&mut session, key);
-        self.count_client(&mut session);
         self.sessions.put_back(key, session);
     }
 

@@ -56,6 +56,10 @@ impl Ahead {
 impl Engine {
     /// Takes what a client sent.
     pub fn receive(&mut self, key: SessionKey, bytes: &[u8]) {
+        if self.clients_bytes_max.is_some() {
+            // As Redis, before a client takes more.
+            self.evict_clients();
+        }
         let Some(mut session) = self.sessions.take(key) else { return };
         session.active_ms = self.now;
         session.input_bytes += bytes.len() as u64;

@@ -376,6 +376,7 @@ impl Engine {
         self.post_exchange();
         self.post_notes();
         self.publish_databases();
+        self.count_dirty_clients();
         self.evict_clients();
     }
 

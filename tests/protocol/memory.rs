@@ -160,10 +160,15 @@ fn the_largest_clients_are_closed_first_and_only_until_it_is_enough() {
         let count = evicted(&mut observer);
         let gone: Vec<bool> = (1..=6).map(|number| memory(&mut observer, number).is_none()).collect();
         let sizes = |closed: bool| before.iter().zip(&gone).filter(move |(_, gone)| **gone == closed).map(|it| *it.0);
-        let (smallest_closed, left) = (sizes(true).min().expect("some are"), sizes(false).sum::<usize>());
+        let mut closed: Vec<usize> = sizes(true).collect();
+        closed.sort_unstable();
+        let (smallest_closed, left) = (closed[0], sizes(false).sum::<usize>());
         assert!(gone.iter().filter(|gone| **gone).count() == count && count < 6, "{before:?} {gone:?}");
-        assert!(sizes(false).all(|size| size <= smallest_closed), "{before:?} {gone:?}");
-        assert!(left <= 5 << 20 && left + smallest_closed + 100_000 > 5 << 20, "{before:?} {gone:?}");
+        // Cores do not wait for each other where their clients are about equally large.
+        let equal = if shards == 1 { smallest_closed } else { 2 * smallest_closed };
+        assert!(sizes(false).all(|size| size <= equal), "{before:?} {gone:?}");
+        let spared = if shards == 1 { smallest_closed } else { closed.iter().rev().take(shards).sum() };
+        assert!(left <= 5 << 20 && left + spared + 100_000 > 5 << 20, "{before:?} {gone:?}");
         for (client, gone) in hogs.iter_mut().zip(&gone) {
             client.set_read_timeout(Duration::from_millis(50));
             assert_eq!(client.is_closed(), *gone);
@@ -186,13 +191,12 @@ fn the_largest_clients_are_closed_first_and_only_until_it_is_enough() {
 fn a_client_may_be_exempt() {
     for shards in SHARDS {
         let server = Server::crimson(shards, &["--maxmemory-clients", "4mb"]);
-        let mut exempt = server.client();
+        let (mut observer, mut exempt) = (server.client(), server.client());
+        assert_eq!(observer.run("CLIENT NO-EVICT on").text(), "OK");
         assert_eq!(exempt.run("CLIENT NO-EVICT on").text(), "OK");
         assert_eq!(exempt.run("CLIENT SETNAME exempt").text(), "OK");
         exempt.send(b"*2\r\n$4\r\nECHO\r\n$8000001\r\n");
         exempt.send(&[b'x'; 8_000_000]);
-        let mut observer = server.client();
-        assert_eq!(observer.run("CLIENT NO-EVICT on").text(), "OK");
         wait_until("it is all there", || {
             named(&mut observer, "exempt")
                 .is_some_and(|it| it["tot-mem"].parse::<usize>().is_ok_and(|it| it >= 8_000_000))

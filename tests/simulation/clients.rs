@@ -101,9 +101,15 @@ fn the_largest_go_wherever_they_are() {
             both.filter_map(|(before, _)| *before).filter(|(_, evictable)| *evictable).map(|(size, _)| size)
         };
         let (smallest_gone, largest_left) = (of(true).min().unwrap_or(usize::MAX), of(false).max().unwrap_or(0));
-        assert!(largest_left <= smallest_gone, "{before:?} {after:?}, limit {limit}");
+        // Those of other cores may be up to twice as large.
+        let equal = largest_left < smallest_gone.saturating_mul(2).max(64 << 10);
+        assert!(
+            equal && (scene.world.shards() > 1 || largest_left <= smallest_gone),
+            "{before:?} {after:?}, limit {limit}"
+        );
         assert!(left <= limit || largest_left == 0, "{before:?} {after:?}, limit {limit}");
-        assert!(smallest_gone == usize::MAX || left + smallest_gone > limit, "{before:?} {after:?}, limit {limit}");
+        let last_gone = if scene.world.shards() == 1 { of(true).min() } else { of(true).max() };
+        assert!(last_gone.is_none_or(|size| left + size > limit), "{before:?} {after:?}, limit {limit}");
         let evicted: u64 = scene.world.engine(0).node().metrics.iter().map(|core| core.evicted_clients.get()).sum();
         assert_eq!(evicted as usize, of(true).count());
     });
