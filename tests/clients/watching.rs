@@ -1,7 +1,7 @@
 //! redis-cli as operators use it to watch a server: `--stat`, `--bigkeys`, `--memkeys`, `--latency`, INFO.
 
 use crate::SHARDS;
-use crate::support::{Server, encode};
+use crate::support::{Server, wait_until};
 use crate::tools::cli;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -44,8 +44,10 @@ fn stat_shows_keys_memory_clients_and_requests() {
     for shards in SHARDS {
         let server = filled(shards);
         let mut client = server.client();
+        // The connection that has filled it may still be closing.
+        wait_until("one client is there", || client.run("INFO clients").text().contains("connected_clients:1\r"));
         let lines = first_lines(&server, &["--stat", "-i", "0.05"], 6);
-        client.send(&encode(&["PING"]));
+        assert_eq!(client.run("PING").text(), "PONG");
         let rows: Vec<Vec<&str>> = lines[2..].iter().map(|line| line.split_whitespace().collect()).collect();
         for row in &rows {
             assert_eq!(row[0], "802", "keys: {lines:?}");
