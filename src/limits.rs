@@ -168,6 +168,14 @@ pub const ADOPTED_KEYS_PER_MESSAGE_MAX: usize = 256;
 pub const EVICTION_REQUEST_BYTES_MIN: i64 = 32 * 1024;
 /// See [`EVICTION_REQUEST_BYTES_MIN`].
 pub const EVICTION_REQUEST_BYTES_MAX: i64 = 1024 * 1024;
+/// `maxmemory-clients` is taken for at least this much: with less, nobody could look what is wrong.
+pub const CLIENTS_BYTES_MAX_MIN: u64 = 128 << 10;
+
+/// Clients that take no more than this are taken for equally large where some have to be closed.
+pub const CLIENT_BYTES_SMALL: u64 = 32 << 10;
+
+/// The fewest clients whose memory is counted anew in one run of the cron.
+pub const CLIENTS_COUNTED_MIN: usize = 16;
 
 /// Keys that are remembered as the best to evict, from one eviction to the next, as Redis (`EVPOOL_SIZE`).
 pub const EVICTION_POOL_CANDIDATES: usize = 16;

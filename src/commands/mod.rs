@@ -13,6 +13,7 @@ pub mod generic;
 pub mod hash;
 pub mod info;
 pub mod list;
+pub mod memory;
 pub mod monitor;
 pub mod node;
 pub mod persistence;
@@ -48,6 +49,7 @@ pub const FAMILIES: &[&[Row]] = &[
     client::ROWS,
     command::ROWS,
     info::ROWS,
+    memory::ROWS,
     server::ROWS,
     persistence::ROWS,
     slowlog::ROWS,

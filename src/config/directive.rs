@@ -2,7 +2,7 @@
 //! back, for CONFIG GET and for the configuration file.
 
 use super::value::{self, Reason};
-use super::{Config, OutputLimit};
+use super::{Config, MemoryOrPercent, OutputLimit};
 use crate::stdx::words;
 
 /// When a directive may change.
@@ -74,6 +74,8 @@ pub enum Kind {
     Octal { max: u32, get: fn(&Config) -> u32, set: fn(&mut Config, u32) },
     /// A number of bytes.
     Memory { min: u64, max: u64, get: fn(&Config) -> u64, set: fn(&mut Config, u64) },
+    /// A number of bytes, or so many percent of another one.
+    MemoryOrPercent { get: fn(&Config) -> MemoryOrPercent, set: fn(&mut Config, MemoryOrPercent) },
     /// `yes` or `no`.
     Bool { get: fn(&Config) -> bool, set: fn(&mut Config, bool) },
     /// One of several names, by their place.
@@ -153,6 +155,7 @@ impl Directive {
             Kind::Integer { min, max, set, .. } => set(config, value::integer(first, *min, *max)?),
             Kind::Octal { max, set, .. } => set(config, value::octal(first, *max)?),
             Kind::Memory { min, max, set, .. } => set(config, value::memory_between(first, *min, *max)?),
+            Kind::MemoryOrPercent { set, .. } => set(config, value::memory_or_percent(first)?),
             Kind::Bool { set, .. } => set(config, value::yes_or_no(first)?),
             Kind::Enum { names, set, .. } => set(config, value::one_of(first, names)?),
             Kind::Text { set, .. } => set(config, &value::text(first)?)?,
@@ -181,6 +184,10 @@ impl Directive {
             Kind::Integer { get, .. } => get(config).to_string(),
             Kind::Octal { get, .. } => format!("{:o}", get(config)),
             Kind::Memory { get, .. } => get(config).to_string(),
+            Kind::MemoryOrPercent { get, .. } => match get(config) {
+                MemoryOrPercent::Bytes(bytes) => bytes.to_string(),
+                MemoryOrPercent::Percent(percent) => format!("{percent}%"),
+            },
             Kind::Bool { get, .. } => if get(config) { "yes" } else { "no" }.into(),
             Kind::Enum { names, get, .. } => names[get(config)].into(),
             Kind::Text { get, .. } => get(config),
@@ -195,6 +202,10 @@ impl Directive {
         let name = self.name;
         match &self.kind {
             Kind::Memory { get, .. } => vec![format!("{name} {}", value::memory_text(get(config)))],
+            Kind::MemoryOrPercent { get, .. } => match get(config) {
+                MemoryOrPercent::Bytes(bytes) => vec![format!("{name} {}", value::memory_text(bytes))],
+                MemoryOrPercent::Percent(percent) => vec![format!("{name} {percent}%")],
+            },
             Kind::List { get, .. } if !get(config).is_empty() => {
                 let words: Vec<String> = get(config).iter().map(|word| quoted(word)).collect();
                 vec![format!("{name} {}", words.join(" "))]
@@ -222,6 +233,7 @@ impl Directive {
                     max => format!("a memory size from {from} to {}", value::memory_text(max)),
                 }
             }
+            Kind::MemoryOrPercent { .. } => "a memory size or a percentage".into(),
             Kind::Bool { .. } => "yes or no".into(),
             Kind::Enum { names, .. } => names.join(", "),
             Kind::Text { form, .. } | Kind::List { form, .. } => (*form).into(),

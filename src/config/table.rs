@@ -182,6 +182,17 @@ pub static DIRECTIVES: &[Directive] = &[
         "Close a client whose unfinished commands take more than this.",
     ),
     Directive::new(
+        "maxmemory-clients",
+        Section::Clients,
+        Kind::MemoryOrPercent {
+            get: |config| config.maxmemory_clients,
+            set: |config, value| config.maxmemory_clients = value,
+        },
+        "How much memory all clients together may take with what they have sent and are to be sent, or such a part of \
+         maxmemory; the largest are closed when it is more, but those that said CLIENT NO-EVICT on. At least 128kb; 0 is \
+         no limit.",
+    ),
+    Directive::new(
         "client-output-buffer-limit",
         Section::Clients,
         Kind::OutputLimits {

@@ -59,9 +59,11 @@ impl Engine {
             self.close_slow();
             self.touched.extend(0..self.shard.databases.len() as u16);
             self.publish_databases();
-            self.publish_times_to_live();
+            self.publish_slow_numbers();
             self.spare_buffers.truncate(self.spare_buffers.len().div_ceil(2));
+            self.spare_batches.truncate(self.spare_batches.len().div_ceil(2));
         }
+        self.count_some_clients();
         self.end_pause();
     }
 
@@ -191,12 +193,16 @@ impl Engine {
         self.sessions.put_back(key, session);
     }
 
-    /// Makes the estimated times to live visible to all cores.
-    fn publish_times_to_live(&mut self) {
+    /// Makes the estimated times to live and the sizes of tables and spare buffers visible to all cores.
+    fn publish_slow_numbers(&mut self) {
         let metrics = &self.node.metrics[self.core.index()];
-        for (db, average_ms) in self.shard.databases.iter().zip(&metrics.average_ttl_ms) {
-            average_ms.set(db.average_ttl().max(0) as u64);
+        for (index, db) in self.shard.databases.iter().enumerate() {
+            metrics.average_ttl_ms[index].set(db.average_ttl().max(0) as u64);
+            metrics.table_bytes[index].set(db.table_bytes() as u64);
         }
+        let buffers = self.spare_buffers.iter().map(Vec::capacity).sum::<usize>();
+        let batches = self.spare_batches.iter().map(|batch| batch.memory_bytes()).sum::<usize>();
+        metrics.spare_bytes.set((buffers + batches) as u64);
     }
 
     /// Makes the counts of the databases used in this turn visible to all cores, and has their garbage freed.

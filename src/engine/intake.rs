@@ -57,6 +57,10 @@ impl Ahead {
 impl Engine {
     /// Takes what a client sent.
     pub fn receive(&mut self, key: SessionKey, bytes: &[u8]) {
+        if self.clients_bytes_max.is_some() {
+            // As Redis, before a client takes more.
+            self.evict_clients();
+        }
         let Some(mut session) = self.sessions.take(key) else { return };
         session.active_ms = self.now;
         session.input_bytes += bytes.len() as u64;
@@ -72,6 +76,7 @@ impl Engine {
                 self.continue_session(&mut session, key);
             }
             self.check_input(&mut session, key);
+            self.count_client(&mut session);
         }
         self.sessions.put_back(key, session);
         self.run_own_parts();

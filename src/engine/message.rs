@@ -163,6 +163,11 @@ struct Request {
 }
 
 impl Batch {
+    /// Bytes that it has allocated.
+    pub fn memory_bytes(&self) -> usize {
+        self.requests.capacity() + self.replies.bytes.capacity() + self.ends.capacity() * size_of::<ReplyEnd>()
+    }
+
     /// An empty batch.
     pub fn new(from: ShardId) -> Self {
         Self { from, requests: Vec::new(), replies: Output::default(), ends: Vec::new(), lost: false }
@@ -605,6 +610,8 @@ pub enum Message {
         /// By whom.
         by: ShardId,
     },
+    /// Clients take too much memory, and the receiver has the largest.
+    EvictClients,
     /// A request to every core.
     Every {
         /// Who asks.

@@ -19,11 +19,13 @@
 //! - `propagation` what is logged of commands and transactions
 //! - `replay`     the log, run again
 //! - `pubsub`     subscriptions and publications: between cores, and to the sessions
+//! - `clients`    the memory that clients take, and its limit
 //! - `slowlog`    which commands took long
 //! - `monitors`   MONITOR: a line for every command
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
 mod blocking;
+mod clients;
 mod coordinator;
 mod cron;
 pub mod cut;
@@ -62,6 +64,7 @@ use crate::shard::{Millis, Router, Shard, ShardId, WatchedKey};
 use crate::stdx::random::Random;
 use ahash::AHashMap;
 use blocking::Blocking;
+use clients::ClientMemory;
 use coordinator::{Parked, Waiter};
 use cut::CutHere;
 use message::{Batch, Message, Ticket};
@@ -85,6 +88,9 @@ pub struct Engine {
     table: &'static CommandTable,
     shard: Shard,
     sessions: Sessions,
+    clients: ClientMemory,
+    /// How much memory all clients together may take.
+    clients_bytes_max: Option<u64>,
     operations: Operations,
     locks: Locks<Waiter>,
     /// Commands that wait for locks, in the order in which they came.
@@ -155,6 +161,7 @@ impl Engine {
         let config = node.config();
         let shards = node.metrics.len();
         let shard = Shard::new(core, config.databases);
+        let clients_bytes_max = config.clients_bytes_max();
         let mut engine = Self {
             core,
             router: Router::new(u16::try_from(shards).expect("at most SHARDS_MAX shards")),
@@ -164,6 +171,8 @@ impl Engine {
             config,
             table: table(),
             sessions: Sessions::default(),
+            clients: ClientMemory::default(),
+            clients_bytes_max,
             operations: Operations::default(),
             locks: Locks::default(),
             parked: VecDeque::new(),
@@ -275,6 +284,7 @@ impl Engine {
         if self.node.config_version() != self.config_version {
             self.config_version = self.node.config_version();
             self.config = self.node.config();
+            self.take_clients_limit();
             self.update_wanted();
             self.update_attention();
             self.apply_to_shard();
@@ -303,6 +313,7 @@ impl Engine {
         self.discard(&mut session);
         let done = session.pending.is_empty();
         session.flags.insert(SessionFlags::ZOMBIE);
+        self.recount_client(&mut session);
         (session.input, session.input_used) = (Vec::new(), 0);
         self.sessions.put_back(key, session);
         if done {
@@ -367,6 +378,7 @@ impl Engine {
             Message::Forget { id } => self.forget(id),
             Message::GiveBack { from, bytes } => self.give_back(from, bytes),
             Message::GivenBack { by } => self.given_back(by),
+            Message::EvictClients => self.look_at_clients(),
             Message::Every { from, ticket, request } => {
                 let part = self.run_part(&*request);
                 self.post(from, Message::Part { ticket, part });
@@ -409,6 +421,8 @@ impl Engine {
         self.post_notes();
         self.pass_on_lines();
         self.publish_databases();
+        self.count_dirty_clients();
+        self.evict_clients();
     }
 
     /// The messages to post since the last call, in order, into `messages`.

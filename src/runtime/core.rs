@@ -414,13 +414,7 @@ impl Core {
         let freed = connection.sent(completion.result, &mut self.ring, index);
         let (unsent, closing) = (connection.unsent_bytes(), connection.closing);
         let key = SessionKey(index);
-        if completion.result > 0 {
-            self.engine.metrics().output_bytes.add(completion.result as u64);
-        }
-        if let Some(session) = self.engine.session_mut(key) {
-            session.sending_bytes = unsent;
-            session.output_bytes += completion.result.max(0) as u64;
-        }
+        self.engine.sent(key, completion.result.max(0) as usize, unsent);
         if let Some(buffer) = freed {
             self.engine.recycle(buffer);
             match self.gate() {

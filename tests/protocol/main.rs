@@ -14,6 +14,7 @@ mod eviction;
 mod framing;
 mod freeing;
 mod limits;
+mod memory;
 mod monitor;
 mod order;
 mod pubsub;
