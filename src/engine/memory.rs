@@ -22,6 +22,7 @@ use crate::shard::locks::{LockKey, LockSet, Mode};
 use crate::shard::tracking::Tracker;
 use crate::shard::{EventClass, ShardId};
 use crate::spec::Flags;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A refusal, as Redis words it.
 const OUT_OF_MEMORY: CommandError = CommandError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
@@ -87,6 +88,7 @@ impl Engine {
     /// From now on goes by what this thread, which is the engine's own, has allocated.
     pub fn count_thread_bytes(&mut self) {
         self.memory.thread = ThreadBytes::of_this_thread();
+        self.node.held.by_threads.store(self.memory.thread.is_some(), Relaxed);
     }
 
     /// Whether the shard has to be given turns to give memory back, although nobody asks for anything.

@@ -4,7 +4,7 @@
 
 use super::CoreMetrics;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use tikv_jemalloc_ctl::thread::{ThreadLocal, allocatedp, deallocatedp};
 use tikv_jemalloc_ctl::{epoch, stats, version};
 
@@ -34,6 +34,8 @@ impl ThreadBytes {
 /// What the process holds beside what its cores know of themselves.
 #[derive(Debug, Default)]
 pub struct Held {
+    /// Whether the cores tell what their threads hold; otherwise it does not compare with what the allocator says.
+    pub by_threads: AtomicBool,
     /// Bytes that other threads than the cores hold.
     others: AtomicI64,
     /// Bytes by which more is in memory than the limit and the budget allow.
@@ -47,6 +49,9 @@ pub struct Held {
 impl Held {
     /// Takes note of what the allocator says, under a limit of `maxmemory` bytes (0: none).
     pub fn note(&self, bytes: &AllocatorBytes, cores: &[CoreMetrics], maxmemory: u64, now: i64) {
+        if !self.by_threads.load(Relaxed) {
+            return;
+        }
         let sum = cores.iter().fold(0i64, |sum, core| sum.wrapping_add(core.allocated.get() as i64));
         self.others.store((bytes.allocated as i64).wrapping_sub(sum), Relaxed);
         let may = maxmemory.saturating_add(RESIDENT_BUDGET_BYTES);

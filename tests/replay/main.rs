@@ -18,6 +18,7 @@ mod words;
 mod world;
 
 use crimson::commands::{Handler, table};
+use crimson::config::{Config, Eviction, EvictionPolicy};
 use crimson::shard::ShardId;
 use crimson::spec::Flags;
 use world::World;
@@ -31,9 +32,8 @@ fn seeds(cases: u64) -> std::ops::Range<u64> {
 }
 
 /// Runs random commands and compares; which commands have done something.
-fn what_is_logged_makes_the_same(seed: u64, shards: usize, switches: bool) -> Vec<bool> {
-    let mut world = World::new(seed, shards);
-    world.switches = switches.then_some((true, shards));
+fn what_is_logged_makes_the_same(seed: u64, mut world: World) -> Vec<bool> {
+    let shards = world.engines.len();
     world.run(&mut program::Program::new(seed), 1500);
     world.check_replies();
     for core in 0..shards {
@@ -64,7 +64,7 @@ fn try_seeds(shards: usize, cases: u64) {
     let range = seeds(cases);
     let whole = range.end - range.start >= cases;
     for seed in range {
-        let some = what_is_logged_makes_the_same(seed, shards, false);
+        let some = what_is_logged_makes_the_same(seed, World::new(seed, shards));
         done.iter_mut().zip(some).for_each(|(done, some)| *done |= some);
     }
     let writes = table()
@@ -93,8 +93,29 @@ fn several_shards() {
 #[test]
 fn a_log_that_is_switched_off_and_on() {
     for seed in seeds(60) {
-        what_is_logged_makes_the_same(seed, 2 + seed as usize % 5, true);
+        let shards = 2 + seed as usize % 5;
+        let mut world = World::new(seed, shards);
+        world.switches = Some((true, shards));
+        what_is_logged_makes_the_same(seed, world);
     }
+}
+
+/// Keys go for want of memory, between commands and beside transactions, on the shard that needs room and on others.
+#[test]
+fn what_is_evicted_is_logged() {
+    let mut evicted = 0;
+    for seed in seeds(60) {
+        let shards = 1 + seed as usize % 4;
+        let policy = EvictionPolicy::ALL[seed as usize % EvictionPolicy::ALL.len()];
+        let eviction = Eviction { policy, ..Eviction::default() };
+        let maxmemory = (1_000 + 200 * (seed % 20)) * shards as u64;
+        let mut world = World::configured(Config { maxmemory, eviction, ..Config::default() }, seed, shards);
+        world.switches = (seed % 3 == 0).then_some((true, shards));
+        let metrics = world.engines[0].node().clone();
+        what_is_logged_makes_the_same(seed, world);
+        evicted += metrics.metrics.iter().map(|core| core.evicted_keys.get()).sum::<u64>();
+    }
+    assert!(evicted > 1000, "only {evicted} keys were evicted");
 }
 
 #[test]

@@ -37,9 +37,13 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, shards: usize) -> Self {
+        Self::configured(Config::default(), seed, shards)
+    }
+
+    pub fn configured(config: Config, seed: u64, shards: usize) -> Self {
         let now = 1_700_000_000_000;
         // Nothing may depend on how long commands take in real time.
-        let config = Config { slowlog_log_slower_than: -1, ..Config::default() };
+        let config = Config { slowlog_log_slower_than: -1, ..config };
         let node = Arc::new(Node::new(config, shards, table().entries().len(), "0".repeat(40), now));
         let engine = |core| Engine::new(ShardId(core as u16), node.clone(), seed + core as u64, now);
         let mut engines: Vec<Engine> = (0..shards).map(engine).collect();
