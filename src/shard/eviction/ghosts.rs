@@ -75,7 +75,7 @@ impl Ghosts {
     #[inline]
     fn place(&self, hash: u64) -> Option<(usize, u32)> {
         // The table of keys uses other bits of the hash to tell keys apart; all are as good as random.
-        let set = (u128::from(hash) * self.sets.len() as u128 >> 64) as usize;
+        let set = ((u128::from(hash) * self.sets.len() as u128) >> 64) as usize;
         (set < self.sets.len()).then_some((set, (hash as u32 & TIME_MASK).max(1)))
     }
 
