@@ -3,9 +3,10 @@
 use super::reclaimer::Reclaimer;
 use crate::config::Config;
 use crate::limits::CONTROL_MESSAGES_MAX;
-use crate::metrics::memory::AllocatorBytes;
+use crate::metrics::memory::{AllocatorBytes, Held};
 use crate::metrics::persistence::Persistence;
 use crate::metrics::sampler::{Rates, Reading, Sampler};
+use crate::metrics::slowlog::SlowLog;
 use crate::metrics::{Baseline, CommandTotals, CoreMetrics, CoreTotals};
 use crate::persistence::aof::Cut;
 use crate::shard::{Millis, ShardId};
@@ -50,6 +51,8 @@ pub struct Node {
     control: (Sender<Control>, Receiver<Control>),
     /// Each core's counters.
     pub metrics: Box<[CoreMetrics]>,
+    /// What the process holds beside what its cores know of themselves.
+    pub held: Held,
     /// The append-only log.
     pub persistence: Persistence,
     /// A cut that the first core is to make.
@@ -73,6 +76,8 @@ pub struct Node {
     pub wall_clock: WallClock,
     /// Frees what takes long; at once unless a thread has been started for it.
     pub reclaimer: Reclaimer,
+    /// The commands that took long.
+    pub slow_log: SlowLog,
     statistics: Mutex<Statistics>,
     /// Most bytes the allocator had handed out at any sample.
     peak_memory_bytes: AtomicU64,
@@ -101,6 +106,7 @@ impl Node {
             start_directory: PathBuf::new(),
             control: crossbeam_channel::bounded(CONTROL_MESSAGES_MAX),
             metrics,
+            held: Held::default(),
             persistence: Persistence::new(cores),
             cut: Mutex::default(),
             cut_waits: AtomicBool::new(false),
@@ -114,6 +120,7 @@ impl Node {
             active_expire: AtomicBool::new(true),
             wall_clock: Box::new(|| SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()),
             reclaimer: Reclaimer::inline(),
+            slow_log: SlowLog::default(),
             statistics: Mutex::default(),
             peak_memory_bytes: AtomicU64::new(0),
             startup_memory_bytes: AtomicU64::new(0),
@@ -247,7 +254,8 @@ impl Node {
         }
         statistics.sampler.record(now, reading);
         drop(statistics);
-        self.memory();
+        let bytes = self.memory();
+        self.held.note(&bytes, &self.metrics, self.config().maxmemory, now);
     }
 
     /// The rates of the last moments.

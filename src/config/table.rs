@@ -3,6 +3,7 @@
 use super::directive::{Change, Directive, Kind, Section};
 use super::{EvictionPolicy, Fsync, LogLevel, Notifications, Permission, value};
 use crate::limits::QUERY_BUFFER_BYTES_MAX;
+use crate::stdx::secret::Secret;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -124,8 +125,24 @@ pub static DIRECTIVES: &[Directive] = &[
         "protected-mode",
         Section::Network,
         Kind::Bool { get: |config| config.protected_mode, set: |config, value| config.protected_mode = value },
-        "Serve only clients on this machine. There are no passwords yet: turn it off only in a network you trust.",
+        "While there is no password (requirepass), serve only clients on this machine. Turn it off only in a network you \
+         trust.",
     ),
+    Directive::new(
+        "requirepass",
+        Section::Network,
+        Kind::Text {
+            form: "a password",
+            get: |config| config.requirepass.reveal().into(),
+            set: |config, value| {
+                config.requirepass = Secret::new(value);
+                Ok(())
+            },
+        },
+        "The password that clients have to give (AUTH, HELLO) before anything else. \"\" asks for none. A change concerns \
+         those who connect or give a password after it. Take a long one: guesses are answered fast.",
+    )
+    .secret(),
     Directive::new(
         "enable-debug-command",
         Section::Network,
@@ -163,6 +180,17 @@ pub static DIRECTIVES: &[Directive] = &[
         Section::Clients,
         memory!(client_query_buffer_limit, MIB, QUERY_BUFFER_BYTES_MAX),
         "Close a client whose unfinished commands take more than this.",
+    ),
+    Directive::new(
+        "maxmemory-clients",
+        Section::Clients,
+        Kind::MemoryOrPercent {
+            get: |config| config.maxmemory_clients,
+            set: |config, value| config.maxmemory_clients = value,
+        },
+        "How much memory all clients together may take with what they have sent and are to be sent, or such a part of \
+         maxmemory; the largest are closed when it is more, but those that said CLIENT NO-EVICT on. At least 128kb; 0 is \
+         no limit.",
     ),
     Directive::new(
         "client-output-buffer-limit",
@@ -279,6 +307,13 @@ pub static DIRECTIVES: &[Directive] = &[
         "How hard each core looks for keys whose time is over, from 1 to 10: less memory for more CPU.",
     ),
     Directive::new(
+        "maxmemory",
+        Section::Memory,
+        memory!(maxmemory, 0, SIGNED_MAX),
+        "How much memory the process may use, client buffers and all; 0: as much as there is. Beyond it keys are removed as \
+         maxmemory-policy says, or commands that need memory are refused.",
+    ),
+    Directive::new(
         "maxmemory-policy",
         Section::Memory,
         Kind::Enum {
@@ -295,6 +330,13 @@ pub static DIRECTIVES: &[Directive] = &[
         Section::Memory,
         integer!(eviction.samples, 1, I32),
         "So many keys are looked at for each that is removed: more choose better and cost more CPU.",
+    ),
+    Directive::new(
+        "maxmemory-eviction-tenacity",
+        Section::Memory,
+        integer!(eviction.tenacity, 0, 100),
+        "How long one command may be held up to make room, from 0 to 100: with 10 half a millisecond, with 100 as long as it \
+         takes. What is not done then is done between commands.",
     ),
     Directive::new(
         "lfu-log-factor",
@@ -327,6 +369,12 @@ pub static DIRECTIVES: &[Directive] = &[
         "Free large values in the background that a command overwrites or removes on its way, such as RENAME.",
     ),
     Directive::new(
+        "lazyfree-lazy-eviction",
+        Section::Freeing,
+        lazy_free!(eviction),
+        "Free large values in the background that are removed because memory is used up.",
+    ),
+    Directive::new(
         "lazyfree-lazy-expire",
         Section::Freeing,
         lazy_free!(expire),
@@ -355,6 +403,18 @@ pub static DIRECTIVES: &[Directive] = &[
         integer!(tracking_table_max_keys, 0, i64::MAX),
         "So many keys are remembered for clients that track what they read (CLIENT TRACKING), over all cores; beyond that \
          their clients drop random ones. 0: as many as there are.",
+    ),
+    Directive::new(
+        "slowlog-log-slower-than",
+        Section::Watching,
+        integer!(slowlog_log_slower_than, -1, i64::MAX),
+        "Commands that hold up their core for so many microseconds get into the slow log (SLOWLOG). 0: all; -1: none.",
+    ),
+    Directive::new(
+        "slowlog-max-len",
+        Section::Watching,
+        integer!(slowlog_max_len, 0, i64::MAX),
+        "So many commands the slow log holds; the oldest go first.",
     ),
     Directive::new(
         "appendonly",
@@ -442,12 +502,6 @@ pub static DIRECTIVES: &[Directive] = &[
         Section::Absent,
         Kind::Only { value: "", reason: "snapshots are not supported yet, only \"\" is accepted" },
         "When to write snapshots: there are none, data lives in memory only.",
-    ),
-    Directive::new(
-        "maxmemory",
-        Section::Absent,
-        Kind::Only { value: "0", reason: "a memory limit is not supported yet, only 0 is accepted" },
-        "How much memory data may take: as much as there is.",
     ),
     Directive::new(
         "daemonize",

@@ -74,8 +74,12 @@ impl Engine {
                     Reply::new(out, call.protocol).error(&error);
                     return true;
                 }
+                if self.is_tight() {
+                    self.make_room();
+                }
                 self.run_here(entry, call, args, out);
-                self.count_run(entry, &mut started);
+                let nanoseconds = self.count_run(entry, &mut started);
+                self.note_if_slow(from, ticket, entry, args, nanoseconds);
                 true
             });
         }

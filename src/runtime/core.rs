@@ -1,5 +1,5 @@
 //! One core's loop. A turn: submit and reap, drain the mailbox, run what clients and cores have sent, post and send what
-//! came of it, and let glommio run its own tasks when it asks.
+//! came of it.
 //!
 //! A core with nothing to do sleeps in two steps. First it waits inside its own network ring, for a short while: the
 //! cheapest sleep to be woken from. Then it parks in glommio, reading an event descriptor that completions, other cores
@@ -62,7 +62,7 @@ pub(super) struct Core {
     log: Option<Log>,
     /// The base of a rewrite, while one is under way.
     base: Option<Base>,
-    /// Whether a snapshot can go on at once.
+    /// Whether there is more to do at once: a snapshot goes on, or memory is given back.
     walks: bool,
     /// Sessions that have been answered, but not sent it, while the log was behind.
     late: Vec<SessionKey>,
@@ -89,6 +89,7 @@ impl Core {
         mailbox.announce_ring(ring.descriptor());
         let seed = std::hash::BuildHasher::hash_one(&ahash::RandomState::new(), plan.shard.0);
         let mut engine = Engine::new(plan.shard, node, seed, socket::now_ms());
+        engine.count_thread_bytes();
         let loader = plan.loading.map(|part| Loader::new(plan.shard, part));
         if loader.is_some() {
             engine.begin_loading();
@@ -133,7 +134,6 @@ impl Core {
             if !self.turn()? {
                 self.park(&event).await?;
             }
-            glommio::executor().yield_if_needed().await;
         }
         timer.cancel();
         let ended = self.finish();
@@ -173,8 +173,8 @@ impl Core {
         if busy {
             self.engine.count_turn(started);
         }
-        self.walks = walks;
-        Ok(busy || walks)
+        self.walks = walks || self.engine.gives_memory_back();
+        Ok(busy || self.walks)
     }
 
     /// Submits what the last turn has to send and has completions ready to be reaped; with nothing to do, looks for work
@@ -356,7 +356,9 @@ impl Core {
             return socket::send_now(&socket, b"-ERR max number of clients reached\r\n");
         }
         let identity = identify(&socket, kind);
-        if self.engine.config().protected_mode && kind == ListenerKind::Tcp && !is_local(&socket) {
+        let config = self.engine.config();
+        let protected = config.protected_mode && config.requirepass.is_empty();
+        if protected && kind == ListenerKind::Tcp && !is_local(&socket) {
             self.engine.metrics().connections_rejected.add(1);
             return socket::send_now(&socket, PROTECTED);
         }
@@ -412,13 +414,7 @@ impl Core {
         let freed = connection.sent(completion.result, &mut self.ring, index);
         let (unsent, closing) = (connection.unsent_bytes(), connection.closing);
         let key = SessionKey(index);
-        if completion.result > 0 {
-            self.engine.metrics().output_bytes.add(completion.result as u64);
-        }
-        if let Some(session) = self.engine.session_mut(key) {
-            session.sending_bytes = unsent;
-            session.output_bytes += completion.result.max(0) as u64;
-        }
+        self.engine.sent(key, completion.result.max(0) as usize, unsent);
         if let Some(buffer) = freed {
             self.engine.recycle(buffer);
             match self.gate() {
@@ -732,9 +728,10 @@ impl Core {
     }
 }
 
-const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
-is set for the default user. In this mode connections are only accepted from the loopback interface. Turn protected-mode \
-off, or bind only addresses that are not reachable from outside, to accept others.\r\n";
+const PROTECTED: &[u8] =
+    b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
+is set for the default user. In this mode connections are only accepted from the loopback interface. Set a password \
+(requirepass), or turn protected-mode off in a network you trust, to accept others.\r\n";
 
 fn identify(socket: &OwnedFd, kind: ListenerKind) -> Identity {
     let name = |address: io::Result<socket2::SockAddr>| match address.ok() {

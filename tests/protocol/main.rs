@@ -6,14 +6,19 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod auth;
 mod blocking;
 mod connections;
 mod errors;
+mod eviction;
 mod framing;
 mod freeing;
 mod limits;
+mod memory;
+mod monitor;
 mod order;
 mod pubsub;
+mod slowlog;
 mod tracking;
 mod transactions;
 

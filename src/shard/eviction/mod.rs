@@ -91,6 +91,12 @@ impl Usage {
         self.policy
     }
 
+    /// Whether the bits of a key depend on those that it had before, and not only on the time of its use.
+    #[inline]
+    pub fn counts(&self) -> bool {
+        self.policy.is_lfu() || self.policy == EvictionPolicy::AllkeysLrfu
+    }
+
     /// The bits of a new key with this hash.
     #[inline]
     pub fn fresh(&mut self, hash: u64) -> u32 {
@@ -120,6 +126,15 @@ impl Usage {
             EvictionPolicy::AllkeysLrfu => self.lrfu.rank(bits),
             _ => u64::from(lru::idle(self.seconds, bits)),
         }
+    }
+
+    /// Whether a key with these bits deserves to go no less than when it became this candidate.
+    pub fn is_still<K>(&self, candidate: &Candidate<K>, bits: u32, expires: Option<Millis>) -> bool {
+        // The half-life may have moved, and the ranks of all with it.
+        if self.policy == EvictionPolicy::AllkeysLrfu {
+            return bits == candidate.bits;
+        }
+        self.rank(bits, expires) >= candidate.rank
     }
 
     /// Takes the candidate out of `pool` that goes.

@@ -47,6 +47,16 @@ impl<K: PartialEq> Pool<K> {
         self.candidates.insert(place, Candidate { rank, bits, key });
     }
 
+    /// The rank of the one that deserves most to go.
+    pub fn best(&self) -> Option<u64> {
+        self.candidates.last().map(|candidate| candidate.rank)
+    }
+
+    /// The key of the one that deserves most to go.
+    pub fn best_key(&self) -> Option<&K> {
+        self.candidates.last().map(|candidate| &candidate.key)
+    }
+
     /// Takes the one out that deserves most to go.
     pub fn take(&mut self) -> Option<Candidate<K>> {
         self.candidates.pop()

@@ -11,6 +11,7 @@ mod snapshot;
 mod tests;
 
 use super::record::{Body, OwnedBody, Record, RecordLive, RecordMut, RecordRef, Shape};
+use super::sampled;
 use super::slab::{Allocator, Block, Heap};
 use super::table::{Place, RawTable, Slot};
 use crate::stdx::random::Random;
@@ -55,6 +56,9 @@ pub enum Absent<O> {
     /// Its time was over; it has been removed. This is the object it held.
     Expired(Option<O>),
 }
+
+/// So many buckets are looked at for records of a sample.
+const SAMPLED_BUCKETS_MAX: usize = 64;
 
 /// The time, for those who write records.
 #[derive(Clone, Copy, Debug)]
@@ -165,6 +169,18 @@ impl<O, A: Allocator> RecordTable<O, A> {
     /// Bytes taken from the system for table and records, what objects own not included.
     pub fn memory_bytes(&self) -> usize {
         self.table.bytes() + self.allocator.bytes_held()
+    }
+
+    /// Bytes of the table that each record has to answer for: an equal share, as an entry belongs to no place for long.
+    pub fn table_share(&self) -> usize {
+        self.table.bytes().div_ceil(self.len().max(1))
+    }
+
+    /// Bytes that table and records take of the allocator, judged by the first `samples` records; what objects own is not
+    /// included.
+    pub fn allocated_bytes(&self, samples: usize) -> usize {
+        let records = sampled(self.len(), samples, self.iter().map(|record| record.allocated_bytes()));
+        self.table.bytes() + records
     }
 
     /// The hash of `key`, for [`RecordTable::prefetch`].
@@ -425,6 +441,38 @@ impl<O, A: Allocator> RecordTable<O, A> {
     /// A random record; all are about equally likely.
     pub fn random(&self, random: &mut Random) -> Option<RecordRef<'_, O>> {
         self.table.random(random).map(|slot| RecordRef(record(slot.entry()), PhantomData))
+    }
+
+    /// Visits up to `count` records from a random place; with `timed` only ones with a time to live.
+    pub fn sample(&self, random: &mut Random, count: usize, timed: bool, mut visit: impl FnMut(RecordRef<'_, O>)) {
+        let mut found = Vec::with_capacity(count);
+        let mut fetch = |entry: NonNull<u8>| {
+            super::table::prefetch(entry.as_ptr());
+            found.push(entry);
+        };
+        let marks = if timed { Slot::TIMED } else { 0 };
+        let some = self.table.sample(random, count, SAMPLED_BUCKETS_MAX, marks, &mut fetch);
+        if some == 0 && timed {
+            self.table.sample_timed(random.next_u64() as u32, usize::MAX, count, fetch);
+        }
+        found.into_iter().for_each(|entry| visit(RecordRef(record(entry), PhantomData)));
+    }
+
+    /// Bytes that are there for records and not in use.
+    pub fn hole_bytes(&self) -> usize {
+        self.allocator.bytes_free()
+    }
+
+    /// Moves records together so that some memory can be given back; how many bytes were.
+    pub fn compact(&mut self) -> usize {
+        let Self { table, allocator, hasher, .. } = self;
+        allocator.compact(|from, to| {
+            let moved = record::<O>(to);
+            let place = table.find(hash_of(hasher, moved.key()), |slot| slot.entry() == from);
+            let place = place.expect("every record in use is in the table");
+            // SAFETY: just found.
+            unsafe { table.set(place, to, place.slot().marks()) };
+        })
     }
 
     /// All records, in no order that means anything.
