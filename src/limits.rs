@@ -179,3 +179,6 @@ pub const CLIENTS_COUNTED_MIN: usize = 16;
 
 /// Keys that are remembered as the best to evict, from one eviction to the next, as Redis (`EVPOOL_SIZE`).
 pub const EVICTION_POOL_CANDIDATES: usize = 16;
+
+/// Evicted keys that a database remembers at most, whatever the number of its keys: 1 GiB of fingerprints.
+pub const EVICTION_GHOSTS_MAX: usize = 1 << 28;

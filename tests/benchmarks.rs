@@ -9,6 +9,9 @@ mod plan;
 #[path = "../benches/vs_redis/report.rs"]
 mod report;
 
+#[path = "../benches/hit_ratio/compare/mod.rs"]
+mod compare;
+
 #[path = "support/loopback.rs"]
 mod loopback;
 #[path = "../benches/instructions/scenarios.rs"]
@@ -66,4 +69,26 @@ fn requests_whose_instructions_are_counted_are_answered() {
     for scenario in scenarios::SCENARIOS {
         scenarios::run(scenario, 200);
     }
+}
+
+#[test]
+fn hit_ratios_are_compared() {
+    let options = compare::Options { keys: 20_000, requests: 30_000, redis: false, ..Default::default() };
+    let mut cells = compare::run(&options, &mut |_| ());
+    assert_eq!(cells.len(), 18);
+    let with_redis = compare::Options { redis: true, only: "1.2".into(), ..options };
+    cells.extend(compare::run(&with_redis, &mut |line| println!("{line}")));
+    println!("{}", compare::report::tables(&cells));
+    for cell in &cells {
+        let redis = cell.redis.unwrap_or([0.5; 2]);
+        let ratios = [&redis[..], &cell.policies, &cell.policies_10, &cell.exact].concat();
+        assert!(ratios.iter().all(|ratio| (0.01..1.0).contains(ratio)), "{cell:?}");
+        // Even on so short a run, evicting any key is worse than to choose.
+        assert!(cell.policies[3] > cell.policies[2] - 0.01, "{cell:?}");
+    }
+    let svg = compare::plot::svg(&cells[..18]);
+    assert_eq!(svg.matches("<title>").count(), 18 * 2);
+    let parse = |line: &str| compare::Options::parse(line.split_whitespace().map(String::from));
+    assert!(parse("--bench --keys 1000 --only zipf --no-redis --plot a.svg").is_ok_and(|options| !options.redis));
+    assert!(parse("--keys 7").is_err() && parse("--keys x").is_err() && compare::USAGE.contains("--plot"));
 }

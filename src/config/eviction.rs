@@ -20,10 +20,12 @@ pub enum EvictionPolicy {
     /// None.
     #[default]
     Noeviction,
+    /// The one least used, by uses that count less the longer they are ago. Redis has no such policy.
+    AllkeysLrfu,
 }
 
 impl EvictionPolicy {
-    /// As the directive writes them, in the order of the discriminants, which is Redis's.
+    /// As the directive writes them, in the order of the discriminants: Redis's, then others.
     pub const NAMES: &'static [&'static str] = &[
         "volatile-lru",
         "volatile-lfu",
@@ -33,10 +35,11 @@ impl EvictionPolicy {
         "allkeys-lfu",
         "allkeys-random",
         "noeviction",
+        "allkeys-lrfu",
     ];
 
     /// All of them, in the order of [`EvictionPolicy::NAMES`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::VolatileLru,
         Self::VolatileLfu,
         Self::VolatileRandom,
@@ -45,6 +48,7 @@ impl EvictionPolicy {
         Self::AllkeysLfu,
         Self::AllkeysRandom,
         Self::Noeviction,
+        Self::AllkeysLrfu,
     ];
 
     /// The one at `index` of [`EvictionPolicy::NAMES`].

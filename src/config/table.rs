@@ -323,7 +323,7 @@ pub static DIRECTIVES: &[Directive] = &[
         },
         "Which keys to remove when memory is used up: the least recently used, the least frequently used, any, or those \
          that expire first; of all keys, or of those with a time to live (volatile). noeviction: none, and commands that \
-         need memory are refused.",
+         need memory are refused. allkeys-lrfu, which Redis lacks, weighs recency against frequency as the load requires.",
     ),
     Directive::new(
         "maxmemory-samples",

@@ -17,7 +17,7 @@ use crate::limits::{EVICTION_REQUEST_BYTES_MAX, EVICTION_REQUEST_BYTES_MIN};
 use crate::metrics::memory::ThreadBytes;
 use crate::resp::CommandError;
 use crate::session::{Queue, Session};
-use crate::shard::eviction::Pool;
+use crate::shard::eviction::{Candidate, Pool};
 use crate::shard::locks::{LockKey, LockSet, Mode};
 use crate::shard::tracking::Tracker;
 use crate::shard::{EventClass, ShardId};
@@ -212,12 +212,12 @@ impl Engine {
     /// Looks at some keys of every database.
     fn look_for_candidates(&mut self) {
         let Self { shard, memory, random, .. } = self;
-        let samples = if memory.policy.is_random() { 1 } else { self.config.eviction.samples as usize };
         for (index, db) in shard.databases.iter_mut().enumerate().filter(|(_, db)| !db.is_empty()) {
             db.set_now(self.now);
-            db.sample_candidates(random, samples, |rank, key| {
+            let samples = if memory.policy.is_random() { 1 } else { db.usage().samples() };
+            db.sample_candidates(random, samples, |rank, bits, key| {
                 if memory.pool.wants(rank) {
-                    memory.pool.offer(rank, (index as u16, key.into()));
+                    memory.pool.offer(rank, bits, (index as u16, key.into()));
                 }
             });
         }
@@ -229,17 +229,24 @@ impl Engine {
     fn evict_one(&mut self) -> bool {
         for _ in 0..TRIES_MAX {
             self.look_for_candidates();
-            while let Some(candidate) = self.memory.pool.take() {
-                let (database, key) = candidate.key;
+            while let Some(candidate) = self.choose_candidate() {
+                let (database, key) = &candidate.key;
+                let database = *database;
                 let db = &mut self.shard.databases[usize::from(database)];
                 db.set_now(self.now);
-                let still = db.candidate_rank(&key).is_some_and(|rank| rank >= candidate.rank);
-                if still && !self.is_locked(&key) && self.evict(database, &key) {
+                if db.is_still(key, &candidate) && !self.is_locked(key) && self.evict(database, key) {
                     return true;
                 }
             }
         }
         false
+    }
+
+    /// Takes the candidate out of the pool that goes next.
+    fn choose_candidate(&mut self) -> Option<Candidate<(u16, Box<[u8]>)>> {
+        let Self { shard, memory, .. } = self;
+        let database = memory.pool.best_key()?.0;
+        shard.databases[usize::from(database)].choose(&mut memory.pool)
     }
 
     fn is_locked(&self, key: &[u8]) -> bool {

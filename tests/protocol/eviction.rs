@@ -57,6 +57,29 @@ fn the_limit_holds_on_one_core_and_on_several() {
     }
 }
 
+/// Keys in use stay while others are written once and go, under the policy that Redis lacks, too.
+#[test]
+fn keys_in_use_stay_under_lrfu() {
+    for threads in [1, 3] {
+        let server = start(threads, "allkeys-lrfu");
+        fill(&server, "hot", 0..2000);
+        let limit = limit(&server, 20 * MIB);
+        let mut client = server.client();
+        let uses: Vec<u8> = (0..2000).flat_map(|number| encode(&["GET", &format!("hot:{number}")])).collect();
+        let mut hits = 0;
+        for round in 0..12 {
+            client.send(&uses);
+            hits = (0..2000).filter(|_| !client.read().is_null()).count();
+            fill(&server, "cold", round * 5000..(round + 1) * 5000);
+        }
+        let used = info(&server, "used_memory");
+        assert!(used < limit + tolerance(limit), "{threads} threads: {used} of {limit}");
+        assert!(hits > 1900, "{threads} threads: {hits} of 2000 keys in use are there");
+        assert!(info(&server, "evicted_keys") > 30_000, "{threads} threads");
+        assert!(client.run("OBJECT IDLETIME hot:1").is_error() && client.run("OBJECT FREQ hot:1").is_error());
+    }
+}
+
 /// All is written to one shard, while the others hold old keys: those go.
 #[test]
 fn a_shard_that_gets_all_writes_does_not_keep_the_room_of_one() {

@@ -3,7 +3,7 @@
 
 use super::Database;
 use crate::config::Eviction;
-use crate::shard::eviction::Usage;
+use crate::shard::eviction::{Candidate, Pool, Usage};
 use crate::stdx::random::Random;
 
 impl Database {
@@ -23,6 +23,16 @@ impl Database {
         if self.usage.counts() { self.count_use(key) } else { self.clock.access }
     }
 
+    /// What they become by a use; whatever they are when it is new, for nobody is told then.
+    #[inline]
+    pub(super) fn access_if_there(&mut self, key: &[u8]) -> u32 {
+        if !self.usage.counts() {
+            return self.clock.access;
+        }
+        let before = self.keys.get(key).map(|record| record.accessed());
+        before.map_or(0, |bits| self.usage.used(bits))
+    }
+
     #[inline(never)]
     fn count_use(&mut self, key: &[u8]) -> u32 {
         match self.keys.get(key) {
@@ -36,20 +46,26 @@ impl Database {
         self.live(key).map(|record| record.into_ref().accessed())
     }
 
-    /// Looks at about `count` keys that may go and tells their ranks; the greatest deserves most to go. Ranks of all
+    /// Looks at about `count` keys that may go and tells their ranks and access bits; the greatest deserves most to go. Ranks of all
     /// databases and shards compare.
-    pub fn sample_candidates(&self, random: &mut Random, count: usize, mut found: impl FnMut(u64, &[u8])) {
+    pub fn sample_candidates(&self, random: &mut Random, count: usize, mut found: impl FnMut(u64, u32, &[u8])) {
         let (usage, volatile) = (&self.usage, self.usage.policy().is_volatile());
         self.keys.sample(random, count, volatile, |record| {
-            found(usage.rank(record.accessed(), record.expires()), record.key());
+            let bits = record.accessed();
+            found(usage.rank(bits, record.expires()), bits, record.key());
         });
     }
 
-    /// The rank of `key`; `None` when it may not go.
-    pub fn candidate_rank(&self, key: &[u8]) -> Option<u64> {
-        let record = self.keys.get(key)?;
-        let (expires, volatile) = (record.expires(), self.usage.policy().is_volatile());
-        (expires.is_some() || !volatile).then(|| self.usage.rank(record.accessed(), expires))
+    /// Whether `key` may go and deserves it no less than when it became this candidate.
+    pub fn is_still<K>(&self, key: &[u8], candidate: &Candidate<K>) -> bool {
+        let Some(record) = self.keys.get(key) else { return false };
+        let (bits, expires) = (record.accessed(), record.expires());
+        (expires.is_some() || !self.usage.policy().is_volatile()) && self.usage.is_still(candidate, bits, expires)
+    }
+
+    /// Chooses among candidates of all databases, the best of which is in this one.
+    pub fn choose<K: PartialEq>(&mut self, pool: &mut Pool<K>) -> Option<Candidate<K>> {
+        self.usage.choose(pool)
     }
 
     /// Removes `key` because memory is used up; whether it was there, and its time not over.

@@ -86,6 +86,7 @@ impl Database {
         }
         self.time = now;
         self.usage.set_now(now);
+        self.usage.set_keys(self.keys.len());
         let access = (now / 1000) as u32 & ACCESS_MASK;
         self.clock = Clock { now: if self.timeless { 0 } else { now }, access };
     }
@@ -206,7 +207,7 @@ impl Database {
     /// The same, setting the access time.
     #[inline]
     fn touched(&mut self, key: &[u8]) -> Option<RecordMut<'_, Stored>> {
-        let (touch, access) = (self.touch, self.access_by_use(key));
+        let (touch, access) = (self.touch, self.access_if_there(key));
         let mut record = self.live_mut(key)?;
         if touch {
             record.set_accessed(access);

@@ -81,7 +81,7 @@ impl Database {
         key: &[u8],
         change: impl FnOnce(i64) -> Result<i64, CommandError>,
     ) -> Result<i64, CommandError> {
-        let access = self.access_by_use(key);
+        let access = self.access_if_there(key);
         let mut record = self.live_mut(key);
         let before = match record.as_ref().map(|record| string_of(record.as_ref())) {
             None => 0,

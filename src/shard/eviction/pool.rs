@@ -7,6 +7,8 @@ use crate::limits::EVICTION_POOL_CANDIDATES;
 pub struct Candidate<K> {
     /// How much it deserves to go.
     pub rank: u64,
+    /// Its bits when it was looked at.
+    pub bits: u32,
     /// What leads to it.
     pub key: K,
 }
@@ -31,7 +33,7 @@ impl<K: PartialEq> Pool<K> {
     }
 
     /// Takes a candidate in, if it is among the best; one that has the same key makes way for it.
-    pub fn offer(&mut self, rank: u64, key: K) {
+    pub fn offer(&mut self, rank: u64, bits: u32, key: K) {
         if let Some(old) = self.candidates.iter().position(|candidate| candidate.key == key) {
             self.candidates.remove(old);
         }
@@ -42,7 +44,7 @@ impl<K: PartialEq> Pool<K> {
             self.candidates.remove(0);
         }
         let place = self.candidates.partition_point(|candidate| candidate.rank < rank);
-        self.candidates.insert(place, Candidate { rank, key });
+        self.candidates.insert(place, Candidate { rank, bits, key });
     }
 
     /// The rank of the one that deserves most to go.
@@ -50,9 +52,24 @@ impl<K: PartialEq> Pool<K> {
         self.candidates.last().map(|candidate| candidate.rank)
     }
 
+    /// The key of the one that deserves most to go.
+    pub fn best_key(&self) -> Option<&K> {
+        self.candidates.last().map(|candidate| &candidate.key)
+    }
+
     /// Takes the one out that deserves most to go.
     pub fn take(&mut self) -> Option<Candidate<K>> {
         self.candidates.pop()
+    }
+
+    /// Takes the one out at `place`.
+    pub(super) fn take_at(&mut self, place: usize) -> Candidate<K> {
+        self.candidates.remove(place)
+    }
+
+    /// Where the one with the greatest `value` is.
+    pub(super) fn place_of_max(&self, value: impl Fn(&Candidate<K>) -> u64) -> Option<usize> {
+        (0..self.candidates.len()).max_by_key(|&place| value(&self.candidates[place]))
     }
 
     /// Forgets all, as when the policy changes.

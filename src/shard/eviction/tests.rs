@@ -13,7 +13,7 @@ fn usage(policy: EvictionPolicy) -> Usage {
 fn order(usage: &Usage, keys: &[(u32, Option<Millis>)]) -> Vec<usize> {
     let mut pool = Pool::default();
     for (key, &(bits, expires)) in keys.iter().enumerate() {
-        pool.offer(usage.rank(bits, expires), key);
+        pool.offer(usage.rank(bits, expires), bits, key);
     }
     std::iter::from_fn(|| pool.take()).map(|candidate| candidate.key).collect()
 }
@@ -107,16 +107,55 @@ fn the_pool_keeps_the_best() {
     let mut random = Random::new(7);
     let mut ranks: Vec<u64> = (0..200).map(|_| random.next_u64()).collect();
     for (key, &rank) in ranks.iter().enumerate() {
-        pool.offer(rank, key);
+        pool.offer(rank, 0, key);
     }
     ranks.sort_by(|a, b| b.cmp(a));
     let taken: Vec<u64> = std::iter::from_fn(|| pool.take()).map(|candidate| candidate.rank).collect();
     assert_eq!(taken, ranks[..16]);
     // A key that is offered again is there once, as it is now.
     for rank in [5, 3, 9] {
-        pool.offer(rank, 1);
-        pool.offer(4, 2);
+        pool.offer(rank, 0, 1);
+        pool.offer(4, 0, 2);
     }
     let taken: Vec<_> = std::iter::from_fn(|| pool.take()).map(|candidate| (candidate.rank, candidate.key)).collect();
     assert_eq!(taken, [(9, 1), (4, 2)]);
+}
+
+#[test]
+fn lrfu_takes_what_was_used_little_and_long_ago() {
+    let mut usage = usage(EvictionPolicy::AllkeysLrfu);
+    usage.set_keys(4);
+    let mut bits = [0; 4].map(|_| usage.fresh(0));
+    for key in [0, 0, 1, 2, 2, 2, 3] {
+        bits[key] = usage.used(bits[key]);
+    }
+    // Once more and later beats once more; the keys that were used most stay.
+    let went = order(&usage, &bits.map(|bits| (bits, None)));
+    assert_eq!((&went[..2], went.len()), (&[1, 3][..], 4));
+    // Among keys that were used alike the oldest goes, and what was used often goes when it was long ago.
+    let old = bits[2];
+    (0..2000).for_each(|_| bits[3] = usage.used(bits[3]));
+    let new = usage.fresh(9);
+    assert_eq!(order(&usage, &[(old, None), (new, None), (bits[3], None)]), [0, 1, 2]);
+    assert_eq!((usage.idle_seconds(new), usage.frequency(new)), (None, None));
+}
+
+#[test]
+fn lrfu_remembers_what_it_evicted() {
+    let mut usage = usage(EvictionPolicy::AllkeysLrfu);
+    usage.set_keys(1000);
+    let mut often = usage.fresh(1);
+    (0..10).for_each(|_| often = usage.used(often));
+    usage.evicted(1 << 40, often);
+    let (again, stranger) = (usage.fresh(1 << 40), usage.fresh(2 << 40));
+    assert_eq!(order(&usage, &[(again, None), (stranger, None)]), [1, 0]);
+    assert!((4000..=4016).contains(&usage.memory_bytes()), "4 bytes a key");
+    usage.set(&Eviction::default());
+    assert_eq!(usage.memory_bytes(), 0);
+}
+
+#[test]
+fn lrfu_looks_at_twice_as_many() {
+    let samples = |policy| usage(policy).samples();
+    assert_eq!((samples(EvictionPolicy::AllkeysLru), samples(EvictionPolicy::AllkeysLrfu)), (5, 10));
 }
