@@ -13,6 +13,7 @@ pub mod notifications;
 pub mod permission;
 pub mod rewrite;
 pub mod sample;
+pub mod supervised;
 pub mod table;
 pub mod value;
 
@@ -22,6 +23,7 @@ pub use fsync::Fsync;
 pub use loglevel::LogLevel;
 pub use notifications::Notifications;
 pub use permission::Permission;
+pub use supervised::Supervised;
 pub use table::{DIRECTIVES, find};
 
 /// The values of all directives.
@@ -42,6 +44,7 @@ pub struct Config {
     pub dir: String,
     pub loglevel: LogLevel,
     pub logfile: String,
+    pub supervised: Supervised,
     pub protected_mode: bool,
     pub enable_debug_command: Permission,
     pub enable_protected_configs: Permission,
@@ -145,6 +148,7 @@ impl Default for Config {
             dir: ".".into(),
             loglevel: LogLevel::Notice,
             logfile: String::new(),
+            supervised: Supervised::No,
             protected_mode: true,
             enable_debug_command: Permission::No,
             enable_protected_configs: Permission::No,
