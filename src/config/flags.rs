@@ -106,7 +106,8 @@ impl Line {
             args.remove(0);
             stdin = true;
         }
-        let is_mode = |first: &&OsString| first.to_str().is_some_and(|text| text == "--test-config" || text == "--doctor");
+        let is_mode =
+            |first: &&OsString| first.to_str().is_some_and(|text| text == "--test-config" || text == "--doctor");
         let mode = args.first().filter(is_mode).is_some().then(|| args.remove(0));
         let is_file = args.first().is_some_and(|first| !first.as_bytes().starts_with(b"-"));
         let file = is_file.then(|| args.remove(0));
@@ -157,10 +158,9 @@ fn command() -> Command {
         .action(ArgAction::SetTrue)
         .conflicts_with(DOCTOR)
         .help("Tell whether a server could start with this configuration; the exit code is 0 if so, else 1");
-    let doctor = Arg::new(DOCTOR)
-        .long(DOCTOR)
-        .action(ArgAction::SetTrue)
-        .help("Tell what is wrong with this machine for a server, and how to mend it; the exit code is 1 if none could start");
+    let doctor = Arg::new(DOCTOR).long(DOCTOR).action(ArgAction::SetTrue).help(
+        "Tell what is wrong with this machine for a server, and how to mend it; the exit code is 1 if none could start",
+    );
     let mut command = Command::new("crimson")
         .about("A Redis-compatible in-memory data store with a thread for each core")
         .version(concat!(env!("CARGO_PKG_VERSION"), ", 64 bit, jemalloc"))

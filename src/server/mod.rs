@@ -163,7 +163,8 @@ impl Server {
 
     /// Begins to tell systemd of it, if that is to know.
     fn supervise(&mut self) -> Result<(), BootError> {
-        let wrong = |error: io::Error| BootError(format!("Can't start the thread that tells systemd: {}", error_text(&error)));
+        let wrong =
+            |error: io::Error| BootError(format!("Can't start the thread that tells systemd: {}", error_text(&error)));
         if self.node.supervised {
             self.supervision = Some(Supervision::begin(self.node.clone()).map_err(wrong)?);
         }

@@ -62,7 +62,9 @@ pub fn examine(config: &Config, cores: usize) -> Finding {
     let subject = "open files";
     let (files, maxclients) = (Files::raise(config, cores), config.maxclients);
     match files.fit() {
-        Ok(None) => good(subject, format!("{} allowed, {} wanted for {maxclients} clients", files.granted, files.wanted)),
+        Ok(None) => {
+            good(subject, format!("{} allowed, {} wanted for {maxclients} clients", files.granted, files.wanted))
+        }
         Ok(Some(fit)) => warning(
             subject,
             format!(

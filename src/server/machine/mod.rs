@@ -108,7 +108,9 @@ fn directory(config: &Config) -> Finding {
     let path = path.display();
     warning(
         subject,
-        format!("The working directory {path} is not writable. Set `dir` to one that is, or `chown` it to the server's user."),
+        format!(
+            "The working directory {path} is not writable. Set `dir` to one that is, or `chown` it to the server's user."
+        ),
     )
 }
 

@@ -6,7 +6,8 @@ use crate::config::Config;
 use crate::stdx::process;
 
 /// Clocks that are read without a system call.
-const FAST_CLOCKS: &[&str] = &["tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter", "riscv_clocksource"];
+const FAST_CLOCKS: &[&str] =
+    &["tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter", "riscv_clocksource"];
 
 /// More than this, and the kernel pages out data while there is other memory to take.
 const SWAPPINESS_MAX: u32 = 10;
@@ -59,7 +60,8 @@ fn overcommit(mode: &str) -> Finding {
 /// There is no limit on data: what it may grow to before the kernel ends the server.
 fn memory(total: u64, limit: &str) -> Finding {
     let limit: u64 = limit.parse().unwrap_or(total);
-    let allowed = if limit < total { format!(", of which a control group allows {}", Human(limit)) } else { String::new() };
+    let allowed =
+        if limit < total { format!(", of which a control group allows {}", Human(limit)) } else { String::new() };
     good("memory", format!("{} in the machine{allowed}", Human(total)))
 }
 
