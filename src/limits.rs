@@ -151,3 +151,11 @@ pub const AOF_LOAD_ORDERS_MAX: usize = 2 * AOF_LOAD_CHUNKS_MAX;
 
 /// Keys in one message to the core that owns them now, when the log was written by another number of shards.
 pub const ADOPTED_KEYS_PER_MESSAGE_MAX: usize = 256;
+
+/// Bytes that one shard asks another to give back at once: a page of records at least, and at most what takes a turn.
+pub const EVICTION_REQUEST_BYTES_MIN: i64 = 32 * 1024;
+/// See [`EVICTION_REQUEST_BYTES_MIN`].
+pub const EVICTION_REQUEST_BYTES_MAX: i64 = 1024 * 1024;
+
+/// Keys that are remembered as the best to evict, from one eviction to the next, as Redis (`EVPOOL_SIZE`).
+pub const EVICTION_POOL_CANDIDATES: usize = 16;

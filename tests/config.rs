@@ -117,8 +117,6 @@ fn values_that_cannot_be_are_refused() {
         ("save \"3600 1\"", "snapshots are not supported yet, only \"\" is accepted"),
         ("appendfsync often", "argument(s) must be one of the following: always, everysec, no"),
         ("appenddirname logs", "can't set immutable config"),
-        ("maxmemory 1gb", "a memory limit is not supported yet, only 0 is accepted"),
-        ("maxmemory-policy allkeys-lru", "eviction is not supported yet, only 'noeviction' is accepted"),
         ("port 7000", "can't set immutable config"),
         ("bind 127.0.0.1", "can't set immutable config"),
         ("threads 3", "can't set immutable config"),

@@ -9,7 +9,6 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 use support::server::{checkout, has_program, make_dir, reserve_port};
 use support::{Client, Supervisor, process, wait_until};
 

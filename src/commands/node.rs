@@ -3,7 +3,7 @@
 use super::reclaimer::Reclaimer;
 use crate::config::Config;
 use crate::limits::CONTROL_MESSAGES_MAX;
-use crate::metrics::memory::AllocatorBytes;
+use crate::metrics::memory::{AllocatorBytes, Held};
 use crate::metrics::persistence::Persistence;
 use crate::metrics::sampler::{Rates, Reading, Sampler};
 use crate::metrics::{Baseline, CommandTotals, CoreMetrics, CoreTotals};
@@ -50,6 +50,8 @@ pub struct Node {
     control: (Sender<Control>, Receiver<Control>),
     /// Each core's counters.
     pub metrics: Box<[CoreMetrics]>,
+    /// What the process holds beside what its cores know of themselves.
+    pub held: Held,
     /// The append-only log.
     pub persistence: Persistence,
     /// A cut that the first core is to make.
@@ -103,6 +105,7 @@ impl Node {
             start_directory: PathBuf::new(),
             control: crossbeam_channel::bounded(CONTROL_MESSAGES_MAX),
             metrics,
+            held: Held::default(),
             persistence: Persistence::new(cores),
             cut: Mutex::default(),
             cut_waits: AtomicBool::new(false),
@@ -250,7 +253,8 @@ impl Node {
         }
         statistics.sampler.record(now, reading);
         drop(statistics);
-        self.memory();
+        let bytes = self.memory();
+        self.held.note(&bytes, &self.metrics, self.config().maxmemory, now);
     }
 
     /// The rates of the last moments.

@@ -5,6 +5,7 @@
 
 pub mod check_aof;
 pub mod directive;
+pub mod eviction;
 pub mod file;
 pub mod flags;
 pub mod fsync;
@@ -18,6 +19,7 @@ pub mod table;
 pub mod value;
 
 pub use directive::{Change, Directive, Kind, Section};
+pub use eviction::{Eviction, EvictionPolicy};
 pub use flags::{Invocation, Startup};
 pub use fsync::Fsync;
 pub use loglevel::LogLevel;
@@ -55,6 +57,8 @@ pub struct Config {
     pub hz: u32,
     pub active_expire_effort: u32,
     pub lazy_free: LazyFree,
+    pub maxmemory: u64,
+    pub eviction: Eviction,
     pub notify_keyspace_events: Notifications,
     pub tracking_table_max_keys: u64,
     pub appendonly: bool,
@@ -77,6 +81,8 @@ pub struct LazyFree {
     pub user_flush: bool,
     /// `lazyfree-lazy-server-del`: what is overwritten, or removed on the way by other commands.
     pub server_del: bool,
+    /// `lazyfree-lazy-eviction`: what is removed because memory is used up.
+    pub eviction: bool,
     /// `lazyfree-lazy-expire`: what has expired.
     pub expire: bool,
 }
@@ -161,6 +167,8 @@ impl Default for Config {
             notify_keyspace_events: Notifications::empty(),
             tracking_table_max_keys: 1_000_000,
             lazy_free: LazyFree::default(),
+            maxmemory: 0,
+            eviction: Eviction::default(),
             appendonly: false,
             appendfilename: "appendonly.aof".into(),
             appenddirname: "appendonlydir".into(),

@@ -1,7 +1,7 @@
 //! The directives, a row each. Adding one is a field of [`Config`], its default, and a row here.
 
 use super::directive::{Change, Directive, Kind, Section};
-use super::{Fsync, LogLevel, Notifications, Permission, Supervised, value};
+use super::{EvictionPolicy, Fsync, LogLevel, Notifications, Permission, Supervised, value};
 use crate::limits::QUERY_BUFFER_BYTES_MAX;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -291,6 +291,50 @@ pub static DIRECTIVES: &[Directive] = &[
         "How hard each core looks for keys whose time is over, from 1 to 10: less memory for more CPU.",
     ),
     Directive::new(
+        "maxmemory",
+        Section::Memory,
+        memory!(maxmemory, 0, SIGNED_MAX),
+        "How much memory the process may use, client buffers and all; 0: as much as there is. Beyond it keys are removed as \
+         maxmemory-policy says, or commands that need memory are refused.",
+    ),
+    Directive::new(
+        "maxmemory-policy",
+        Section::Memory,
+        Kind::Enum {
+            names: EvictionPolicy::NAMES,
+            get: |config| config.eviction.policy as usize,
+            set: |config, value| config.eviction.policy = EvictionPolicy::from_index(value),
+        },
+        "Which keys to remove when memory is used up: the least recently used, the least frequently used, any, or those \
+         that expire first; of all keys, or of those with a time to live (volatile). noeviction: none, and commands that \
+         need memory are refused.",
+    ),
+    Directive::new(
+        "maxmemory-samples",
+        Section::Memory,
+        integer!(eviction.samples, 1, I32),
+        "So many keys are looked at for each that is removed: more choose better and cost more CPU.",
+    ),
+    Directive::new(
+        "maxmemory-eviction-tenacity",
+        Section::Memory,
+        integer!(eviction.tenacity, 0, 100),
+        "How long one command may be held up to make room, from 0 to 100: with 10 half a millisecond, with 100 as long as it \
+         takes. What is not done then is done between commands.",
+    ),
+    Directive::new(
+        "lfu-log-factor",
+        Section::Memory,
+        integer!(eviction.lfu_log_factor, 0, I32),
+        "How slowly the counter of a key's uses grows: with 10 it is full at about a million uses, with 0 at 250.",
+    ),
+    Directive::new(
+        "lfu-decay-time",
+        Section::Memory,
+        integer!(eviction.lfu_decay_time, 0, I32),
+        "After so many minutes without use that counter loses one. 0: never.",
+    ),
+    Directive::new(
         "lazyfree-lazy-user-del",
         Section::Freeing,
         lazy_free!(user_del),
@@ -307,6 +351,12 @@ pub static DIRECTIVES: &[Directive] = &[
         Section::Freeing,
         lazy_free!(server_del),
         "Free large values in the background that a command overwrites or removes on its way, such as RENAME.",
+    ),
+    Directive::new(
+        "lazyfree-lazy-eviction",
+        Section::Freeing,
+        lazy_free!(eviction),
+        "Free large values in the background that are removed because memory is used up.",
     ),
     Directive::new(
         "lazyfree-lazy-expire",
@@ -424,18 +474,6 @@ pub static DIRECTIVES: &[Directive] = &[
         Section::Absent,
         Kind::Only { value: "", reason: "snapshots are not supported yet, only \"\" is accepted" },
         "When to write snapshots: there are none, data lives in memory only.",
-    ),
-    Directive::new(
-        "maxmemory",
-        Section::Absent,
-        Kind::Only { value: "0", reason: "a memory limit is not supported yet, only 0 is accepted" },
-        "How much memory data may take: as much as there is.",
-    ),
-    Directive::new(
-        "maxmemory-policy",
-        Section::Absent,
-        Kind::Only { value: "noeviction", reason: "eviction is not supported yet, only 'noeviction' is accepted" },
-        "Which keys to remove when memory is used up: none.",
     ),
     Directive::new(
         "daemonize",

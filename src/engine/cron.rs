@@ -44,7 +44,10 @@ impl Engine {
         if self.node.active_expire.load(Relaxed) {
             self.expire_cycle();
         }
+        self.tell_candidates();
         if self.core.index() == 0 {
+            // What the allocator says is compared with what the cores say.
+            self.tell_held_bytes();
             self.node.sample(self.now);
             self.look_after_log();
         }

@@ -78,6 +78,11 @@ impl Engine {
         {
             return self.refuse(session, Some(entry), &error);
         }
+        if self.is_tight()
+            && let Some(error) = self.refused_for_memory(session, entry, queues)
+        {
+            return self.refuse(session, Some(entry), &error);
+        }
         if self.refuses
             && let Some(error) = self.refused_while_loading(entry)
         {
@@ -193,7 +198,7 @@ impl Engine {
     }
 
     /// What EXEC is about to run; `None` for other commands.
-    fn queue_of<'s>(&self, session: &'s Session, entry: &Entry) -> Option<&'s Queue> {
+    pub(super) fn queue_of<'s>(&self, session: &'s Session, entry: &Entry) -> Option<&'s Queue> {
         let transaction = session.transaction.as_deref().filter(|_| entry.row.spec.name == "exec");
         transaction.map(|transaction| &transaction.queue)
     }

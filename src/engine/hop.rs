@@ -74,6 +74,9 @@ impl Engine {
                     Reply::new(out, call.protocol).error(&error);
                     return true;
                 }
+                if self.is_tight() {
+                    self.make_room();
+                }
                 self.run_here(entry, call, args, out);
                 self.count_run(entry, &mut started);
                 true

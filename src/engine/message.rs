@@ -590,6 +590,18 @@ pub enum Message {
         /// Which wait.
         id: WaitId,
     },
+    /// Memory is used up: gives some back, for the receiver has better keys to remove than the sender.
+    GiveBack {
+        /// Who needs it.
+        from: ShardId,
+        /// How much.
+        bytes: i64,
+    },
+    /// That has been done as far as possible.
+    GivenBack {
+        /// By whom.
+        by: ShardId,
+    },
     /// A request to every core.
     Every {
         /// Who asks.

@@ -32,6 +32,7 @@ mod gather;
 mod hop;
 mod intake;
 mod join;
+mod memory;
 pub mod message;
 mod notifications;
 mod operation;
@@ -92,6 +93,7 @@ pub struct Engine {
     trackers: tracking::Trackers,
     random: Random,
     now: Millis,
+    memory: memory::Memory,
     /// Whether the log is being replayed.
     loading: bool,
     /// Whether clients are told so, because on some core it is.
@@ -142,8 +144,7 @@ impl Engine {
     pub fn new(core: ShardId, node: Arc<Node>, seed: u64, now: Millis) -> Self {
         let config = node.config();
         let shards = node.metrics.len();
-        let mut shard = Shard::new(core, config.databases);
-        shard.set_lazy_free(config.lazy_free);
+        let shard = Shard::new(core, config.databases);
         let mut engine = Self {
             core,
             router: Router::new(u16::try_from(shards).expect("at most SHARDS_MAX shards")),
@@ -164,6 +165,7 @@ impl Engine {
             trackers: tracking::Trackers::new(shards),
             random: Random::new(seed),
             now,
+            memory: memory::Memory::new(shards),
             loading: false,
             refuses: false,
             log_errno: 0,
@@ -192,8 +194,15 @@ impl Engine {
             assemblies: AHashMap::new(),
             spare_queues: Vec::new(),
         };
+        engine.apply_to_shard();
         engine.update_wanted();
         engine
+    }
+
+    /// Makes the shard work by the configuration.
+    fn apply_to_shard(&mut self) {
+        self.shard.set_lazy_free(self.config.lazy_free);
+        self.shard.databases.iter_mut().for_each(|db| db.set_eviction(&self.config.eviction));
     }
 
     /// This core's counters.
@@ -228,8 +237,9 @@ impl Engine {
             self.config_version = self.node.config_version();
             self.config = self.node.config();
             self.update_wanted();
-            self.shard.set_lazy_free(self.config.lazy_free);
+            self.apply_to_shard();
         }
+        self.begin_memory_turn();
         if self.shard.log.wanted {
             self.look_at_log();
         }
@@ -327,6 +337,8 @@ impl Engine {
             Message::Ready(registration) => self.try_again(*registration),
             Message::Tried { id } => self.after_try(id),
             Message::Forget { id } => self.forget(id),
+            Message::GiveBack { from, bytes } => self.give_back(from, bytes),
+            Message::GivenBack { by } => self.given_back(by),
             Message::Every { from, ticket, request } => {
                 let part = self.run_part(&*request);
                 self.post(from, Message::Part { ticket, part });
@@ -361,6 +373,7 @@ impl Engine {
                 self.outgoing.push((ShardId(index as u16), Message::Late(batch)));
             }
         }
+        self.end_memory_turn();
         self.post_exchange();
         self.post_notes();
         self.publish_databases();

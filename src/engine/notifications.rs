@@ -15,6 +15,7 @@ fn chosen_by(class: EventClass) -> Notifications {
         EventClass::Set => Notifications::SET,
         EventClass::Hash => Notifications::HASH,
         EventClass::Expired => Notifications::EXPIRED,
+        EventClass::Evicted => Notifications::EVICTED,
         EventClass::New => Notifications::NEW,
         EventClass::KeyMiss => Notifications::KEY_MISS,
     }

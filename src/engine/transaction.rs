@@ -89,8 +89,9 @@ impl Engine {
             if transaction.queue.memory_bytes() == 0 {
                 transaction.queue = self.spare_queues.pop().unwrap_or_default();
             }
-            let writes = entry.row.spec.flags.contains(Flags::WRITE) || pubsub::publishes(entry);
-            transaction.queue.push(entry.id, writes, args);
+            // What publishes waits for the end of a pause as what writes does.
+            let publishes = if pubsub::publishes(entry) { Flags::WRITE } else { Flags::empty() };
+            transaction.queue.push(entry.id, entry.row.spec.flags | publishes, args);
             transaction.subscribes |= pubsub::subscribes_in_exec(entry);
             transaction.queued += 1;
         }

@@ -1,7 +1,81 @@
 //! What the allocator says about memory. Reading it makes the allocator add up its arenas, some microseconds of work, so
-//! it is done for INFO and ten times a second, never for a command on data.
+//! it is done for INFO and ten times a second, never for a command on data. What one thread has allocated and freed costs
+//! nothing to read: the sum over all threads is what the process holds, to the byte, between two readings of the whole.
 
+use super::CoreMetrics;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use tikv_jemalloc_ctl::thread::{ThreadLocal, allocatedp, deallocatedp};
 use tikv_jemalloc_ctl::{epoch, stats, version};
+
+/// What the process may hold in memory beyond the limit without being made to give up keys for it: the program itself,
+/// stacks, and free memory that the allocator keeps for the next request.
+pub const RESIDENT_BUDGET_BYTES: u64 = 64 << 20;
+
+/// What the thread that has made it holds.
+pub struct ThreadBytes {
+    allocated: ThreadLocal<u64>,
+    freed: ThreadLocal<u64>,
+}
+
+impl ThreadBytes {
+    /// Of the calling thread; `None` where the allocator does not tell.
+    pub fn of_this_thread() -> Option<Self> {
+        Some(Self { allocated: allocatedp::read().ok()?, freed: deallocatedp::read().ok()? })
+    }
+
+    /// Bytes allocated by the thread less those freed by it; below 0 where it frees what others have allocated.
+    #[inline]
+    pub fn held(&self) -> i64 {
+        self.allocated.get().wrapping_sub(self.freed.get()) as i64
+    }
+}
+
+/// What the process holds beside what its cores know of themselves.
+#[derive(Debug, Default)]
+pub struct Held {
+    /// Bytes that other threads than the cores hold.
+    others: AtomicI64,
+    /// Bytes by which more is in memory than the limit and the budget allow.
+    excess: AtomicU64,
+    /// Since when the limit has been exceeded, in milliseconds since the epoch; 0: it is not.
+    exceeded_since_ms: AtomicI64,
+    /// For how long it had been before.
+    exceeded_ms: AtomicU64,
+}
+
+impl Held {
+    /// Takes note of what the allocator says, under a limit of `maxmemory` bytes (0: none).
+    pub fn note(&self, bytes: &AllocatorBytes, cores: &[CoreMetrics], maxmemory: u64, now: i64) {
+        let sum = cores.iter().fold(0i64, |sum, core| sum.wrapping_add(core.allocated.get() as i64));
+        self.others.store((bytes.allocated as i64).wrapping_sub(sum), Relaxed);
+        let may = maxmemory.saturating_add(RESIDENT_BUDGET_BYTES);
+        self.excess.store(if maxmemory == 0 { 0 } else { bytes.resident.saturating_sub(may) }, Relaxed);
+        let (exceeded, since) = (maxmemory > 0 && bytes.allocated > maxmemory, self.exceeded_since_ms.load(Relaxed));
+        if exceeded && since == 0 {
+            self.exceeded_since_ms.store(now, Relaxed);
+        } else if !exceeded && since > 0 {
+            self.exceeded_ms.fetch_add((now - since).max(0) as u64, Relaxed);
+            self.exceeded_since_ms.store(0, Relaxed);
+        }
+    }
+
+    /// Bytes that the core `own` may hold under a limit for the process: what the others leave.
+    pub fn left_for(&self, own: usize, cores: &[CoreMetrics], maxmemory: u64) -> i64 {
+        let others = cores.iter().enumerate().filter(|(index, _)| *index != own);
+        let sum =
+            others.fold(self.others.load(Relaxed), |sum, (_, core)| sum.wrapping_add(core.allocated.get() as i64));
+        let limit = maxmemory.saturating_sub(self.excess.load(Relaxed)).min(i64::MAX as u64) as i64;
+        limit.saturating_sub(sum)
+    }
+
+    /// For how long the limit has been exceeded: now, and in all, in milliseconds.
+    pub fn exceeded_ms(&self, now: i64) -> (u64, u64) {
+        let since = self.exceeded_since_ms.load(Relaxed);
+        let current = if since > 0 { (now - since).max(0) as u64 } else { 0 };
+        (current, current + self.exceeded_ms.load(Relaxed))
+    }
+}
 
 /// The allocator's view, in bytes.
 #[derive(Clone, Copy, Debug, Default)]

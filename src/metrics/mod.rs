@@ -132,6 +132,10 @@ macro_rules! counters {
             pub tracking_prefixes: Counter,
             /// Changes since the start.
             pub dirty: Counter,
+            /// Bytes that the core's thread holds, modulo 2^64: what it has allocated less what it has freed.
+            pub allocated: Counter,
+            /// How much the best candidate for eviction of the shard deserves to go, plus 1; 0 when there is none.
+            pub eviction_rank: Counter,
             /// Keys, by database.
             pub keys: Box<[Counter]>,
             /// Keys with a time to live, by database.
@@ -169,6 +173,8 @@ macro_rules! counters {
                     tracking_items: Counter::default(),
                     tracking_prefixes: Counter::default(),
                     dirty: Counter::default(),
+                    allocated: Counter::default(),
+                    eviction_rank: Counter::default(),
                     keys: per_database(),
                     expires: per_database(),
                     average_ttl_ms: per_database(),
@@ -224,6 +230,8 @@ counters! {
     keyspace_misses,
     /// Keys removed because their time was over.
     expired_keys,
+    /// Keys removed because memory was used up.
+    evicted_keys,
     /// Clients closed because their output grew past its limit.
     output_limit_disconnections,
     /// Clients closed because their input grew past its limit.

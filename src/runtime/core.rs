@@ -1,5 +1,5 @@
 //! One core's loop. A turn: submit and reap, drain the mailbox, run what clients and cores have sent, post and send what
-//! came of it, and let glommio run its own tasks when it asks.
+//! came of it.
 //!
 //! A core with nothing to do sleeps in two steps. First it waits inside its own network ring, for a short while: the
 //! cheapest sleep to be woken from. Then it parks in glommio, reading an event descriptor that completions, other cores
@@ -62,7 +62,7 @@ pub(super) struct Core {
     log: Option<Log>,
     /// The base of a rewrite, while one is under way.
     base: Option<Base>,
-    /// Whether a snapshot can go on at once.
+    /// Whether there is more to do at once: a snapshot goes on, or memory is given back.
     walks: bool,
     /// Sessions that have been answered, but not sent it, while the log was behind.
     late: Vec<SessionKey>,
@@ -89,6 +89,7 @@ impl Core {
         mailbox.announce_ring(ring.descriptor());
         let seed = std::hash::BuildHasher::hash_one(&ahash::RandomState::new(), plan.shard.0);
         let mut engine = Engine::new(plan.shard, node, seed, socket::now_ms());
+        engine.count_thread_bytes();
         let loader = plan.loading.map(|part| Loader::new(plan.shard, part));
         if loader.is_some() {
             engine.begin_loading();
@@ -133,7 +134,6 @@ impl Core {
             if !self.turn()? {
                 self.park(&event).await?;
             }
-            glommio::executor().yield_if_needed().await;
         }
         timer.cancel();
         let ended = self.finish();
@@ -174,8 +174,8 @@ impl Core {
         if busy {
             self.engine.count_turn(started);
         }
-        self.walks = walks;
-        Ok(busy || walks)
+        self.walks = walks || self.engine.gives_memory_back();
+        Ok(busy || self.walks)
     }
 
     /// Submits what the last turn has to send and has completions ready to be reaped; with nothing to do, looks for work

@@ -76,6 +76,12 @@ pub struct Cores {
 /// Memory that each executor keeps registered for file I/O.
 const FILE_IO_BYTES: usize = 1024 * 1024;
 
+/// When glommio would have tasks give way to others, if one ran for so long: a core's loop is the only one that does, and
+/// goes to glommio by itself when it has nothing to do. Not a short time: when the timer fires between glommio's look for
+/// events and its look for tasks, as for a thread that is taken off its CPU there, glommio 0.9 takes the tasks that could
+/// run for none, and sleeps until something else happens, which may be never.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+
 /// Starts a core for each plan; they serve when this returns. The plans are in the order of their shards.
 pub fn start(node: Arc<Node>, plans: Vec<CorePlan>) -> io::Result<Cores> {
     let (hub, mailboxes) = mailbox::connect(plans.len())?;
@@ -89,7 +95,7 @@ pub fn start(node: Arc<Node>, plans: Vec<CorePlan>) -> io::Result<Cores> {
         let handle = LocalExecutorBuilder::new(placement)
             .name(&format!("core-{}", plan.shard.0))
             .io_memory(FILE_IO_BYTES)
-            .preempt_timer(Duration::from_millis(5))
+            .preempt_timer(NEVER)
             .spawn(move || run_core(node, plan, mailbox, stop, ready, alive))
             .map_err(|error| io::Error::other(error.to_string()))?;
         handles.push(handle);

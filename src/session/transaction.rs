@@ -4,6 +4,7 @@
 use crate::resp::{Args, Output, Span};
 use crate::shard::WatchedKey;
 use crate::spec::ChannelKind;
+use crate::spec::Flags;
 use ahash::AHashSet;
 use bytes::Bytes;
 
@@ -57,7 +58,8 @@ pub struct Queue {
     bytes: Vec<u8>,
     spans: Vec<Span>,
     commands: Vec<Queued>,
-    writes: bool,
+    /// What is true of any of them.
+    flags: Flags,
 }
 
 /// One of them.
@@ -69,15 +71,15 @@ struct Queued {
 }
 
 impl Queue {
-    /// Adds a command, by its number in the table; `writes` tells whether it may change data.
-    pub fn push(&mut self, command: u16, writes: bool, args: Args<'_>) {
+    /// Adds a command, by its number in the table, with its flags.
+    pub fn push(&mut self, command: u16, flags: Flags, args: Args<'_>) {
         for argument in args.iter_from(0) {
             // A queue is no longer than `client-query-buffer-limit` and one read, for which 32 bits suffice.
             self.spans.push(Span { start: self.bytes.len() as u32, len: argument.len() as u32 });
             self.bytes.extend_from_slice(argument);
         }
         self.commands.push(Queued { command, spans_end: self.spans.len() as u32 });
-        self.writes |= writes;
+        self.flags |= flags;
     }
 
     /// How many commands it holds.
@@ -92,7 +94,12 @@ impl Queue {
 
     /// Whether one of them may change data.
     pub fn writes(&self) -> bool {
-        self.writes
+        self.flags.contains(Flags::WRITE)
+    }
+
+    /// Whether one of them is refused when memory is used up.
+    pub fn needs_memory(&self) -> bool {
+        self.flags.contains(Flags::DENYOOM)
     }
 
     /// The commands with their arguments, in order.
@@ -124,7 +131,7 @@ impl Queue {
         self.bytes.clear();
         self.spans.clear();
         self.commands.clear();
-        self.writes = false;
+        self.flags = Flags::empty();
     }
 }
 
@@ -133,15 +140,16 @@ mod tests {
     use super::{Queue, Transaction};
     use crate::resp::{Args, Span};
     use crate::shard::WatchedKey;
+    use crate::spec::Flags;
 
     #[test]
     fn a_queue_gives_back_what_was_put_in() {
         let mut queue = Queue::default();
         let buffer = b"GETkeySETkey1";
         let span = |start, len| Span { start, len };
-        queue.push(3, false, Args::new(buffer, &[span(0, 3), span(3, 3)]));
+        queue.push(3, Flags::READONLY, Args::new(buffer, &[span(0, 3), span(3, 3)]));
         assert!(!queue.writes());
-        queue.push(4, true, Args::new(buffer, &[span(6, 3), span(9, 3), span(12, 1)]));
+        queue.push(4, Flags::WRITE, Args::new(buffer, &[span(6, 3), span(9, 3), span(12, 1)]));
         let words = |args: Args<'_>| args.iter_from(0).map(<[u8]>::to_vec).collect::<Vec<_>>();
         let all: Vec<_> = queue.iter().map(|(command, args)| (command, words(args).join(&b' '))).collect();
         assert_eq!(all, [(3, b"GET key".to_vec()), (4, b"SET key 1".to_vec())]);

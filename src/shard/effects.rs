@@ -15,6 +15,7 @@ pub enum EventClass {
     Set,
     Hash,
     Expired,
+    Evicted,
     New,
     KeyMiss,
 }

@@ -130,6 +130,11 @@ impl Log {
         }
     }
 
+    /// Whether a transaction that has this shard to itself has what it changes collected.
+    pub fn is_collecting(&self) -> bool {
+        self.collected.is_some()
+    }
+
     /// What has been collected since the last call.
     pub fn take_collected(&mut self) -> Vec<u8> {
         self.collected.as_mut().map(|(_, records)| records.take_piece()).unwrap_or_default()

@@ -3,6 +3,7 @@
 pub mod blocked;
 pub mod database;
 pub mod effects;
+pub mod eviction;
 pub mod locks;
 pub mod log;
 pub mod routing;

@@ -12,7 +12,7 @@ use bitflags::bitflags;
 
 bitflags! {
     /// Command flags, as COMMAND INFO names them.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct Flags: u32 {
         /// May change data.
         const WRITE = 1 << 0;

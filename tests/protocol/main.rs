@@ -9,6 +9,7 @@ mod support;
 mod blocking;
 mod connections;
 mod errors;
+mod eviction;
 mod framing;
 mod freeing;
 mod limits;

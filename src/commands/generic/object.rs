@@ -31,24 +31,33 @@ pub(super) fn refcount(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
+/// OBJECT IDLETIME: not known under a maxmemory policy that counts uses.
 pub(super) fn idletime(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     exists_for_looking(ctx.db, args.at(2));
-    match ctx.db.idle_ms(args.at(2)) {
-        Some(idle_ms) => ctx.reply.integer(idle_ms / 1000),
-        None => ctx.reply.null(),
-    }
+    let Some(bits) = ctx.db.access_bits(args.at(2)) else {
+        ctx.reply.null();
+        return Ok(());
+    };
+    let seconds = ctx.db.usage().idle_seconds(bits).ok_or(CommandError::fixed(
+        "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies \
+         at runtime LRU and LFU data will take some time to adjust.",
+    ))?;
+    ctx.reply.integer(i64::from(seconds));
     Ok(())
 }
 
-/// OBJECT FREQ: access frequencies are known only under a maxmemory policy that evicts by them.
+/// OBJECT FREQ: known only under a maxmemory policy that counts uses.
 pub(super) fn freq(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
-    if exists_for_looking(ctx.db, args.at(2)) {
-        return Err(CommandError::fixed(
-            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
-             switching between policies at runtime LRU and LFU data will take some time to adjust.",
-        ));
-    }
-    ctx.reply.null();
+    exists_for_looking(ctx.db, args.at(2));
+    let Some(bits) = ctx.db.access_bits(args.at(2)) else {
+        ctx.reply.null();
+        return Ok(());
+    };
+    let frequency = ctx.db.usage().frequency(bits).ok_or(CommandError::fixed(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
+         between policies at runtime LRU and LFU data will take some time to adjust.",
+    ))?;
+    ctx.reply.integer(i64::from(frequency));
     Ok(())
 }
 

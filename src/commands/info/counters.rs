@@ -36,7 +36,11 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.field("rejected_connections", totals.connections_rejected);
     text.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     text.field("expired_keys", totals.expired_keys);
-    text.zeros(&["evicted_keys", "evicted_clients", "total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    text.field("evicted_keys", totals.evicted_keys);
+    text.zeros(&["evicted_clients"]);
+    let (current_ms, total_ms) = facts.node.held.exceeded_ms(facts.now);
+    text.field("total_eviction_exceeded_time", total_ms);
+    text.field("current_eviction_exceeded_time", current_ms);
     text.field("keyspace_hits", totals.keyspace_hits);
     text.field("keyspace_misses", totals.keyspace_misses);
     // Every core knows what all are interested in.

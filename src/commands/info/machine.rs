@@ -1,6 +1,6 @@
 //! INFO's sections on the process and its machine: server, memory, cpu.
 
-use super::{Facts, Human, Text};
+use super::{Facts, Text};
 use crate::commands::node::{CRIMSON_VERSION, REDIS_VERSION};
 use crate::metrics::memory::allocator_name;
 use crate::stdx::process;
@@ -49,9 +49,9 @@ pub(super) fn memory(text: &mut Text, facts: &Facts<'_>) {
     text.bytes("total_system_memory", process::system_memory_bytes());
     text.bytes("used_memory_lua", 0);
     text.zeros(&["used_memory_vm_total", "used_memory_scripts", "number_of_cached_scripts", "number_of_functions"]);
-    text.zeros(&["number_of_libraries", "maxmemory"]);
-    text.field("maxmemory_human", Human(0));
-    text.field("maxmemory_policy", "noeviction");
+    text.zeros(&["number_of_libraries"]);
+    text.bytes("maxmemory", facts.config.maxmemory);
+    text.field("maxmemory_policy", facts.config.eviction.policy.name());
     compare(text, "allocator_frag", allocator.active, allocator.allocated);
     compare(text, "allocator_rss", allocator.resident, allocator.active);
     compare(text, "rss_overhead", resident, allocator.resident);

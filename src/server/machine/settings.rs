@@ -17,7 +17,7 @@ pub fn examine(config: &Config) -> Vec<Finding> {
     vec![
         huge_pages(&setting("/sys/kernel/mm/transparent_hugepage/enabled")),
         overcommit(&setting("/proc/sys/vm/overcommit_memory")),
-        memory(process::system_memory_bytes(), &setting(&control_group_file("memory.max"))),
+        memory(config.maxmemory, process::system_memory_bytes(), &setting(&control_group_file("memory.max"))),
         swap(&setting("/proc/swaps"), &setting("/proc/sys/vm/swappiness")),
         clock(&setting("/sys/devices/system/clocksource/clocksource0/current_clocksource")),
         backlog(config, &setting("/proc/sys/net/core/somaxconn")),
@@ -57,12 +57,26 @@ fn overcommit(mode: &str) -> Finding {
     good(subject, format!("vm.overcommit_memory is {mode}"))
 }
 
-/// There is no limit on data: what it may grow to before the kernel ends the server.
-fn memory(total: u64, limit: &str) -> Finding {
-    let limit: u64 = limit.parse().unwrap_or(total);
-    let allowed =
-        if limit < total { format!(", of which a control group allows {}", Human(limit)) } else { String::new() };
-    good("memory", format!("{} in the machine{allowed}", Human(total)))
+/// How much of the memory a server may use: what `maxmemory` does not count, the kernel's part of connections and the page
+/// cache of the log, needs some too.
+fn memory(maxmemory: u64, total: u64, group_limit: &str) -> Finding {
+    let subject = "memory";
+    let allowed = group_limit.parse().unwrap_or(total).min(total);
+    let whose = if allowed < total { "the control group allows" } else { "the machine has" };
+    let all = format!("{whose} {}", Human(allowed));
+    match maxmemory {
+        0 => good(subject, format!("{all}, and maxmemory is not set: the kernel ends the server when that is used up")),
+        most if most > allowed / 10 * 9 => warning(
+            subject,
+            format!(
+                "maxmemory is {}, but {all}: beside data there must be room for the kernel's part. Set `maxmemory` to {}mb or \
+                 less, or raise `MemoryMax=` of the service where that is the limit.",
+                Human(most),
+                (allowed / 10 * 9) >> 20
+            ),
+        ),
+        most => good(subject, format!("{all}, and maxmemory is {}", Human(most))),
+    }
 }
 
 /// `swaps` has a line for each place to page out to, below its heading.
@@ -128,6 +142,8 @@ mod tests {
         assert_warns(&huge_pages("[always] madvise never"), "echo madvise >");
         assert_warns(&overcommit("2"), "sysctl vm.overcommit_memory=1");
         assert_warns(&swap("Filename Type\n/dev/vdb partition", "60"), "sysctl vm.swappiness=1");
+        assert_warns(&memory(4 << 30, 4 << 30, "max"), "Set `maxmemory` to 3686mb or less");
+        assert_warns(&memory(2 << 30, 4 << 30, "1073741824"), "but the control group allows 1.00G");
         assert_warns(&clock("acpi_pm"), "echo tsc >");
         assert_warns(&backlog(&Config::default(), "128"), "sysctl net.core.somaxconn=511");
     }
@@ -139,7 +155,8 @@ mod tests {
             huge_pages(""),
             overcommit("0"),
             overcommit(""),
-            memory(1 << 30, "max"),
+            memory(0, 1 << 30, "max"),
+            memory(3 << 30, 4 << 30, "max"),
             swap("Filename Type", "60"),
             swap("Filename Type\n/dev/vdb partition", "1"),
             clock("kvm-clock"),
@@ -150,7 +167,9 @@ mod tests {
             assert_eq!(finding.state, State::Good, "{finding:?}");
         }
         assert_eq!(huge_pages("always [madvise] never").text, "transparent huge pages: madvise");
-        let text = memory(4 << 30, "1073741824").text;
-        assert_eq!(text, "4.00G in the machine, of which a control group allows 1.00G");
+        assert_eq!(
+            memory(1 << 29, 4 << 30, "1073741824").text,
+            "the control group allows 1.00G, and maxmemory is 512.00M"
+        );
     }
 }

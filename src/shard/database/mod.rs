@@ -4,6 +4,7 @@
 //! Short strings and integers lie inside the key's record; everything else is a [`Stored`] object that the record holds.
 
 mod departed;
+mod evict;
 mod incidents;
 mod read;
 mod snapshot;
@@ -13,6 +14,7 @@ mod walk;
 mod write;
 
 use super::Millis;
+use super::eviction::Usage;
 use crate::config::LazyFree;
 use crate::structures::record::{ACCESS_MASK, Body, RecordLive, RecordMut, RecordRef};
 use crate::structures::records::{Clock, RecordTable};
@@ -33,6 +35,10 @@ pub struct Database {
     /// Its index when the snapshot began.
     snapshot_index: u16,
     clock: Clock,
+    /// The time, whatever else the clock of the records says.
+    time: Millis,
+    /// How keys are used, for those who choose which of them go.
+    usage: Usage,
     /// Whether nothing expires, whatever the time.
     timeless: bool,
     /// Whether reads set access times.
@@ -61,6 +67,8 @@ impl Database {
             former: None,
             snapshot_index: 0,
             clock: Clock { now: 0, access: 0 },
+            time: 0,
+            usage: Usage::new(0),
             timeless: false,
             touch: true,
             scratch: Vec::new(),
@@ -73,6 +81,11 @@ impl Database {
     /// The clock for the commands to come.
     #[inline]
     pub fn set_now(&mut self, now: Millis) {
+        if now == self.time {
+            return;
+        }
+        self.time = now;
+        self.usage.set_now(now);
         let access = (now / 1000) as u32 & ACCESS_MASK;
         self.clock = Clock { now: if self.timeless { 0 } else { now }, access };
     }
@@ -80,7 +93,7 @@ impl Database {
     /// Whether nothing expires from now on, as while a log is replayed: it says itself when a key's time was over.
     pub fn set_timeless(&mut self, timeless: bool) {
         self.timeless = timeless;
-        self.clock.now = 0;
+        (self.clock.now, self.time) = (0, 0);
     }
 
     /// Whether commands set access times from now on (CLIENT NO-TOUCH).
@@ -188,7 +201,7 @@ impl Database {
     /// The same, setting the access time.
     #[inline]
     fn touched(&mut self, key: &[u8]) -> Option<RecordMut<'_, Stored>> {
-        let (touch, access) = (self.touch, self.clock.access);
+        let (touch, access) = (self.touch, self.access_by_use(key));
         let mut record = self.live_mut(key)?;
         if touch {
             record.set_accessed(access);
@@ -203,7 +216,9 @@ impl Database {
             Ok(mut record) => {
                 self.hits += 1;
                 if self.touch {
-                    record.set_accessed(self.clock.access);
+                    let counts = self.usage.counts();
+                    let before = record.as_ref().accessed();
+                    record.set_accessed(if counts { self.usage.used(before) } else { self.clock.access });
                 }
                 Some(record.into_ref())
             }

@@ -3,7 +3,6 @@
 use super::{Database, object_of, string_of, view};
 use crate::resp::CommandError;
 use crate::shard::Millis;
-use crate::structures::record::ACCESS_MASK;
 use crate::types::{Object, StringRef, ValueRef};
 
 impl Database {
@@ -23,13 +22,11 @@ impl Database {
         self.live(key).map(|record| view(record.into_ref()))
     }
 
-    /// Milliseconds since the last access to `key`, by a clock of seconds that goes round after 194 days.
+    /// Milliseconds since the last access to `key`, by a clock of seconds that goes round after 194 days; 0 where the
+    /// policy of eviction wants something else to be known.
     pub fn idle_ms(&mut self, key: &[u8]) -> Option<Millis> {
-        let access = self.clock.access;
-        self.live(key).map(|record| {
-            let seconds = access.wrapping_sub(record.into_ref().accessed()) & ACCESS_MASK;
-            Millis::from(seconds) * 1000
-        })
+        let bits = self.access_bits(key)?;
+        Some(Millis::from(self.usage.idle_seconds(bits).unwrap_or(0)) * 1000)
     }
 
     /// The string at `key`, for reading.

@@ -5,7 +5,7 @@ use crate::resp::CommandError;
 use crate::shard::Millis;
 use crate::stdx::number;
 use crate::structures::record::{Body, OwnedBody};
-use crate::structures::records::{NewBody, Written};
+use crate::structures::records::{Clock, NewBody, Written};
 use crate::types::{LargeString, Object, Stored, StringValue, Value};
 
 /// Longest string that lies inside the record of its key. A longer one has an allocation of its own, so that it can
@@ -52,7 +52,8 @@ fn value_of(body: OwnedBody<Stored>) -> Value {
 impl Database {
     #[inline]
     fn put(&mut self, key: &[u8], body: NewBody<'_, Stored>, expiry: Expiry) {
-        match self.keys.put(key, body, expiry, self.clock) {
+        let clock = Clock { access: self.access_by_use(key), ..self.clock };
+        match self.keys.put(key, body, expiry, clock) {
             Written::New => self.departed.journal.note(Incidents::CREATED, key),
             Written::Replaced(None) => {}
             Written::Replaced(Some(value)) => self.departed.free(value, self.departed.lazy.server_del),
@@ -80,7 +81,7 @@ impl Database {
         key: &[u8],
         change: impl FnOnce(i64) -> Result<i64, CommandError>,
     ) -> Result<i64, CommandError> {
-        let access = self.clock.access;
+        let access = self.access_by_use(key);
         let mut record = self.live_mut(key);
         let before = match record.as_ref().map(|record| string_of(record.as_ref())) {
             None => 0,
@@ -143,13 +144,14 @@ impl Database {
     #[inline]
     pub fn get_or_insert<T: Object>(&mut self, key: &[u8], make: impl FnOnce() -> T) -> Result<&mut T, CommandError> {
         let make = || NewBody::Object(make().into_stored());
-        let (mut record, absent) = self.keys.live_or_insert(key, self.clock, make);
+        let clock = Clock { access: self.access_by_use(key), ..self.clock };
+        let (mut record, absent) = self.keys.live_or_insert(key, clock, make);
         if let Some(absent) = absent {
             self.departed.absent(key, absent);
             self.departed.journal.note(Incidents::CREATED, key);
         }
         if self.touch {
-            record.set_accessed(self.clock.access);
+            record.set_accessed(clock.access);
         }
         record.into_object().and_then(T::from_mut).ok_or(CommandError::WrongType)
     }

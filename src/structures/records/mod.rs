@@ -56,6 +56,9 @@ pub enum Absent<O> {
     Expired(Option<O>),
 }
 
+/// So many buckets are looked at for records of a sample.
+const SAMPLED_BUCKETS_MAX: usize = 64;
+
 /// The time, for those who write records.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -425,6 +428,38 @@ impl<O, A: Allocator> RecordTable<O, A> {
     /// A random record; all are about equally likely.
     pub fn random(&self, random: &mut Random) -> Option<RecordRef<'_, O>> {
         self.table.random(random).map(|slot| RecordRef(record(slot.entry()), PhantomData))
+    }
+
+    /// Visits up to `count` records from a random place; with `timed` only ones with a time to live.
+    pub fn sample(&self, random: &mut Random, count: usize, timed: bool, mut visit: impl FnMut(RecordRef<'_, O>)) {
+        let mut found = Vec::with_capacity(count);
+        let mut fetch = |entry: NonNull<u8>| {
+            super::table::prefetch(entry.as_ptr());
+            found.push(entry);
+        };
+        let marks = if timed { Slot::TIMED } else { 0 };
+        let some = self.table.sample(random, count, SAMPLED_BUCKETS_MAX, marks, &mut fetch);
+        if some == 0 && timed {
+            self.table.sample_timed(random.next_u64() as u32, usize::MAX, count, fetch);
+        }
+        found.into_iter().for_each(|entry| visit(RecordRef(record(entry), PhantomData)));
+    }
+
+    /// Bytes that are there for records and not in use.
+    pub fn hole_bytes(&self) -> usize {
+        self.allocator.bytes_free()
+    }
+
+    /// Moves records together so that some memory can be given back; how many bytes were.
+    pub fn compact(&mut self) -> usize {
+        let Self { table, allocator, hasher, .. } = self;
+        allocator.compact(|from, to| {
+            let moved = record::<O>(to);
+            let place = table.find(hash_of(hasher, moved.key()), |slot| slot.entry() == from);
+            let place = place.expect("every record in use is in the table");
+            // SAFETY: just found.
+            unsafe { table.set(place, to, place.slot().marks()) };
+        })
     }
 
     /// All records, in no order that means anything.

@@ -319,3 +319,41 @@ fn a_byte_table_is_a_map_of_byte_strings() {
     assert!(!table.remove(b"field"));
     assert_eq!(table.iter().map(|record| record.key().to_vec()).collect::<Vec<_>>(), [b"member"]);
 }
+
+/// Records that move together keep what they hold, under a snapshot too, and give memory back.
+#[test]
+fn compaction_moves_records_with_all_they_hold() {
+    for seed in 0..4 {
+        let mut random = Random::new(seed);
+        let alive = Rc::new(());
+        let clock = Clock { now: 0, access: 0 };
+        let mut pair = Pair { table: RecordTable::<Object, Slab>::new(), map: HashMap::new(), alive, clock };
+        for number in 0..20_000 {
+            let expiry = if random.below(3) == 0 { Expiry::At(1_000_000) } else { Expiry::Never };
+            let new = match random.below(4) {
+                0 => Model::Object(number),
+                1 => Model::Integer(number as i64),
+                _ => Model::Bytes(random_bytes(&mut random, 90), false),
+            };
+            pair.put(format!("key:{number}").as_bytes(), new, expiry);
+        }
+        for number in (0..20_000).filter(|_| random.below(5) > 0).collect::<Vec<u64>>() {
+            let key = format!("key:{number}").into_bytes();
+            assert!(pair.table.remove(&key));
+            pair.map.remove(&key);
+        }
+        if seed % 2 == 0 {
+            pair.table.begin_snapshot(Box::new(|record, bytes| bytes.extend_from_slice(record.key())));
+            pair.table.walk_snapshot(&mut 500);
+        }
+        let before = pair.table.memory_bytes();
+        let given_back: usize = (0..300).map(|_| pair.table.compact()).sum();
+        assert_eq!(pair.table.memory_bytes(), before - given_back);
+        assert!(pair.table.hole_bytes() * 2 < pair.table.record_bytes() + (1 << 20), "seed {seed}");
+        for (key, (value, expires)) in &pair.map {
+            let found = pair.table.get(key).expect("it is still there");
+            assert_eq!((&model(found.body()), found.expires()), (value, *expires), "seed {seed}");
+        }
+        pair.table.abandon_snapshot();
+    }
+}

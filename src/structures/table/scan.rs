@@ -113,7 +113,7 @@ impl RawTable {
     pub fn sample_timed(&self, prefix: u32, headers_max: usize, count: usize, mut visit: impl FnMut(NonNull<u8>)) {
         let mut prefix = prefix;
         let mut left = if self.timed == 0 { 0 } else { count };
-        for _ in 0..headers_max {
+        for _ in 0..headers_max.min(self.segments as usize) {
             if left == 0 {
                 return;
             }
@@ -126,6 +126,36 @@ impl RawTable {
             }
             prefix = after(segment).unwrap_or(0);
         }
+    }
+
+    /// Visits up to `count` entries with these marks that lie near each other at a random place, looking at
+    /// `buckets_max` buckets at most; how many there were.
+    pub fn sample(
+        &self,
+        random: &mut Random,
+        count: usize,
+        buckets_max: usize,
+        marks: u64,
+        mut visit: impl FnMut(NonNull<u8>),
+    ) -> usize {
+        let (mut found, mut looked) = (0, 0);
+        while self.len > 0 && looked < buckets_max {
+            let segment = self.doors[random.below(self.doors.len())].segment();
+            let buckets = segment.header().buckets;
+            let start = random.below(buckets as usize) as u32;
+            for bucket in (start..buckets).chain(0..start) {
+                let slots = segment.bucket(bucket).occupied().map(|(_, slot, _)| slot);
+                for slot in slots.filter(|slot| slot.marks() & marks == marks).take(count - found) {
+                    visit(slot.entry());
+                    found += 1;
+                }
+                looked += 1;
+                if found == count || looked == buckets_max {
+                    return found;
+                }
+            }
+        }
+        found
     }
 
     /// A random entry; all are about equally likely.

@@ -10,6 +10,8 @@
 //! ```
 #![allow(unsafe_code)]
 
+mod compact;
+
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{NonNull, null_mut};
 
@@ -24,6 +26,10 @@ const PAGE_BYTES: usize = 32 * 1024;
 const BLOCKS_BEFORE_PAGE: u32 = 32;
 
 const CLASSES: usize = SLAB_BYTES_MAX / 8;
+
+fn blocks_per_page(bytes: usize) -> usize {
+    (PAGE_BYTES - size_of::<Page>()) / bytes
+}
 
 /// Memory for one record.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +56,17 @@ pub trait Allocator: Default {
 
     /// Bytes taken from the system for them.
     fn bytes_held(&self) -> usize;
+
+    /// Bytes of blocks that could be handed out without taking more from the system.
+    fn bytes_free(&self) -> usize {
+        0
+    }
+
+    /// Moves blocks together so that some memory can be given back to the system; how many bytes were. Calls `moved` with
+    /// the old and the new place of each block, which holds what it held.
+    fn compact(&mut self, _moved: impl FnMut(NonNull<u8>, NonNull<u8>)) -> usize {
+        0
+    }
 }
 
 fn layout(bytes: usize) -> Layout {
@@ -117,6 +134,8 @@ struct Class {
     /// Pages with free blocks; blocks are taken from the first.
     open: *mut Page,
     pages: u32,
+    /// Blocks in use of all its pages.
+    used: u32,
     /// Blocks from the global allocator.
     single: u32,
 }
@@ -128,6 +147,10 @@ pub struct Slab {
     pages: Vec<NonNull<Page>>,
     in_use: usize,
     single_bytes: usize,
+    /// Bytes of all blocks of all pages.
+    block_bytes: usize,
+    /// The page that compaction looks at next.
+    cursor: usize,
 }
 
 // SAFETY: the pages belong to the slab alone; nothing in them is tied to a thread.
@@ -141,7 +164,7 @@ const PAGE_LAYOUT: Layout = match Layout::from_size_align(PAGE_BYTES, PAGE_BYTES
 impl Slab {
     /// The class of a size that pages serve, and the list of its pages.
     fn class(&mut self, bytes: usize) -> &mut Class {
-        let none = Class { open: null_mut(), pages: 0, single: 0 };
+        let none = Class { open: null_mut(), pages: 0, used: 0, single: 0 };
         &mut self.classes.get_or_insert_with(|| Box::new([none; CLASSES]))[bytes / 8 - 1]
     }
 
@@ -162,6 +185,7 @@ impl Slab {
         // SAFETY: freshly allocated, aligned, large enough.
         unsafe { page.write(header) };
         self.pages.push(page);
+        self.block_bytes += blocks_per_page(bytes) * bytes;
         let class = self.class(bytes);
         class.pages += 1;
         // SAFETY: the page has just been written and is in no list.
@@ -175,10 +199,19 @@ impl Slab {
     /// It is a page of this slab, in the list of its class, with no block in use.
     #[cold]
     unsafe fn drop_page(&mut self, page: *mut Page, bytes: usize) {
-        let class = self.class(bytes);
-        class.pages -= 1;
         // SAFETY: in the list, as the caller promises.
-        unsafe { unlink(class, page) };
+        unsafe { unlink(self.class(bytes), page) };
+        // SAFETY: in no list any more.
+        unsafe { self.free_page(page, bytes) };
+    }
+
+    /// Gives a page back.
+    ///
+    /// # Safety
+    /// It is a page of this slab, in no list, and what its blocks hold is not needed any more.
+    unsafe fn free_page(&mut self, page: *mut Page, bytes: usize) {
+        self.class(bytes).pages -= 1;
+        self.block_bytes -= blocks_per_page(bytes) * bytes;
         // SAFETY: the page is live.
         let index = unsafe { (*page).index };
         self.pages.swap_remove(index as usize);
@@ -236,10 +269,12 @@ impl Allocator for Slab {
             return Block { pointer: heap_allocate(bytes), paged: false };
         }
         let class = self.class(bytes);
+        class.used += 1;
         let mut page = class.open;
         if page.is_null() {
             if class.pages == 0 && class.single < BLOCKS_BEFORE_PAGE {
                 class.single += 1;
+                class.used -= 1;
                 self.single_bytes += bytes;
                 return Block { pointer: heap_allocate(bytes), paged: false };
             }
@@ -290,6 +325,7 @@ impl Allocator for Slab {
         header.used -= 1;
         let empty = header.used == 0;
         let class = self.class(bytes);
+        class.used -= 1;
         if !had_room {
             // SAFETY: a full page is in no list.
             unsafe { link(class, page) };
@@ -307,6 +343,14 @@ impl Allocator for Slab {
 
     fn bytes_held(&self) -> usize {
         self.pages.len() * PAGE_BYTES + self.single_bytes
+    }
+
+    fn bytes_free(&self) -> usize {
+        self.block_bytes - (self.in_use - self.single_bytes)
+    }
+
+    fn compact(&mut self, moved: impl FnMut(NonNull<u8>, NonNull<u8>)) -> usize {
+        self.empty_a_page(moved)
     }
 }
 

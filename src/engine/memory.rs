@@ -1,0 +1,359 @@
+//! The memory limit. Each core knows to the byte what its thread holds, and tells at the end of a turn; so at the start of
+//! the next each knows what the others leave it of the limit. A core that has no more than that left makes room before a
+//! command runs: it removes keys, as the policy chooses, and where records have left holes in their pages it moves others
+//! together and gives pages back.
+//!
+//! A shard that has better candidates than the one that needs room is asked to make it, so that a key stays or goes for
+//! what it is and not for where it lies. What is refused is refused on the core of the client, before anything has
+//! happened: a command over several shards is never half refused.
+//!
+//! Keys of transactions under way are left alone, and so is everything while a transaction has its changes collected.
+
+use super::Engine;
+use super::message::Message;
+use crate::commands::Entry;
+use crate::config::EvictionPolicy;
+use crate::limits::{EVICTION_REQUEST_BYTES_MAX, EVICTION_REQUEST_BYTES_MIN};
+use crate::metrics::memory::ThreadBytes;
+use crate::resp::CommandError;
+use crate::session::{Queue, Session};
+use crate::shard::eviction::Pool;
+use crate::shard::locks::{LockKey, LockSet, Mode};
+use crate::shard::tracking::Tracker;
+use crate::shard::{EventClass, ShardId};
+use crate::spec::Flags;
+
+/// A refusal, as Redis words it.
+const OUT_OF_MEMORY: CommandError = CommandError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
+
+/// The part of the limit, over all shards, that may be holes in pages of records. Keys go when that much is left, pages are
+/// given back when nothing is.
+const HOLES_PART: i64 = 128;
+
+/// Between two looks at the clock so many keys go.
+const KEYS_PER_LOOK: usize = 16;
+
+/// So many candidates are tried one after another that have been used or locked since they became some.
+const TRIES_MAX: usize = 32;
+
+/// A core's view of the memory limit.
+pub(super) struct Memory {
+    /// What the core's thread holds; `None` where nobody tells: then it is what the tables say they hold.
+    thread: Option<ThreadBytes>,
+    /// What the thread may hold in this turn; the greatest number when there is no limit.
+    may_hold: i64,
+    /// How much less it holds before keys go.
+    slack: i64,
+    pool: Pool<(u16, Box<[u8]>)>,
+    policy: EvictionPolicy,
+    /// Whether the shard has nothing to give.
+    exhausted: bool,
+    /// Whether compaction has found nothing in this turn.
+    is_compact: bool,
+    /// Bytes that others have asked this shard to give back, and who is to hear when that is done.
+    owed: i64,
+    creditors: Vec<ShardId>,
+    /// Bytes that each other shard has been asked to give back and has not.
+    asked: Vec<i64>,
+    /// Whether there is more to do when nobody asks for anything.
+    goes_on: bool,
+}
+
+impl Memory {
+    pub(super) fn new(shards: usize) -> Self {
+        Self {
+            thread: None,
+            may_hold: i64::MAX,
+            slack: 0,
+            pool: Pool::default(),
+            policy: EvictionPolicy::Noeviction,
+            exhausted: false,
+            is_compact: false,
+            owed: 0,
+            creditors: Vec::new(),
+            asked: vec![0; shards],
+            goes_on: false,
+        }
+    }
+
+    /// Whether room should be made before anything else runs.
+    #[inline]
+    fn is_limited(&self) -> bool {
+        self.may_hold != i64::MAX
+    }
+}
+
+impl Engine {
+    /// From now on goes by what this thread, which is the engine's own, has allocated.
+    pub fn count_thread_bytes(&mut self) {
+        self.memory.thread = ThreadBytes::of_this_thread();
+    }
+
+    /// Whether the shard has to be given turns to give memory back, although nobody asks for anything.
+    pub fn gives_memory_back(&self) -> bool {
+        self.memory.goes_on
+    }
+
+    /// Bytes that this core holds.
+    #[inline]
+    fn held_bytes(&self) -> i64 {
+        match &self.memory.thread {
+            Some(thread) => thread.held(),
+            None => self.shard.databases.iter().map(|db| db.memory_bytes() as i64).sum(),
+        }
+    }
+
+    fn hole_bytes(&self) -> i64 {
+        self.shard.databases.iter().map(|db| db.hole_bytes() as i64).sum()
+    }
+
+    /// Finds out what the limit leaves this core.
+    pub(super) fn begin_memory_turn(&mut self) {
+        let maxmemory = self.config.maxmemory;
+        if maxmemory == 0 || self.loading {
+            self.memory.may_hold = i64::MAX;
+            return;
+        }
+        let Self { memory, node, .. } = self;
+        memory.may_hold = node.held.left_for(self.core.index(), &node.metrics, maxmemory);
+        memory.slack = (maxmemory.min(i64::MAX as u64) as i64) / HOLES_PART / node.metrics.len() as i64;
+        (memory.exhausted, memory.is_compact) = (false, false);
+        if memory.policy != self.config.eviction.policy {
+            memory.policy = self.config.eviction.policy;
+            memory.pool.clear();
+        }
+    }
+
+    /// Whether there is less room than there should be.
+    #[inline]
+    pub(super) fn is_tight(&self) -> bool {
+        self.memory.is_limited() && self.held_bytes() > self.memory.may_hold - self.memory.slack
+    }
+
+    /// Why a client's command is refused for want of memory, after an attempt to make room for it.
+    #[cold]
+    pub(super) fn refused_for_memory(
+        &mut self,
+        session: &Session,
+        entry: &Entry,
+        queues: bool,
+    ) -> Option<CommandError> {
+        self.make_room();
+        let queue_needs = self.queue_of(session, entry).is_some_and(Queue::needs_memory);
+        let needs = entry.row.spec.flags.contains(Flags::DENYOOM) || queue_needs || queues;
+        (needs && self.is_out_of_memory()).then_some(OUT_OF_MEMORY)
+    }
+
+    /// Whether the limit is exceeded and nobody can change that.
+    fn is_out_of_memory(&self) -> bool {
+        let memory = &self.memory;
+        if self.held_bytes() <= memory.may_hold {
+            return false;
+        }
+        memory.policy == EvictionPolicy::Noeviction || memory.exhausted && self.best_other().is_none()
+    }
+
+    /// Removes keys and moves records together until there is room, or for as long as a command may be held up.
+    #[cold]
+    pub(super) fn make_room(&mut self) {
+        if self.shard.log.is_collecting() {
+            return;
+        }
+        let (started, mut removed) = (self.clock.raw(), 0);
+        self.memory.goes_on = false;
+        loop {
+            let held = self.held_bytes();
+            let credit: i64 = self.memory.asked.iter().sum();
+            let over = held - self.hole_bytes() - (self.memory.may_hold - self.memory.slack) - credit;
+            if over > 0 && self.memory.policy != EvictionPolicy::Noeviction {
+                if self.ask_others(over) {
+                    continue;
+                }
+                if !self.evict_one() {
+                    self.memory.exhausted = true;
+                    break;
+                }
+                removed += 1;
+                if removed % KEYS_PER_LOOK == 0 && self.has_taken_too_long(started) {
+                    self.memory.goes_on = true;
+                    break;
+                }
+            } else if held <= self.memory.may_hold || !self.compact() {
+                break;
+            }
+        }
+        self.end_eviction(removed);
+    }
+
+    fn end_eviction(&mut self, removed: usize) {
+        if removed > 0 {
+            self.metrics().evicted_keys.add(removed as u64);
+            self.shard.effects.caller = Tracker::NONE;
+            self.after_effects();
+        }
+    }
+
+    fn has_taken_too_long(&self, started: u64) -> bool {
+        let limit = self.config.eviction.time_limit();
+        limit.is_some_and(|limit| self.clock.delta_as_nanos(started, self.clock.raw()) > limit)
+    }
+
+    /// Moves records together; whether that has given something back.
+    fn compact(&mut self) -> bool {
+        if !self.memory.is_compact {
+            let given_back: usize = self.shard.databases.iter_mut().map(|db| db.compact()).sum();
+            self.memory.is_compact = given_back == 0;
+        }
+        !self.memory.is_compact
+    }
+
+    /// Looks at some keys of every database.
+    fn look_for_candidates(&mut self) {
+        let Self { shard, memory, random, .. } = self;
+        let samples = if memory.policy.is_random() { 1 } else { self.config.eviction.samples as usize };
+        for (index, db) in shard.databases.iter_mut().enumerate().filter(|(_, db)| !db.is_empty()) {
+            db.set_now(self.now);
+            db.sample_candidates(random, samples, |rank, key| {
+                if memory.pool.wants(rank) {
+                    memory.pool.offer(rank, (index as u16, key.into()));
+                }
+            });
+        }
+        let best = memory.pool.best().map_or(0, |rank| rank.saturating_add(1));
+        self.metrics().eviction_rank.set(best);
+    }
+
+    /// Removes the key that deserves it most; whether there was one.
+    fn evict_one(&mut self) -> bool {
+        for _ in 0..TRIES_MAX {
+            self.look_for_candidates();
+            while let Some(candidate) = self.memory.pool.take() {
+                let (database, key) = candidate.key;
+                let db = &mut self.shard.databases[usize::from(database)];
+                db.set_now(self.now);
+                let still = db.candidate_rank(&key).is_some_and(|rank| rank >= candidate.rank);
+                if still && !self.is_locked(&key) && self.evict(database, &key) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn is_locked(&self, key: &[u8]) -> bool {
+        let lock = || LockSet::of_keys(vec![(LockKey::of(key), Mode::Exclusive)]);
+        !self.locks.is_empty() && self.locks.blocks(&lock())
+    }
+
+    /// Removes a key for whatever it was worth; whether it was there.
+    fn evict(&mut self, database: u16, key: &[u8]) -> bool {
+        let shard = &mut self.shard;
+        let removed = shard.databases[usize::from(database)].evict(key);
+        if self.touched.last() != Some(&database) {
+            self.touched.push(database);
+        }
+        // A key whose time was over is told as that.
+        shard.effects.incidents(database, &mut shard.databases[usize::from(database)], &mut shard.log);
+        if removed {
+            if shard.log.wanted {
+                shard.log.append(database, key, [&b"DEL"[..], key].into_iter());
+            }
+            shard.effects.key(database, key, EventClass::Evicted, "evicted", true);
+        }
+        removed
+    }
+
+    /// The other shard whose best candidate deserves most to go, and how much.
+    fn best_other(&self) -> Option<(ShardId, u64)> {
+        let others = self.router.all().filter(|shard| *shard != self.core);
+        let ranks = others.map(|shard| (shard, self.node.metrics[shard.index()].eviction_rank.get()));
+        ranks.filter(|(_, rank)| *rank > 0).max_by_key(|(_, rank)| *rank)
+    }
+
+    /// Asks another shard to give `bytes` back, if its best candidate is clearly better than this one's; whether it did.
+    fn ask_others(&mut self, bytes: i64) -> bool {
+        let Some((shard, rank)) = self.best_other() else { return false };
+        let own = self.metrics().eviction_rank.get();
+        if self.memory.asked[shard.index()] > 0 || rank <= own.saturating_add(own / 8) {
+            return false;
+        }
+        // Until it is done this shard holds so much more, which all together must be a small part of the limit.
+        let all = self.memory.slack * self.router.shards() as i64;
+        let most = all.clamp(EVICTION_REQUEST_BYTES_MIN, EVICTION_REQUEST_BYTES_MAX);
+        let bytes = (bytes + self.memory.slack).clamp(EVICTION_REQUEST_BYTES_MIN, most);
+        self.memory.asked[shard.index()] = bytes;
+        self.post(shard, Message::GiveBack { from: self.core, bytes });
+        true
+    }
+
+    /// Another shard needs room.
+    pub(super) fn give_back(&mut self, from: ShardId, bytes: i64) {
+        self.memory.owed = self.memory.owed.saturating_add(bytes);
+        self.memory.creditors.push(from);
+    }
+
+    /// Another shard has made the room that it was asked for, or what it could.
+    pub(super) fn given_back(&mut self, by: ShardId) {
+        self.memory.asked[by.index()] = 0;
+    }
+
+    /// Makes room at the end of a turn: for others, and for what has run without looking.
+    pub(super) fn end_memory_turn(&mut self) {
+        if self.memory.owed > 0 {
+            self.pay();
+        } else if self.is_tight() {
+            self.make_room();
+        } else {
+            self.memory.goes_on = false;
+        }
+        self.tell_held_bytes();
+    }
+
+    /// Lets the others know what this core holds.
+    pub(super) fn tell_held_bytes(&self) {
+        self.metrics().allocated.set(self.held_bytes() as u64);
+    }
+
+    /// Gives back what others need.
+    fn pay(&mut self) {
+        if self.shard.log.is_collecting() {
+            self.memory.goes_on = true;
+            return;
+        }
+        let (started, mut removed, before) = (self.clock.raw(), 0, self.held_bytes());
+        let (target, mut done) = (before - self.memory.owed, false);
+        loop {
+            let held = self.held_bytes();
+            // Pages can be given back when there are holes for a few of them.
+            if held - self.hole_bytes() > target - EVICTION_REQUEST_BYTES_MIN {
+                done = !self.evict_one();
+                removed += 1;
+            } else {
+                done |= held <= target || !self.compact();
+            }
+            if done || removed % KEYS_PER_LOOK == 0 && self.has_taken_too_long(started) {
+                break;
+            }
+        }
+        self.end_eviction(removed);
+        self.memory.owed = if done { 0 } else { self.memory.owed - (before - self.held_bytes()).max(0) };
+        self.memory.goes_on = !done;
+        if done {
+            let creditors = std::mem::take(&mut self.memory.creditors);
+            creditors.into_iter().for_each(|to| self.post(to, Message::GivenBack { by: self.core }));
+        }
+    }
+
+    /// Lets others know what this shard could give, while memory is nearly used up.
+    pub(super) fn tell_candidates(&mut self) {
+        let wanted = self.memory.is_limited() && self.memory.policy != EvictionPolicy::Noeviction;
+        if !wanted {
+            return self.metrics().eviction_rank.set(0);
+        }
+        // What is near the limit of all is near what the others leave this core.
+        if self.router.shards() > 1 && self.held_bytes() > self.memory.may_hold - 16 * self.memory.slack {
+            self.memory.pool.clear();
+            self.look_for_candidates();
+        }
+    }
+}
