@@ -13,6 +13,7 @@
 //! - [`persistence`] files: the append-only log as bytes, its manifest, the seam to the disk
 //! - [`shard`]       one core's data: databases, expiry, scan, snapshots, routing
 //! - [`session`]     one client's state
+//! - [`acl`]         who may do what: the default user and its password, the check of a command
 //! - [`pubsub`]      who subscribes to what: one core's subscribers, and which other cores have some
 //! - [`commands`]    the command rows and their handlers, one file a group
 //! - [`engine`]      the per-core state machine, no I/O: dispatch, hops, mailbox messages
@@ -37,6 +38,7 @@ pub mod persistence;
 pub mod session;
 pub mod shard;
 
+pub mod acl;
 pub mod pubsub;
 
 pub mod commands;

@@ -12,6 +12,18 @@ pub const ARGUMENTS_UNAUTHENTICATED_MAX: i64 = 10;
 /// Most bytes of one argument on a connection that has not logged in yet, as Redis.
 pub const BULK_UNAUTHENTICATED_BYTES_MAX: i64 = 16 * 1024;
 
+/// Input of a connection that has not logged in yet that may wait: the largest request it may send, with its lengths.
+pub const INPUT_UNAUTHENTICATED_BYTES_MAX: u64 =
+    ARGUMENTS_UNAUTHENTICATED_MAX as u64 * (BULK_UNAUTHENTICATED_BYTES_MAX as u64 + 16);
+
+/// Output of a connection that has not logged in yet that may wait until the client reads. As Redis: 1 KiB beyond the 16
+/// KiB of its clients' own buffers.
+pub const OUTPUT_UNAUTHENTICATED_BYTES_MAX: u64 = 17 * 1024;
+
+/// What a monitor may leave unread where its output has no limit of its own, and the lines of one turn: others fill it, so
+/// it must not grow without a bound.
+pub const MONITOR_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// Values of at least this many bytes are sent from a shared buffer instead of being copied into the reply.
 /// Below it a copy is cheaper than a second element of a vectored send.
 pub const SHARED_VALUE_BYTES_MIN: usize = 16 * 1024;
@@ -156,6 +168,14 @@ pub const ADOPTED_KEYS_PER_MESSAGE_MAX: usize = 256;
 pub const EVICTION_REQUEST_BYTES_MIN: i64 = 32 * 1024;
 /// See [`EVICTION_REQUEST_BYTES_MIN`].
 pub const EVICTION_REQUEST_BYTES_MAX: i64 = 1024 * 1024;
+/// `maxmemory-clients` is taken for at least this much: with less, nobody could look what is wrong.
+pub const CLIENTS_BYTES_MAX_MIN: u64 = 128 << 10;
+
+/// Clients that take no more than this are taken for equally large where some have to be closed.
+pub const CLIENT_BYTES_SMALL: u64 = 32 << 10;
+
+/// The fewest clients whose memory is counted anew in one run of the cron.
+pub const CLIENTS_COUNTED_MIN: usize = 16;
 
 /// Keys that are remembered as the best to evict, from one eviction to the next, as Redis (`EVPOOL_SIZE`).
 pub const EVICTION_POOL_CANDIDATES: usize = 16;

@@ -1,10 +1,8 @@
 //! Commands on the connection: what it speaks, whom it is logged in as, which database it works on.
-//!
-//! There is one user so far, `default`, and it needs no password: logging in as `default` always succeeds, as Redis
-//! answers for such a user.
 
 use super::node::{CRIMSON_VERSION, REDIS_VERSION};
 use super::{Flow, Row, SessionContext, client};
+use crate::acl::{self, DEFAULT_USER};
 use crate::resp::args::is_token;
 use crate::resp::{Args, CommandError, Protocol};
 use crate::session::SessionFlags;
@@ -64,26 +62,20 @@ pub const ROWS: &[Row] = &[
 ];
 
 fn auth(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandError> {
-    match args.len() {
-        2 => {
+    let (user, password) = match args.len() {
+        2 if ctx.config.requirepass.is_empty() => {
             return Err(CommandError::fixed(
                 "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
                  configuration is correct?",
             ));
         }
-        3 => log_in(args.at(1))?,
+        2 => (DEFAULT_USER, args.at(1)),
+        3 => (args.at(1), args.at(2)),
         _ => return Err(CommandError::Syntax),
-    }
+    };
+    acl::log_in(ctx.session, ctx.config, user, password)?;
     ctx.reply.ok();
     Ok(Flow::Done)
-}
-
-/// Logs in as `user`, whose password is right whatever it is.
-fn log_in(user: &[u8]) -> Result<(), CommandError> {
-    if user == b"default" {
-        return Ok(());
-    }
-    Err(CommandError::fixed("WRONGPASS invalid username-password pair or user is disabled."))
 }
 
 fn echo(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandError> {
@@ -95,7 +87,7 @@ fn echo(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandErr
 #[derive(Default)]
 struct Greeting<'a> {
     protocol: Option<Protocol>,
-    user: Option<&'a [u8]>,
+    user: Option<(&'a [u8], &'a [u8])>,
     name: Option<&'a [u8]>,
 }
 
@@ -112,9 +104,7 @@ impl<'a> Greeting<'a> {
         let mut options = args.cursor(2);
         while let Some(option) = options.next() {
             if is_token(option, "AUTH") && options.remaining() >= 2 {
-                greeting.user = options.next();
-                // The password; every one is right.
-                options.next();
+                greeting.user = Some((options.value()?, options.value()?));
             } else if is_token(option, "SETNAME") && options.remaining() >= 1 {
                 let name = options.value()?;
                 client::check_name(name)?;
@@ -129,7 +119,15 @@ impl<'a> Greeting<'a> {
 
 fn hello(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandError> {
     let greeting = Greeting::parse(args)?;
-    greeting.user.map_or(Ok(()), log_in)?;
+    if let Some((user, password)) = greeting.user {
+        acl::log_in(ctx.session, ctx.config, user, password)?;
+    }
+    if ctx.session.flags.contains(SessionFlags::UNAUTHENTICATED) {
+        return Err(CommandError::fixed(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> \
+             option can be used to authenticate the client and select the RESP protocol version at the same time",
+        ));
+    }
     if let Some(name) = greeting.name {
         ctx.session.identity.name = name.to_vec();
     }
@@ -190,6 +188,7 @@ fn reset(ctx: &mut SessionContext<'_>, _args: Args<'_>) -> Result<Flow, CommandE
     session.flags.remove(
         SessionFlags::REPLY_OFF | SessionFlags::REPLY_SKIP_NEXT | SessionFlags::NO_EVICT | SessionFlags::NO_TOUCH,
     );
+    acl::begin(session, ctx.config);
     ctx.reply.set_protocol(Protocol::Resp2);
     ctx.reply.simple("RESET");
     Ok(Flow::Reset)

@@ -302,6 +302,8 @@ pub struct CoreView<'a> {
     pub shard: &'a mut Shard,
     /// Its subscribers.
     pub pubsub: &'a PubSub,
+    /// How many monitors each core has.
+    pub monitors: &'a mut [u32],
     /// Its counters.
     pub metrics: &'a CoreMetrics,
     /// The clock.

@@ -13,14 +13,18 @@ pub mod generic;
 pub mod hash;
 pub mod info;
 pub mod list;
+pub mod memory;
+pub mod monitor;
 pub mod node;
 pub mod persistence;
 pub mod pubsub;
 pub mod reclaimer;
+pub mod redaction;
 pub mod row;
 pub mod scan_options;
 pub mod server;
 pub mod set;
+pub mod slowlog;
 pub mod string;
 pub mod table;
 #[cfg(test)]
@@ -45,8 +49,11 @@ pub const FAMILIES: &[&[Row]] = &[
     client::ROWS,
     command::ROWS,
     info::ROWS,
+    memory::ROWS,
     server::ROWS,
     persistence::ROWS,
+    slowlog::ROWS,
+    monitor::ROWS,
     config::ROWS,
     debug::ROWS,
 ];

@@ -6,6 +6,7 @@ use crate::limits::CONTROL_MESSAGES_MAX;
 use crate::metrics::memory::{AllocatorBytes, Held};
 use crate::metrics::persistence::Persistence;
 use crate::metrics::sampler::{Rates, Reading, Sampler};
+use crate::metrics::slowlog::SlowLog;
 use crate::metrics::{Baseline, CommandTotals, CoreMetrics, CoreTotals};
 use crate::persistence::aof::Cut;
 use crate::shard::{Millis, ShardId};
@@ -75,6 +76,8 @@ pub struct Node {
     pub wall_clock: WallClock,
     /// Frees what takes long; at once unless a thread has been started for it.
     pub reclaimer: Reclaimer,
+    /// The commands that took long.
+    pub slow_log: SlowLog,
     statistics: Mutex<Statistics>,
     /// Most bytes the allocator had handed out at any sample.
     peak_memory_bytes: AtomicU64,
@@ -119,6 +122,7 @@ impl Node {
             active_expire: AtomicBool::new(true),
             wall_clock: Box::new(|| SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()),
             reclaimer: Reclaimer::inline(),
+            slow_log: SlowLog::default(),
             statistics: Mutex::default(),
             peak_memory_bytes: AtomicU64::new(0),
             startup_memory_bytes: AtomicU64::new(0),

@@ -2,7 +2,7 @@
 //! back, for CONFIG GET and for the configuration file.
 
 use super::value::{self, Reason};
-use super::{Config, OutputLimit};
+use super::{Config, MemoryOrPercent, OutputLimit};
 use crate::stdx::words;
 
 /// When a directive may change.
@@ -40,6 +40,7 @@ pub enum Section {
     Events,
     Memory,
     Freeing,
+    Watching,
     Durability,
     Absent,
 }
@@ -57,6 +58,7 @@ impl Section {
             Self::Events => "Events of keys",
             Self::Memory => "Memory limit",
             Self::Freeing => "Freeing memory",
+            Self::Watching => "Watching",
             Self::Durability => "Append-only log",
             Self::Absent => "Not there yet: only the value that is true is accepted",
         }
@@ -72,6 +74,8 @@ pub enum Kind {
     Octal { max: u32, get: fn(&Config) -> u32, set: fn(&mut Config, u32) },
     /// A number of bytes.
     Memory { min: u64, max: u64, get: fn(&Config) -> u64, set: fn(&mut Config, u64) },
+    /// A number of bytes, or so many percent of another one.
+    MemoryOrPercent { get: fn(&Config) -> MemoryOrPercent, set: fn(&mut Config, MemoryOrPercent) },
     /// `yes` or `no`.
     Bool { get: fn(&Config) -> bool, set: fn(&mut Config, bool) },
     /// One of several names, by their place.
@@ -98,6 +102,9 @@ pub struct Directive {
     pub change: Change,
     /// What its values are.
     pub kind: Kind,
+    /// Whether what it is set to must not be seen: it is shown by CONFIG GET and written by CONFIG REWRITE, and nowhere
+    /// else.
+    pub secret: bool,
     /// What it does, in a sentence or three.
     pub doc: &'static str,
 }
@@ -105,12 +112,18 @@ pub struct Directive {
 impl Directive {
     /// A directive that CONFIG SET may change.
     pub(super) const fn new(name: &'static str, section: Section, kind: Kind, doc: &'static str) -> Self {
-        Self { name, alias: None, section, change: Change::Runtime, kind, doc }
+        Self { name, alias: None, section, change: Change::Runtime, kind, secret: false, doc }
     }
 
     /// The directive, changing as `change` says.
     pub(super) const fn change(mut self, change: Change) -> Self {
         self.change = change;
+        self
+    }
+
+    /// The directive, its values kept from those who watch.
+    pub(super) const fn secret(mut self) -> Self {
+        self.secret = true;
         self
     }
 
@@ -142,6 +155,7 @@ impl Directive {
             Kind::Integer { min, max, set, .. } => set(config, value::integer(first, *min, *max)?),
             Kind::Octal { max, set, .. } => set(config, value::octal(first, *max)?),
             Kind::Memory { min, max, set, .. } => set(config, value::memory_between(first, *min, *max)?),
+            Kind::MemoryOrPercent { set, .. } => set(config, value::memory_or_percent(first)?),
             Kind::Bool { set, .. } => set(config, value::yes_or_no(first)?),
             Kind::Enum { names, set, .. } => set(config, value::one_of(first, names)?),
             Kind::Text { set, .. } => set(config, &value::text(first)?)?,
@@ -170,6 +184,10 @@ impl Directive {
             Kind::Integer { get, .. } => get(config).to_string(),
             Kind::Octal { get, .. } => format!("{:o}", get(config)),
             Kind::Memory { get, .. } => get(config).to_string(),
+            Kind::MemoryOrPercent { get, .. } => match get(config) {
+                MemoryOrPercent::Bytes(bytes) => bytes.to_string(),
+                MemoryOrPercent::Percent(percent) => format!("{percent}%"),
+            },
             Kind::Bool { get, .. } => if get(config) { "yes" } else { "no" }.into(),
             Kind::Enum { names, get, .. } => names[get(config)].into(),
             Kind::Text { get, .. } => get(config),
@@ -184,6 +202,10 @@ impl Directive {
         let name = self.name;
         match &self.kind {
             Kind::Memory { get, .. } => vec![format!("{name} {}", value::memory_text(get(config)))],
+            Kind::MemoryOrPercent { get, .. } => match get(config) {
+                MemoryOrPercent::Bytes(bytes) => vec![format!("{name} {}", value::memory_text(bytes))],
+                MemoryOrPercent::Percent(percent) => vec![format!("{name} {percent}%")],
+            },
             Kind::List { get, .. } if !get(config).is_empty() => {
                 let words: Vec<String> = get(config).iter().map(|word| quoted(word)).collect();
                 vec![format!("{name} {}", words.join(" "))]
@@ -211,6 +233,7 @@ impl Directive {
                     max => format!("a memory size from {from} to {}", value::memory_text(max)),
                 }
             }
+            Kind::MemoryOrPercent { .. } => "a memory size or a percentage".into(),
             Kind::Bool { .. } => "yes or no".into(),
             Kind::Enum { names, .. } => names.join(", "),
             Kind::Text { form, .. } | Kind::List { form, .. } => (*form).into(),

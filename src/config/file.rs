@@ -99,12 +99,9 @@ impl<'a> Reader<'a> {
             let result = self.line(line, depth);
             result.map_err(|error| match error {
                 LineError::Inner(error) => error,
-                LineError::Reason(reason) => FileError::Line {
-                    source: source.into(),
-                    number: index + 1,
-                    line: String::from_utf8_lossy(line).into_owned(),
-                    reason,
-                },
+                LineError::Reason(reason) => {
+                    FileError::Line { source: source.into(), number: index + 1, line: without_secrets(line), reason }
+                }
             })?;
         }
         Ok(())
@@ -140,6 +137,13 @@ impl<'a> Reader<'a> {
         }
         Ok(())
     }
+}
+
+/// A line as an error shows it: what a directive is set to that must not be seen is left out.
+fn without_secrets(line: &[u8]) -> String {
+    let name = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    let shown = if find(name).is_some_and(|row| row.secret) { name } else { line };
+    String::from_utf8_lossy(shown).into_owned()
 }
 
 const UNKNOWN: &str = "Bad directive or wrong number of arguments";
@@ -309,6 +313,9 @@ mod tests {
             ),
         ] {
             assert_eq!(reason(text), (number, line.into(), why.into()));
+        }
+        for text in ["requirepass my secret", "RequirePass\t\"my secret", "requirepass \"my\"secret"] {
+            assert!(!read(text).expect_err("wrong").to_string().contains("secret"), "{text}");
         }
         let error = read("port x").expect_err("wrong").to_string();
         assert!(error.contains("*** FATAL CONFIG FILE ERROR"), "{error}");

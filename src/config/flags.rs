@@ -204,7 +204,7 @@ fn value_name(kind: &Kind) -> &'static str {
     match kind {
         Kind::Integer { .. } => "NUMBER",
         Kind::Octal { .. } => "MODE",
-        Kind::Memory { .. } => "SIZE",
+        Kind::Memory { .. } | Kind::MemoryOrPercent { .. } => "SIZE",
         Kind::Bool { .. } => "YES|NO",
         Kind::Enum { .. } => "NAME",
         Kind::Text { .. } => "TEXT",

@@ -28,6 +28,9 @@ pub use permission::Permission;
 pub use supervised::Supervised;
 pub use table::{DIRECTIVES, find};
 
+use crate::limits::CLIENTS_BYTES_MAX_MIN;
+use crate::stdx::secret::Secret;
+
 /// The values of all directives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the directive table documents each")]
@@ -48,10 +51,12 @@ pub struct Config {
     pub logfile: String,
     pub supervised: Supervised,
     pub protected_mode: bool,
+    pub requirepass: Secret,
     pub enable_debug_command: Permission,
     pub enable_protected_configs: Permission,
     pub proto_max_bulk_len: u64,
     pub client_query_buffer_limit: u64,
+    pub maxmemory_clients: MemoryOrPercent,
     pub client_output_buffer_limits: [OutputLimit; 3],
     pub encoding: EncodingLimits,
     pub hz: u32,
@@ -61,6 +66,8 @@ pub struct Config {
     pub eviction: Eviction,
     pub notify_keyspace_events: Notifications,
     pub tracking_table_max_keys: u64,
+    pub slowlog_log_slower_than: i64,
+    pub slowlog_max_len: u64,
     pub appendonly: bool,
     pub appendfilename: String,
     pub appenddirname: String,
@@ -70,6 +77,26 @@ pub struct Config {
     pub auto_aof_rewrite_min_size: u64,
     pub aof_load_truncated: bool,
     pub aof_timestamp_enabled: bool,
+}
+
+/// A number of bytes, or so many percent of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the units")]
+pub enum MemoryOrPercent {
+    Bytes(u64),
+    Percent(u8),
+}
+
+impl Config {
+    /// How much memory all clients together may take; `None`: as much as there is. So little that nobody could be served
+    /// is not meant.
+    pub fn clients_bytes_max(&self) -> Option<u64> {
+        let bytes = match self.maxmemory_clients {
+            MemoryOrPercent::Bytes(bytes) => bytes,
+            MemoryOrPercent::Percent(percent) => (self.maxmemory as f64 * f64::from(percent) / 100.0) as u64,
+        };
+        (bytes > 0).then(|| bytes.max(CLIENTS_BYTES_MAX_MIN))
+    }
 }
 
 /// What is freed in the background rather than by the command that removes it; each is a directive of the same name.
@@ -156,16 +183,20 @@ impl Default for Config {
             logfile: String::new(),
             supervised: Supervised::No,
             protected_mode: true,
+            requirepass: Secret::default(),
             enable_debug_command: Permission::No,
             enable_protected_configs: Permission::No,
             proto_max_bulk_len: 512 * MIB,
             client_query_buffer_limit: 1024 * MIB,
+            maxmemory_clients: MemoryOrPercent::Bytes(0),
             client_output_buffer_limits: [limit(0, 0, 0), limit(256 * MIB, 64 * MIB, 60), limit(32 * MIB, 8 * MIB, 60)],
             encoding: Default::default(),
             hz: 10,
             active_expire_effort: 1,
             notify_keyspace_events: Notifications::empty(),
             tracking_table_max_keys: 1_000_000,
+            slowlog_log_slower_than: 10_000,
+            slowlog_max_len: 128,
             lazy_free: LazyFree::default(),
             maxmemory: 0,
             eviction: Eviction::default(),

@@ -100,6 +100,7 @@ fn write_aside(aside: &Path, path: &Path, text: &[u8]) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stdx::secret::Secret;
 
     fn after(old: &str, change: impl FnOnce(&mut Config)) -> String {
         let mut config = Config::default();
@@ -147,6 +148,13 @@ mod tests {
         let expected = "client-output-buffer-limit normal 1 2 3\nclient-output-buffer-limit replica 256mb 64mb 60\n\
                         client-output-buffer-limit pubsub 1mb 8mb 60\nhz 5\n";
         assert_eq!(new, expected);
+    }
+
+    #[test]
+    fn a_password_is_written_as_one_word() {
+        let set = |config: &mut Config| config.requirepass = Secret::new("a \"b\" #c");
+        assert_eq!(after("requirepass old\n", set), "requirepass \"a \\\"b\\\" #c\"\n");
+        assert_eq!(after("requirepass old\n", |config| config.requirepass = Secret::default()), "requirepass \"\"\n");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::directive::{Change, Directive, Kind, Section};
 use super::{EvictionPolicy, Fsync, LogLevel, Notifications, Permission, Supervised, value};
 use crate::limits::QUERY_BUFFER_BYTES_MAX;
+use crate::stdx::secret::Secret;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -124,8 +125,24 @@ pub static DIRECTIVES: &[Directive] = &[
         "protected-mode",
         Section::Network,
         Kind::Bool { get: |config| config.protected_mode, set: |config, value| config.protected_mode = value },
-        "Serve only clients on this machine. There are no passwords yet: turn it off only in a network you trust.",
+        "While there is no password (requirepass), serve only clients on this machine. Turn it off only in a network you \
+         trust.",
     ),
+    Directive::new(
+        "requirepass",
+        Section::Network,
+        Kind::Text {
+            form: "a password",
+            get: |config| config.requirepass.reveal().into(),
+            set: |config, value| {
+                config.requirepass = Secret::new(value);
+                Ok(())
+            },
+        },
+        "The password that clients have to give (AUTH, HELLO) before anything else. \"\" asks for none. A change concerns \
+         those who connect or give a password after it. Take a long one: guesses are answered fast.",
+    )
+    .secret(),
     Directive::new(
         "enable-debug-command",
         Section::Network,
@@ -163,6 +180,17 @@ pub static DIRECTIVES: &[Directive] = &[
         Section::Clients,
         memory!(client_query_buffer_limit, MIB, QUERY_BUFFER_BYTES_MAX),
         "Close a client whose unfinished commands take more than this.",
+    ),
+    Directive::new(
+        "maxmemory-clients",
+        Section::Clients,
+        Kind::MemoryOrPercent {
+            get: |config| config.maxmemory_clients,
+            set: |config, value| config.maxmemory_clients = value,
+        },
+        "How much memory all clients together may take with what they have sent and are to be sent, or such a part of \
+         maxmemory; the largest are closed when it is more, but those that said CLIENT NO-EVICT on. At least 128kb; 0 is \
+         no limit.",
     ),
     Directive::new(
         "client-output-buffer-limit",
@@ -387,6 +415,18 @@ pub static DIRECTIVES: &[Directive] = &[
         integer!(tracking_table_max_keys, 0, i64::MAX),
         "So many keys are remembered for clients that track what they read (CLIENT TRACKING), over all cores; beyond that \
          their clients drop random ones. 0: as many as there are.",
+    ),
+    Directive::new(
+        "slowlog-log-slower-than",
+        Section::Watching,
+        integer!(slowlog_log_slower_than, -1, i64::MAX),
+        "Commands that hold up their core for so many microseconds get into the slow log (SLOWLOG). 0: all; -1: none.",
+    ),
+    Directive::new(
+        "slowlog-max-len",
+        Section::Watching,
+        integer!(slowlog_max_len, 0, i64::MAX),
+        "So many commands the slow log holds; the oldest go first.",
     ),
     Directive::new(
         "appendonly",

@@ -1,6 +1,6 @@
 //! Values as text: integers, octal numbers, memory sizes, lists of CPUs. The reasons for refusing one are Redis's.
 
-use super::OutputLimit;
+use super::{MemoryOrPercent, OutputLimit};
 use crate::stdx::number::parse_i64;
 use std::borrow::Cow;
 
@@ -51,6 +51,24 @@ pub fn memory(text: &[u8]) -> Option<u64> {
 pub fn memory_between(text: &[u8], min: u64, max: u64) -> Result<u64, Reason> {
     let value = memory(text).ok_or("argument must be a memory value")?;
     if (min..=max).contains(&value) { Ok(value) } else { Err(between(min, max)) }
+}
+
+/// A memory size, or a percentage up to 100 without a fraction. None of either is no bytes.
+pub fn memory_or_percent(text: &[u8]) -> Result<MemoryOrPercent, Reason> {
+    const REASON: &str = "argument must be a memory or percent value";
+    // Redis keeps percentages as negative numbers, which is what it takes a number of bytes for that is too large.
+    const TOO_LARGE: &str = "percentage argument must be less or equal to 100";
+    match text.strip_suffix(b"%") {
+        None => match memory(text).ok_or(REASON)? {
+            bytes if bytes <= i64::MAX as u64 => Ok(MemoryOrPercent::Bytes(bytes)),
+            _ => Err(TOO_LARGE.into()),
+        },
+        Some(digits) => match parse_i64(digits).filter(|percent| *percent >= 0).ok_or(REASON)? {
+            0 => Ok(MemoryOrPercent::Bytes(0)),
+            percent @ 1..=100 => Ok(MemoryOrPercent::Percent(percent as u8)),
+            _ => Err(TOO_LARGE.into()),
+        },
+    }
 }
 
 /// A memory size in the largest unit that divides it, as the configuration file writes it.
@@ -180,6 +198,25 @@ mod tests {
             assert_eq!(memory_text(bytes), text);
             assert_eq!(memory(text.as_bytes()), Some(bytes));
         }
+    }
+
+    #[test]
+    fn memory_may_be_a_percentage() {
+        for (text, value) in [
+            ("0", MemoryOrPercent::Bytes(0)),
+            ("1mb", MemoryOrPercent::Bytes(1 << 20)),
+            ("0%", MemoryOrPercent::Bytes(0)),
+            ("5%", MemoryOrPercent::Percent(5)),
+            ("100%", MemoryOrPercent::Percent(100)),
+        ] {
+            assert_eq!(memory_or_percent(text.as_bytes()), Ok(value), "{text}");
+        }
+        for text in ["-1", "abc", "%", "5.5%", "-5%", "1kb%"] {
+            let reason = Err("argument must be a memory or percent value".into());
+            assert_eq!(memory_or_percent(text.as_bytes()), reason, "{text}");
+        }
+        let reason = Err("percentage argument must be less or equal to 100".into());
+        assert_eq!([&b"101%"[..], b"99999999999gb"].map(memory_or_percent), [reason.clone(), reason]);
     }
 
     #[test]

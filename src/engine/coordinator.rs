@@ -210,7 +210,7 @@ impl Engine {
             Work::Gather(ref gather) if gather.steps.is_some() => self.go_on_stepwise(index),
             Work::Gather(_) => self.work_and_store(index),
             Work::Cut(..) => self.cut_all(index),
-            Work::Every(..) => unreachable!("requests to every core take no locks"),
+            Work::Every { .. } => unreachable!("requests to every core take no locks"),
         }
     }
 
@@ -224,7 +224,7 @@ impl Engine {
             Work::Split(_) => self.unlock_parts(index),
             Work::Gather(_) => self.give_all_back(index),
             Work::Cut(..) => unreachable!("who asks in order is patient"),
-            Work::Every(..) => unreachable!("requests to every core take no locks"),
+            Work::Every { .. } => unreachable!("requests to every core take no locks"),
         }
         self.unlock(id);
         self.begin(index);
@@ -257,7 +257,7 @@ impl Engine {
             }
             Waiter::Part { from, ticket, call, request } => {
                 let mut out = Output::default();
-                self.run_remote_part(call, request.args(), &mut out);
+                self.run_remote_part(from, ticket, call, request.args(), &mut out);
                 self.answer(from, ticket, out);
                 self.unlock(id);
             }
@@ -354,7 +354,8 @@ impl Engine {
         let mut started = self.clock.raw();
         let mut out = Output::default();
         self.run_here(entry, call, args, &mut out);
-        self.count_run(entry, &mut started);
+        let nanoseconds = self.count_run(entry, &mut started);
+        self.note_if_slow(from, ticket, entry, args, nanoseconds);
         if !call.no_reply {
             self.answer(from, ticket, out);
         }
@@ -381,7 +382,7 @@ impl Engine {
                 }
             }
         }
-        self.run_remote_part(call, args, out);
+        self.run_remote_part(from, ticket, call, args, out);
         if !call.keep_locks {
             self.unlock(id);
         }

@@ -1,8 +1,10 @@
 //! What happens with time: expiry, idle clients, output limits, the end of a pause, published counters.
 
 use super::Engine;
+use crate::acl;
 use crate::commands::node::Control;
 use crate::config::OutputLimit;
+use crate::limits::{MONITOR_BYTES_MAX, OUTPUT_UNAUTHENTICATED_BYTES_MAX};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::Millis;
 use std::sync::atomic::Ordering::Relaxed;
@@ -57,9 +59,11 @@ impl Engine {
             self.close_slow();
             self.touched.extend(0..self.shard.databases.len() as u16);
             self.publish_databases();
-            self.publish_times_to_live();
+            self.publish_slow_numbers();
             self.spare_buffers.truncate(self.spare_buffers.len().div_ceil(2));
+            self.spare_batches.truncate(self.spare_batches.len().div_ceil(2));
         }
+        self.count_some_clients();
         self.end_pause();
     }
 
@@ -111,8 +115,9 @@ impl Engine {
             return;
         }
         for (key, session) in self.sessions.iter_mut() {
-            // Subscribers may be silent as long as they like.
-            let busy = SessionFlags::ZOMBIE | SessionFlags::CLOSING | SessionFlags::STALLED | SessionFlags::SUBSCRIBED;
+            // Who listens may be silent as long as they like.
+            let listens = SessionFlags::SUBSCRIBED | SessionFlags::MONITOR;
+            let busy = SessionFlags::ZOMBIE | SessionFlags::CLOSING | SessionFlags::STALLED | listens;
             if self.now - session.active_ms > limit_ms && !session.flags.intersects(busy) {
                 session.flags.insert(SessionFlags::CLOSE_NOW | SessionFlags::CLOSING);
                 self.closing.push(key);
@@ -139,23 +144,35 @@ impl Engine {
     /// Closes a client whose output has grown past its limit.
     pub(super) fn check_output(&mut self, session: &mut Session, key: SessionKey) {
         if !session.flags.contains(SessionFlags::CLOSE_NOW) && self.exceeds_output_limit(session) {
-            tracing::warn!(client = session.id, "closing a client that reached its output buffer limit");
-            self.metrics().output_limit_disconnections.add(1);
-            session.flags.insert(SessionFlags::RESET);
-            self.close(session, key);
+            self.close_over_limit(session, key);
         }
+    }
+
+    /// Closes a client for whom more waits than may.
+    pub(super) fn close_over_limit(&mut self, session: &mut Session, key: SessionKey) {
+        tracing::warn!(client = session.id, "closing a client that reached its output buffer limit");
+        self.metrics().output_limit_disconnections.add(1);
+        session.flags.insert(SessionFlags::RESET);
+        self.close(session, key);
     }
 
     fn exceeds_output_limit(&self, session: &mut Session) -> bool {
         let subscribed = session.flags.contains(SessionFlags::SUBSCRIBED);
         let class = if subscribed { OutputLimit::PUBSUB } else { OutputLimit::NORMAL };
-        let OutputLimit { hard_bytes, soft_bytes, soft_seconds } = self.config.client_output_buffer_limits[class];
-        if hard_bytes == 0 && soft_bytes == 0 {
+        let OutputLimit { mut hard_bytes, soft_bytes, soft_seconds } = self.config.client_output_buffer_limits[class];
+        if hard_bytes == 0 && session.flags.contains(SessionFlags::MONITOR) {
+            hard_bytes = MONITOR_BYTES_MAX;
+        }
+        let stranger = acl::must_log_in(session, &self.config);
+        if hard_bytes == 0 && soft_bytes == 0 && !stranger {
             return false;
         }
         let waiting =
             (session.output.len() + session.later_bytes() + session.sending_bytes + session.pending.held_bytes())
                 as u64;
+        if stranger && waiting > OUTPUT_UNAUTHENTICATED_BYTES_MAX {
+            return true;
+        }
         if hard_bytes > 0 && waiting >= hard_bytes {
             return true;
         }
@@ -176,12 +193,16 @@ impl Engine {
         self.sessions.put_back(key, session);
     }
 
-    /// Makes the estimated times to live visible to all cores.
-    fn publish_times_to_live(&mut self) {
+    /// Makes the estimated times to live and the sizes of tables and spare buffers visible to all cores.
+    fn publish_slow_numbers(&mut self) {
         let metrics = &self.node.metrics[self.core.index()];
-        for (db, average_ms) in self.shard.databases.iter().zip(&metrics.average_ttl_ms) {
-            average_ms.set(db.average_ttl().max(0) as u64);
+        for (index, db) in self.shard.databases.iter().enumerate() {
+            metrics.average_ttl_ms[index].set(db.average_ttl().max(0) as u64);
+            metrics.table_bytes[index].set(db.table_bytes() as u64);
         }
+        let buffers = self.spare_buffers.iter().map(Vec::capacity).sum::<usize>();
+        let batches = self.spare_batches.iter().map(|batch| batch.memory_bytes()).sum::<usize>();
+        metrics.spare_bytes.set((buffers + batches) as u64);
     }
 
     /// Makes the counts of the databases used in this turn visible to all cores, and has their garbage freed.

@@ -2,6 +2,7 @@
 
 use super::message::{Call, Logged, Ticket};
 use super::{Engine, pubsub};
+use crate::acl;
 use crate::commands::context::OtherDatabases;
 use crate::commands::debug;
 use crate::commands::{Blocking, Entry, Flow, Handler, SessionContext, ShardContext};
@@ -36,8 +37,9 @@ pub(super) enum Route {
 }
 
 impl Engine {
-    pub(super) fn parser_limits(&self) -> ParserLimits {
-        ParserLimits { bulk_bytes_max: self.config.proto_max_bulk_len as i64, authenticated: true }
+    pub(super) fn parser_limits(&self, session: &Session) -> ParserLimits {
+        let authenticated = !acl::must_log_in(session, &self.config);
+        ParserLimits { bulk_bytes_max: self.config.proto_max_bulk_len as i64, authenticated }
     }
 
     /// Runs one request or sends it on its way. `top` is its command without subcommand, `shard` the owner of its only
@@ -60,18 +62,19 @@ impl Engine {
         if !entry.row.spec.accepts(args.len()) {
             return self.refuse(session, Some(entry), &CommandError::Arity(entry.row.spec.name.into()));
         }
-        if session.flags.contains(SessionFlags::SUBSCRIBED)
-            && let Err(error) = pubsub::check_allowed(session, entry)
+        if !self.permits(session, entry) {
+            return self.refuse(session, Some(entry), &debug::NOT_PERMITTED);
+        }
+        if session.flags.intersects(acl::CHECKED.union(SessionFlags::SUBSCRIBED).union(SessionFlags::MONITOR))
+            && let Err(error) = self.check_session(session, entry)
         {
             return self.refuse(session, Some(entry), &error);
         }
-        let queues = session.flags.contains(SessionFlags::MULTI) && !entry.immediate;
+        let in_multi = session.flags.contains(SessionFlags::MULTI);
+        let queues = in_multi && !entry.immediate;
         if queues && entry.row.spec.flags.contains(Flags::NO_MULTI) {
             let error = CommandError::fixed("ERR Command not allowed inside a transaction");
             return self.refuse(session, Some(entry), &error);
-        }
-        if !self.permits(session, entry) {
-            return self.refuse(session, Some(entry), &debug::NOT_PERMITTED);
         }
         if self.log_errno != 0
             && let Some(error) = self.refused_by_log(entry, self.queue_of(session, entry))
@@ -118,21 +121,29 @@ impl Engine {
         }
         if matches!(step, Step::Away) {
             *started = self.clock.raw();
+            if self.attention_nanoseconds == 0 {
+                self.observe(session, entry, args, None, in_multi);
+            }
         } else {
-            self.count_run(entry, started);
+            let nanoseconds = self.count_run(entry, started);
+            if nanoseconds >= self.attention_nanoseconds {
+                self.observe(session, entry, args, Some(nanoseconds), in_multi);
+            }
         }
         step
     }
 
-    /// Counts a command that began at `started` and has just ended, and moves `started` there.
+    /// Counts a command that began at `started` and has just ended, and moves `started` there. How many nanoseconds it
+    /// took.
     #[inline]
-    pub(super) fn count_run(&self, entry: &Entry, started: &mut u64) {
+    pub(super) fn count_run(&self, entry: &Entry, started: &mut u64) -> u64 {
         let ended = self.clock.raw();
         let nanoseconds = self.clock.delta_as_nanos(*started, ended);
         let metrics = self.metrics();
         metrics.commands.add(1);
         metrics.by_command[usize::from(entry.id)].record(nanoseconds);
         *started = ended;
+        nanoseconds
     }
 
     /// The command or subcommand that a request names.
@@ -190,6 +201,16 @@ impl Engine {
 
     fn count_error(&self, error: &CommandError) {
         self.metrics().count_error(error.code());
+    }
+
+    /// Whether the state of a session permits a command: who its client is, and what it listens to.
+    fn check_session(&self, session: &Session, entry: &Entry) -> Result<(), CommandError> {
+        acl::check(session, &entry.row.spec, &self.config)?;
+        let on_keys = entry.row.spec.flags.intersects(Flags::READONLY | Flags::WRITE) || pubsub::publishes(entry);
+        if on_keys && session.flags.contains(SessionFlags::MONITOR) {
+            return Err(CommandError::fixed("ERR Replica can't interact with the keyspace"));
+        }
+        if session.flags.contains(SessionFlags::SUBSCRIBED) { pubsub::check_allowed(session, entry) } else { Ok(()) }
     }
 
     /// Whether this client may use a command that not everybody may.
@@ -432,6 +453,7 @@ impl Engine {
             Flow::Reset => {
                 self.end_subscriptions(session, key);
                 self.end_tracking(session, key);
+                self.end_monitoring(session, key);
                 self.unwatch(session);
                 Step::Done
             }
@@ -441,7 +463,7 @@ impl Engine {
             }
             Flow::EveryCore(_) if !session.pending.is_empty() => Step::Wait,
             Flow::EveryCore(request) => {
-                self.start_every_core(session, key, entry, request);
+                self.start_every_core(session, key, entry, args, request);
                 Step::Done
             }
             Flow::Watch => self.watch(session, key, args),
@@ -449,7 +471,7 @@ impl Engine {
                 self.unwatch(session);
                 Step::Done
             }
-            Flow::Exec => self.exec(session, key, entry),
+            Flow::Exec => self.exec(session, key, entry, args),
             Flow::WaitLog(wait) => {
                 self.wait_for_log(session, key, wait);
                 Step::Done
@@ -479,6 +501,8 @@ impl Engine {
             random: &mut self.random,
         };
         let outcome = handler(&mut context, args);
+        // What CONFIG SET has changed holds for the command behind it.
+        self.refresh_config();
         outcome.unwrap_or_else(|error| {
             self.fail(entry, &error, session.protocol, out, mark);
             Flow::Done

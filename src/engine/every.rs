@@ -2,10 +2,10 @@
 
 use super::Engine;
 use super::message::{Call, Message, Ticket};
-use super::operation::{Operation, Work};
+use super::operation::{Operation, Request, Work};
 use super::transaction::Piece;
 use crate::commands::{Entry, EveryCore, SessionContext};
-use crate::resp::{Output, Reply};
+use crate::resp::{Args, Output, Reply};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::ShardId;
 use std::any::Any;
@@ -18,11 +18,12 @@ impl Engine {
         session: &mut Session,
         key: SessionKey,
         entry: &'static Entry,
+        args: Args<'_>,
         request: Arc<dyn EveryCore>,
     ) {
         let (number, call) = (session.pending.expect(), Self::call(session, entry));
         session.flags.insert(SessionFlags::STALLED);
-        self.ask_every_core(key, entry, call, request, Ok(number));
+        self.ask_every_core(key, entry, call, Request::of(args), request, Ok(number));
     }
 
     /// Sends a request to every core. Its reply is that to the session's request of a number, or a piece of the reply to
@@ -32,12 +33,13 @@ impl Engine {
         key: SessionKey,
         entry: &'static Entry,
         call: Call,
+        command: Request,
         request: Arc<dyn EveryCore>,
         place: Result<u32, Piece>,
     ) {
         let cores = self.router.shards();
         let parts = (0..cores).map(|_| None).collect();
-        let work = Work::Every(request.clone(), parts, place.err());
+        let work = Work::Every { request: request.clone(), command, parts, piece: place.err() };
         let index = self
             .operations
             .insert(Operation { waiting: cores, ..Operation::new(key, place.unwrap_or(0), entry, call, work) });
@@ -55,7 +57,7 @@ impl Engine {
     pub(super) fn take_part(&mut self, ticket: Ticket, part: Box<dyn Any + Send>) {
         let index = ticket.operation().expect("parts belong to operations");
         let operation = self.operations.get_mut(index);
-        let Work::Every(_, parts, _) = &mut operation.work else {
+        let Work::Every { parts, .. } = &mut operation.work else {
             unreachable!("only requests to every core have parts")
         };
         parts[ticket.number as usize] = Some(part);
@@ -64,7 +66,7 @@ impl Engine {
             return;
         }
         let mut operation = self.operations.remove(index);
-        let Work::Every(request, parts, piece) = &mut operation.work else { unreachable!("just seen") };
+        let Work::Every { request, parts, piece, .. } = &mut operation.work else { unreachable!("just seen") };
         let piece = *piece;
         let parts = parts.drain(..).map(|part| part.expect("all parts are there")).collect();
         let mut out = Output::default();
@@ -82,8 +84,10 @@ impl Engine {
                 },
             );
             self.update_tracker(&mut session, operation.session);
+            self.notice_monitor(&mut session, operation.session);
             self.sessions.put_back(operation.session, session);
         }
+        self.log_if_slow_whole(&operation);
         match piece {
             Some(piece) if operation.call.no_reply => self.take_piece(piece, Output::default()),
             Some(piece) => self.take_piece(piece, out),

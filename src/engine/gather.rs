@@ -266,8 +266,11 @@ impl Engine {
         let Worked { effects, payloads } = self.work_on(&mut lenders, |engine| match &mut job {
             Job::Command(request) => {
                 let mut out = Output::default();
+                let started = engine.clock.raw();
                 engine.run_command(entry, call, request.args(), &mut out);
                 if engine.blocking.wait.is_none() {
+                    let nanoseconds = engine.nanoseconds_since(started);
+                    engine.log_if_slow_of(key, entry, request.args(), nanoseconds);
                     job = Job::Done(out);
                 }
             }

@@ -78,7 +78,8 @@ impl Engine {
                     self.make_room();
                 }
                 self.run_here(entry, call, args, out);
-                self.count_run(entry, &mut started);
+                let nanoseconds = self.count_run(entry, &mut started);
+                self.note_if_slow(from, ticket, entry, args, nanoseconds);
                 true
             });
         }

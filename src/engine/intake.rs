@@ -6,8 +6,9 @@
 
 use super::Engine;
 use super::dispatch::Step;
+use crate::acl;
 use crate::commands::Entry;
-use crate::limits;
+use crate::limits::{self, INPUT_UNAUTHENTICATED_BYTES_MAX};
 use crate::resp::parser::{Parsed, ProtocolError, Scratch};
 use crate::resp::{Args, CommandError};
 use crate::session::{Session, SessionFlags, SessionKey};
@@ -56,6 +57,10 @@ impl Ahead {
 impl Engine {
     /// Takes what a client sent.
     pub fn receive(&mut self, key: SessionKey, bytes: &[u8]) {
+        if self.clients_bytes_max.is_some() {
+            // As Redis, before a client takes more.
+            self.evict_clients();
+        }
         let Some(mut session) = self.sessions.take(key) else { return };
         session.active_ms = self.now;
         session.input_bytes += bytes.len() as u64;
@@ -71,6 +76,7 @@ impl Engine {
                 self.continue_session(&mut session, key);
             }
             self.check_input(&mut session, key);
+            self.count_client(&mut session);
         }
         self.sessions.put_back(key, session);
         self.run_own_parts();
@@ -104,7 +110,9 @@ impl Engine {
     fn check_input(&mut self, session: &mut Session, key: SessionKey) {
         let waiting = session.input.len() - session.input_used;
         let queued = session.transaction.as_ref().map_or(0, |transaction| transaction.memory_bytes());
-        if (waiting + queued) as u64 > self.config.client_query_buffer_limit {
+        let stranger = acl::must_log_in(session, &self.config);
+        let bytes_max = if stranger { INPUT_UNAUTHENTICATED_BYTES_MAX } else { self.config.client_query_buffer_limit };
+        if (waiting + queued) as u64 > bytes_max {
             tracing::warn!(client = session.id, "closing a client that reached the query buffer limit");
             self.metrics().input_limit_disconnections.add(1);
             session.flags.insert(SessionFlags::RESET);
@@ -186,7 +194,8 @@ impl Engine {
             Step::Wait => session.flags.insert(SessionFlags::STALLED),
             Step::Close => session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY),
         }
-        if session.output.bytes.len() > limits::OUTPUT_CHECK_BYTES {
+        let checked = session.flags.contains(SessionFlags::UNAUTHENTICATED);
+        if checked || session.output.bytes.len() > limits::OUTPUT_CHECK_BYTES {
             self.check_output(session, key);
         }
         let ends = SessionFlags::STALLED | SessionFlags::CLOSE_NOW | SessionFlags::CLOSE_AFTER_REPLY;
@@ -195,11 +204,13 @@ impl Engine {
 
     /// Reads requests from `from` on, and has the buckets of their keys fetched.
     fn read_ahead(&mut self, session: &mut Session, input: &[u8], from: usize, ahead: &mut Ahead) -> End {
-        let limits = self.parser_limits();
+        let limits = self.parser_limits(session);
+        // What a stranger may send depends on what comes before it, as that may be a password.
+        let requests_max = if limits.authenticated { limits::REQUESTS_AHEAD_MAX } else { 1 };
         ahead.requests.clear();
         ahead.scratch.clear();
         let mut at = from;
-        while ahead.requests.len() < limits::REQUESTS_AHEAD_MAX {
+        while ahead.requests.len() < requests_max {
             let first = ahead.scratch.spans.len();
             if at == input.len() {
                 return End::Incomplete;

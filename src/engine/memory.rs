@@ -327,7 +327,7 @@ impl Engine {
             // Pages can be given back when there are holes for a few of them.
             if held - self.hole_bytes() > target - EVICTION_REQUEST_BYTES_MIN {
                 done = !self.evict_one();
-                removed += 1;
+                removed += usize::from(!done);
             } else {
                 done |= held <= target || !self.compact();
             }

@@ -12,6 +12,7 @@
 use super::blocking::Resume;
 use super::coordinator::each_key_of_transaction;
 use super::gather::Keys;
+use super::slowlog::Slow;
 use crate::commands::{CommandTable, EveryCore};
 use crate::limits::REQUESTS_AHEAD_MAX;
 use crate::persistence::aof::{Cut, Transaction};
@@ -162,6 +163,11 @@ struct Request {
 }
 
 impl Batch {
+    /// Bytes that it has allocated.
+    pub fn memory_bytes(&self) -> usize {
+        self.requests.capacity() + self.replies.bytes.capacity() + self.ends.capacity() * size_of::<ReplyEnd>()
+    }
+
     /// An empty batch.
     pub fn new(from: ShardId) -> Self {
         Self { from, requests: Vec::new(), replies: Output::default(), ends: Vec::new(), lost: false }
@@ -365,6 +371,8 @@ pub struct Execution {
     pub replies: Output,
     /// Where each command's reply ends.
     pub ends: Vec<Mark>,
+    /// Commands that took long, by their place, and how many nanoseconds.
+    pub slow: Vec<(usize, u64)>,
 }
 
 impl Execution {
@@ -602,6 +610,8 @@ pub enum Message {
         /// By whom.
         by: ShardId,
     },
+    /// Clients take too much memory, and the receiver has the largest.
+    EvictClients,
     /// A request to every core.
     Every {
         /// Who asks.
@@ -677,6 +687,18 @@ pub enum Message {
         from: ShardId,
         /// The publications.
         publications: Vec<Publication>,
+    },
+    /// What took long of what the sender has run for the receiver's clients.
+    Slow(Vec<Slow>),
+    /// What the sender's clients have run, for the receiver's monitors.
+    Monitored {
+        /// Whole lines; `None`: they were too many.
+        lines: Option<Bytes>,
+    },
+    /// A monitor of a core has gone.
+    MonitorLeft {
+        /// The core.
+        from: ShardId,
     },
     /// How many received publications that somebody waits for: their numbers and the counts.
     Published(Vec<(u32, u32)>),

@@ -19,9 +19,13 @@
 //! - `propagation` what is logged of commands and transactions
 //! - `replay`     the log, run again
 //! - `pubsub`     subscriptions and publications: between cores, and to the sessions
+//! - `clients`    the memory that clients take, and its limit
+//! - `slowlog`    which commands took long
+//! - `monitors`   MONITOR: a line for every command
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
 mod blocking;
+mod clients;
 mod coordinator;
 mod cron;
 pub mod cut;
@@ -34,11 +38,13 @@ mod intake;
 mod join;
 mod memory;
 pub mod message;
+mod monitors;
 mod notifications;
 mod operation;
 mod propagation;
 mod pubsub;
 pub mod replay;
+pub mod slowlog;
 mod split;
 mod stepwise;
 mod tracking;
@@ -47,6 +53,7 @@ mod watch;
 
 pub use cron::cron_interval_ms;
 
+use crate::acl;
 use crate::commands::{CommandTable, CoreView, EveryCore, Node, table};
 use crate::config::Config;
 use crate::limits;
@@ -57,9 +64,11 @@ use crate::shard::{Millis, Router, Shard, ShardId, WatchedKey};
 use crate::stdx::random::Random;
 use ahash::AHashMap;
 use blocking::Blocking;
+use clients::ClientMemory;
 use coordinator::{Parked, Waiter};
 use cut::CutHere;
 use message::{Batch, Message, Ticket};
+use monitors::Monitors;
 use operation::Operations;
 use std::any::Any;
 use std::collections::VecDeque;
@@ -79,6 +88,9 @@ pub struct Engine {
     table: &'static CommandTable,
     shard: Shard,
     sessions: Sessions,
+    clients: ClientMemory,
+    /// How much memory all clients together may take.
+    clients_bytes_max: Option<u64>,
     operations: Operations,
     locks: Locks<Waiter>,
     /// Commands that wait for locks, in the order in which they came.
@@ -100,6 +112,10 @@ pub struct Engine {
     refuses: bool,
     /// Error number of the log where it cannot be written, on whichever core; 0: it can.
     log_errno: i32,
+    /// From how many nanoseconds on a command is slow, and from when on anybody wants to know of it.
+    slow_nanoseconds: u64,
+    attention_nanoseconds: u64,
+    monitors: Monitors,
     /// The cuts of this turn.
     cuts: Vec<CutHere>,
     next_cron_ms: Millis,
@@ -145,6 +161,7 @@ impl Engine {
         let config = node.config();
         let shards = node.metrics.len();
         let shard = Shard::new(core, config.databases);
+        let clients_bytes_max = config.clients_bytes_max();
         let mut engine = Self {
             core,
             router: Router::new(u16::try_from(shards).expect("at most SHARDS_MAX shards")),
@@ -154,6 +171,8 @@ impl Engine {
             config,
             table: table(),
             sessions: Sessions::default(),
+            clients: ClientMemory::default(),
+            clients_bytes_max,
             operations: Operations::default(),
             locks: Locks::default(),
             parked: VecDeque::new(),
@@ -169,6 +188,9 @@ impl Engine {
             loading: false,
             refuses: false,
             log_errno: 0,
+            slow_nanoseconds: u64::MAX,
+            attention_nanoseconds: u64::MAX,
+            monitors: Monitors::new(shards),
             cuts: Vec::new(),
             next_cron_ms: now,
             cron_runs: 0,
@@ -196,6 +218,7 @@ impl Engine {
         };
         engine.apply_to_shard();
         engine.update_wanted();
+        engine.update_attention();
         engine
     }
 
@@ -225,6 +248,11 @@ impl Engine {
         self.core
     }
 
+    /// Whether a monitor on some core sees what this core's clients do.
+    pub fn is_monitored(&self) -> bool {
+        self.monitors.any()
+    }
+
     /// How many clients watch keys of this core's shard.
     pub fn watching_clients(&self) -> usize {
         self.shard.watch.clients()
@@ -233,12 +261,7 @@ impl Engine {
     /// Begins a turn at `now`: all that follows until the next turn happens at that time.
     pub fn begin_turn(&mut self, now: Millis) {
         self.now = now;
-        if self.node.config_version() != self.config_version {
-            self.config_version = self.node.config_version();
-            self.config = self.node.config();
-            self.update_wanted();
-            self.apply_to_shard();
-        }
+        self.refresh_config();
         self.begin_memory_turn();
         if self.shard.log.wanted {
             self.look_at_log();
@@ -255,10 +278,24 @@ impl Engine {
         self.end_overdue_waits();
     }
 
+    /// Fetches the directives if they have changed.
+    #[inline]
+    fn refresh_config(&mut self) {
+        if self.node.config_version() != self.config_version {
+            self.config_version = self.node.config_version();
+            self.config = self.node.config();
+            self.take_clients_limit();
+            self.update_wanted();
+            self.update_attention();
+            self.apply_to_shard();
+        }
+    }
+
     /// Adds a client.
     pub fn connect(&mut self, identity: Identity, unix_socket: bool) -> SessionKey {
         let mut session = Session::new(self.node.next_client_id(), identity, self.now);
         session.flags.set(SessionFlags::UNIX_SOCKET, unix_socket);
+        acl::begin(&mut session, &self.config);
         let key = self.sessions.insert(session);
         self.metrics().connections_received.add(1);
         self.metrics().clients.set(self.sessions.len() as u64);
@@ -271,10 +308,12 @@ impl Engine {
         self.forget_tracker(key);
         let Some(mut session) = self.sessions.take(key) else { return };
         self.leave(&mut session, key);
+        self.end_monitoring(&mut session, key);
         session.output.clear();
         self.discard(&mut session);
         let done = session.pending.is_empty();
         session.flags.insert(SessionFlags::ZOMBIE);
+        self.recount_client(&mut session);
         (session.input, session.input_used) = (Vec::new(), 0);
         self.sessions.put_back(key, session);
         if done {
@@ -339,6 +378,7 @@ impl Engine {
             Message::Forget { id } => self.forget(id),
             Message::GiveBack { from, bytes } => self.give_back(from, bytes),
             Message::GivenBack { by } => self.given_back(by),
+            Message::EvictClients => self.look_at_clients(),
             Message::Every { from, ticket, request } => {
                 let part = self.run_part(&*request);
                 self.post(from, Message::Part { ticket, part });
@@ -354,6 +394,9 @@ impl Engine {
             Message::InterestHeard { from, number } => self.interest_heard(from, number),
             Message::Publish { from, publications } => self.take_publications(from, publications),
             Message::Published(counts) => self.published(&counts),
+            Message::Slow(list) => list.into_iter().for_each(|slow| self.take_slow(slow)),
+            Message::Monitored { lines } => self.take_lines(lines.as_deref()),
+            Message::MonitorLeft { from } => self.monitor_left(from),
         }
         self.run_own_parts();
     }
@@ -376,7 +419,10 @@ impl Engine {
         self.end_memory_turn();
         self.post_exchange();
         self.post_notes();
+        self.pass_on_lines();
         self.publish_databases();
+        self.count_dirty_clients();
+        self.evict_clients();
     }
 
     /// The messages to post since the last call, in order, into `messages`.
@@ -492,7 +538,11 @@ impl Engine {
     fn run_own_parts(&mut self) {
         self.run_own_watches();
         while let Some((ticket, request)) = self.own_parts.pop_front() {
+            let started = self.clock.raw();
             let part = self.run_part(&*request);
+            // The core will stand still for them, too.
+            let stall = self.stall.map_or(0, |stall| stall.as_nanos() as u64);
+            self.note_slow_part(self.core, ticket, self.nanoseconds_since(started) + stall);
             self.take_part(ticket, part);
         }
     }
@@ -503,6 +553,7 @@ impl Engine {
             sessions: &mut self.sessions,
             shard: &mut self.shard,
             pubsub: &self.exchange.registry,
+            monitors: &mut self.monitors.on,
             metrics: &self.node.metrics[self.core.index()],
             now: self.now,
             stall: Duration::ZERO,
@@ -513,6 +564,7 @@ impl Engine {
         }
         self.sweep_closed();
         self.update_wanted();
+        self.update_attention();
         part
     }
 

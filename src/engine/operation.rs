@@ -50,6 +50,8 @@ pub(super) struct Operation {
     pub lost: bool,
     /// Answers that have not come yet.
     pub waiting: usize,
+    /// How long the longest of its parts took that has run so far.
+    pub longest_nanoseconds: u64,
     pub work: Work,
 }
 
@@ -57,7 +59,15 @@ pub(super) struct Operation {
 pub(super) enum Work {
     Split(Split),
     Gather(Box<Gather>),
-    Every(Arc<dyn EveryCore>, Vec<Option<Box<dyn Any + Send>>>, Option<Piece>),
+    Every {
+        request: Arc<dyn EveryCore>,
+        /// The command that asks for it.
+        command: Request,
+        /// What the cores have answered.
+        parts: Vec<Option<Box<dyn Any + Send>>>,
+        /// Where the reply belongs in that to a transaction, if the command is one of it.
+        piece: Option<Piece>,
+    },
     Cut(Arc<Cut>, Vec<ShardId>),
 }
 
@@ -82,7 +92,19 @@ impl Request {
 impl Operation {
     pub fn new(session: SessionKey, number: u32, entry: &'static Entry, call: Call, work: Work) -> Self {
         let id = TransactionId(0);
-        Self { session, number, entry, call, id, refused: false, in_order: None, lost: false, waiting: 0, work }
+        Self {
+            session,
+            number,
+            entry,
+            call,
+            id,
+            refused: false,
+            in_order: None,
+            lost: false,
+            waiting: 0,
+            longest_nanoseconds: 0,
+            work,
+        }
     }
 
     /// The shards that a transaction concerns, by the numbers of its parts.
@@ -90,7 +112,7 @@ impl Operation {
         match &self.work {
             Work::Split(split) => split.parts.iter().map(|part| part.shard).collect(),
             Work::Gather(gather) => gather.shards(),
-            Work::Every(..) => Vec::new(),
+            Work::Every { .. } => Vec::new(),
             Work::Cut(_, shards) => shards.clone(),
         }
     }
@@ -100,7 +122,7 @@ impl Operation {
         match &self.work {
             Work::Split(split) => split.locks_on(shard, self.entry),
             Work::Gather(gather) => gather.locks_on(shard),
-            Work::Every(..) => None,
+            Work::Every { .. } => None,
             Work::Cut(..) => Some(LockSet::whole(Mode::Exclusive)),
         }
     }
@@ -155,6 +177,18 @@ impl Engine {
         let call = Self::call(session, entry);
         let number = session.pending.expect();
         self.operations.insert(Operation::new(key, number, entry, call, work))
+    }
+
+    /// Logs a command in parts, of which the last has run, if one of them took too long.
+    pub(super) fn log_if_slow_whole(&mut self, operation: &Operation) {
+        let request = match &operation.work {
+            Work::Split(split) => &split.request,
+            Work::Every { command, .. } => command,
+            // They are logged where they run.
+            Work::Gather(_) | Work::Cut(..) => return,
+        };
+        let nanoseconds = operation.longest_nanoseconds;
+        self.log_if_slow_of(operation.session, operation.entry, request.args(), nanoseconds);
     }
 
     /// Answers an operation's request.

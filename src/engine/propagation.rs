@@ -14,7 +14,7 @@
 
 use super::Engine;
 use super::coordinator::each_key;
-use super::message::{Call, Logged};
+use super::message::{Call, Logged, Ticket};
 use crate::commands::Entry;
 use crate::config::Fsync;
 use crate::persistence::aof::Transaction;
@@ -171,8 +171,21 @@ impl Engine {
         stamp
     }
 
-    /// Runs what a coordinator has sent of its transaction. What it has to know of the log stands behind the reply.
-    pub(super) fn run_remote_part(&mut self, call: Call, args: Args<'_>, out: &mut Output) {
+    /// Runs what core `from` has sent of its transaction. What it has to know of the log stands behind the reply.
+    pub(super) fn run_remote_part(
+        &mut self,
+        from: ShardId,
+        ticket: Ticket,
+        call: Call,
+        args: Args<'_>,
+        out: &mut Output,
+    ) {
+        let started = self.clock.raw();
+        self.run_part_of_transaction(call, args, out);
+        self.note_slow_part(from, ticket, self.nanoseconds_since(started));
+    }
+
+    fn run_part_of_transaction(&mut self, call: Call, args: Args<'_>, out: &mut Output) {
         let entry = self.table.get(call.command);
         match call.logged {
             Logged::Itself => self.run_here(entry, call, args, out),

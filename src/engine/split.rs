@@ -20,7 +20,7 @@ use crate::spec::{FindKeys, Flags, ResponsePolicy};
 
 /// A command in parts.
 pub(super) struct Split {
-    request: Request,
+    pub request: Request,
     pub parts: Vec<Part>,
     /// The whole as all shards log it, if they do.
     logged: Option<Transaction>,
@@ -175,12 +175,15 @@ impl Engine {
         let call = Call { part: true, no_reply: false, ..operation.call };
         if let Some(own) = split.parts.iter_mut().find(|part| part.shard == self.core) {
             let args = split.request.args().with_spans(&own.spans);
+            let started = self.clock.raw();
             self.run_and_log_part(operation.entry, call, args, logged, &mut own.reply);
+            operation.longest_nanoseconds = operation.longest_nanoseconds.max(self.nanoseconds_since(started));
         }
         let parts = std::mem::take(&mut split.parts);
         let mut out = Output::default();
         let mut reply = Reply::new(&mut out, operation.call.protocol);
         self.join_parts(operation.entry, operation.call, parts, &mut reply);
+        self.log_if_slow_whole(&operation);
         self.finish(&operation, out);
         self.unlock(operation.id);
     }

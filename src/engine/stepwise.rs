@@ -131,7 +131,7 @@ impl Engine {
         for (number, shard) in shards.into_iter().enumerate() {
             if shard == self.core {
                 let mut out = Output::default();
-                self.run_remote_part(call, args, &mut out);
+                self.run_remote_part(self.core, Ticket::of_part(index, number), call, args, &mut out);
                 own = Some((number as u32, out));
             } else {
                 self.post_command(shard, Ticket::of_part(index, number), call, args.iter_from(0));
@@ -204,7 +204,9 @@ impl Engine {
         let (queue, mut replies) = (std::mem::take(&mut execution.queue), std::mem::take(&mut execution.replies));
         let (command, args) = queue.get(step);
         let entry = self.table.get(command);
+        let started = self.clock.raw();
         let worked = self.work_on(&mut lenders, |engine| engine.run_command(entry, call, args, &mut replies));
+        self.note_slow_part(self.core, Ticket::of_part(index, 0), self.nanoseconds_since(started));
         let Worked { effects, payloads } = worked;
         let gather = self.gather_mut(index);
         let steps = gather.steps.as_mut().expect("it runs in steps");
@@ -226,9 +228,14 @@ impl Engine {
     }
 
     fn count_step(&mut self, index: u32) {
+        let nanoseconds = std::mem::take(&mut self.operations.get_mut(index).longest_nanoseconds);
+        let slow = nanoseconds >= self.slow_nanoseconds;
         let gather = self.gather_mut(index);
         gather.steps.as_mut().expect("it runs in steps").done += 1;
         let execution = gather.execution();
+        if slow {
+            execution.slow.push((execution.ends.len(), nanoseconds));
+        }
         let end = execution.replies.mark();
         execution.ends.push(end);
     }

@@ -13,6 +13,7 @@ use super::Engine;
 use super::coordinator::each_key_of_transaction;
 use super::dispatch::{Route, Step};
 use super::message::{Call, Execution, Message};
+use super::operation::Request;
 use super::pubsub;
 use crate::commands::{Entry, EveryCore, Flow, Handler, SessionContext};
 use crate::limits::{SPARE_QUEUE_BYTES_MAX, SPARE_QUEUES_MAX};
@@ -55,7 +56,17 @@ struct Requests {
     pieces: Vec<Output>,
     /// How many of the pieces are awaited; counts of PUBLISH are not in the list, they are asked for already.
     waiting: usize,
-    list: Vec<(&'static Entry, Call, Arc<dyn EveryCore>, usize)>,
+    list: Vec<RequestInExec>,
+}
+
+/// One of them.
+struct RequestInExec {
+    entry: &'static Entry,
+    call: Call,
+    command: Request,
+    request: Arc<dyn EveryCore>,
+    /// The place of its reply among the pieces.
+    index: usize,
 }
 
 impl Requests {
@@ -146,8 +157,15 @@ impl Engine {
 /// EXEC.
 impl Engine {
     /// Runs a session's queue, or says why not. Nothing that the session asked before is under way.
-    pub(super) fn exec(&mut self, session: &mut Session, key: SessionKey, entry: &'static Entry) -> Step {
-        let transaction = session.transaction.as_deref().expect("MULTI has made it");
+    pub(super) fn exec(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        args: Args<'_>,
+    ) -> Step {
+        let transaction = session.transaction.as_deref_mut().expect("MULTI has made it");
+        transaction.exec_sent_as = *args.at(0).first_chunk().expect("it has found EXEC");
         if transaction.aborted {
             let error = CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
             self.fail_transaction(session, entry, &error);
@@ -170,6 +188,7 @@ impl Engine {
     /// Answers EXEC with an error; the transaction is over.
     fn fail_transaction(&mut self, session: &mut Session, entry: &Entry, error: &CommandError) {
         self.discard(session);
+        self.show_exec(session);
         let mark = session.output.mark();
         self.fail(entry, error, session.protocol, &mut session.output, mark);
         if session.is_silent() {
@@ -290,6 +309,7 @@ impl Engine {
             intact: true,
             replies: Output::default(),
             ends: Vec::new(),
+            slow: Vec::new(),
         })
     }
 
@@ -348,12 +368,15 @@ impl Engine {
     /// Runs a transaction's commands on keys.
     pub(super) fn run_commands(&mut self, execution: &mut Execution) {
         let mut started = self.clock.raw();
-        let Execution { queue, calls, replies, ends, .. } = execution;
+        let Execution { queue, calls, replies, ends, slow, .. } = execution;
         for ((command, args), call) in queue.iter().zip(calls) {
             if let Some(call) = *call {
                 let entry = self.table.get(command);
                 self.run_command(entry, call, args, replies);
-                self.count_run(entry, &mut started);
+                let nanoseconds = self.count_run(entry, &mut started);
+                if nanoseconds >= self.slow_nanoseconds {
+                    slow.push((ends.len(), nanoseconds));
+                }
             }
             ends.push(replies.mark());
         }
@@ -411,6 +434,7 @@ impl Engine {
             out.truncate(start);
         }
         if !intact {
+            self.show_exec(session);
             self.end_announced(session);
             return requests;
         }
@@ -420,33 +444,42 @@ impl Engine {
             let entry = self.table.get(command);
             let mark = out.mark();
             session.last_command = command + 1;
-            match (entry.row.handler, run) {
-                (Handler::Shard(_), Some(run)) => run.copy_reply(index, &mut Reply::new(out, session.protocol)),
+            let nanoseconds = match (entry.row.handler, run) {
+                (Handler::Shard(_), Some(run)) => {
+                    run.copy_reply(index, &mut Reply::new(out, session.protocol));
+                    let slow = run.slow.binary_search_by_key(&index, |(place, _)| *place).ok();
+                    slow.map(|found| run.slow[found].1)
+                }
                 (Handler::Shard(_), None) => {
                     let call = Self::call(session, entry);
                     self.run_command(entry, call, args, out);
-                    self.count_run(entry, &mut started);
+                    Some(self.count_run(entry, &mut started))
                 }
                 (Handler::Session(_), _) => {
                     let flow = self.call_session(session, entry, args, out);
-                    self.count_run(entry, &mut started);
-                    self.follow(session, entry, flow, (out, start), &mut requests);
+                    let asks_all = matches!(flow, Flow::EveryCore(_));
+                    self.follow(session, entry, args, flow, (out, start), &mut requests);
+                    Some(self.count_run(entry, &mut started)).filter(|_| !asks_all)
                 }
                 (Handler::Channels(_), _) => {
                     let place = |out: &mut Output| requests.leave_place(out, start);
                     self.run_on_channels_in_exec(session, key, entry, args, out, place);
-                    self.count_run(entry, &mut started);
-                    // Confirmations reach also a client that wants no replies.
-                    continue;
+                    Some(self.count_run(entry, &mut started))
                 }
                 (Handler::Container, _) => {
                     unreachable!("a command without its subcommand is refused, not queued")
                 }
+            };
+            if nanoseconds.unwrap_or(0) >= self.attention_nanoseconds {
+                nanoseconds.into_iter().for_each(|taken| self.log_if_slow(&session.identity, entry, args, taken));
+                self.show(session, entry, args);
             }
-            if session.is_silent() {
+            // Confirmations of subscriptions reach also a client that wants no replies.
+            if session.is_silent() && !matches!(entry.row.handler, Handler::Channels(_)) {
                 out.truncate(mark);
             }
         }
+        self.show_exec(session);
         self.end_announced(session);
         if requests.waiting > 0 {
             requests.pieces.push(out.split_off(start));
@@ -463,6 +496,7 @@ impl Engine {
         &self,
         session: &mut Session,
         entry: &'static Entry,
+        args: Args<'_>,
         flow: Flow,
         (out, start): (&mut Output, Mark),
         requests: &mut Requests,
@@ -477,7 +511,8 @@ impl Engine {
             Flow::WaitLog(_) => self.tell_log_state(&mut Reply::new(out, session.protocol)),
             Flow::EveryCore(request) => {
                 let Piece { index, .. } = requests.leave_place(out, start);
-                requests.list.push((entry, Self::call(session, entry), request, index));
+                let (call, command) = (Self::call(session, entry), Request::of(args));
+                requests.list.push(RequestInExec { entry, call, command, request, index });
             }
         }
     }
@@ -486,8 +521,8 @@ impl Engine {
     fn assemble(&mut self, key: SessionKey, number: u32, requests: Requests) {
         let Requests { assembly, pieces, waiting, list } = requests;
         self.assemblies.insert(assembly, Assembly { session: key, number, pieces, waiting });
-        for (entry, call, request, index) in list {
-            self.ask_every_core(key, entry, call, request, Err(Piece { assembly, index }));
+        for RequestInExec { entry, call, command, request, index } in list {
+            self.ask_every_core(key, entry, call, command, request, Err(Piece { assembly, index }));
         }
     }
 

@@ -8,6 +8,7 @@ pub mod latency;
 pub mod memory;
 pub mod persistence;
 pub mod sampler;
+pub mod slowlog;
 
 use errors::ErrorCounts;
 use latency::{Latency, LatencyTotals};
@@ -116,6 +117,12 @@ macro_rules! counters {
             pub pubsub_patterns: Counter,
             /// Shard channels with subscribers on any core.
             pub pubsub_shard_channels: Counter,
+            /// Bytes that clients take, as counted last.
+            pub clients_bytes: Counter,
+            /// Bytes that the largest of those takes that may be closed for it.
+            pub largest_client_bytes: Counter,
+            /// Bytes of buffers that are kept for the next replies and messages, as of the last second.
+            pub spare_bytes: Counter,
             /// Connections that wait in a blocking command.
             pub blocked_clients: Counter,
             /// Those of them whose wait ends by itself.
@@ -140,6 +147,8 @@ macro_rules! counters {
             pub keys: Box<[Counter]>,
             /// Keys with a time to live, by database.
             pub expires: Box<[Counter]>,
+            /// Bytes of the tables that lead to the keys, by database, as of the last second.
+            pub table_bytes: Box<[Counter]>,
             /// Mean remaining time to live in milliseconds, by database, estimated.
             pub average_ttl_ms: Box<[Counter]>,
             /// By command, as the command table numbers them.
@@ -165,6 +174,9 @@ macro_rules! counters {
                     pubsub_channels: Counter::default(),
                     pubsub_patterns: Counter::default(),
                     pubsub_shard_channels: Counter::default(),
+                    clients_bytes: Counter::default(),
+                    largest_client_bytes: Counter::default(),
+                    spare_bytes: Counter::default(),
                     blocked_clients: Counter::default(),
                     timed_clients: Counter::default(),
                     blocking_keys: Counter::default(),
@@ -177,6 +189,7 @@ macro_rules! counters {
                     eviction_rank: Counter::default(),
                     keys: per_database(),
                     expires: per_database(),
+                    table_bytes: per_database(),
                     average_ttl_ms: per_database(),
                     by_command: (0..commands).map(|_| CommandCounters::default()).collect(),
                     error_codes: ErrorCounts::default(),
@@ -234,6 +247,8 @@ counters! {
     evicted_keys,
     /// Clients closed because their output grew past its limit.
     output_limit_disconnections,
+    /// Clients closed because all together took more memory than they may.
+    evicted_clients,
     /// Clients closed because their input grew past its limit.
     input_limit_disconnections,
     /// Loop turns of the core that had something to do.

@@ -271,6 +271,23 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// A floating-point number, in as few digits as tell it from all others. A bulk string in RESP2.
+    pub fn double(&mut self, number: f64) {
+        let text = match number {
+            _ if number.is_nan() => "nan".into(),
+            _ if number.is_infinite() => if number > 0.0 { "inf" } else { "-inf" }.into(),
+            _ => number.to_string(),
+        };
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(text.as_bytes()),
+            Protocol::Resp3 => {
+                self.out.bytes.push(b',');
+                self.out.bytes.extend_from_slice(text.as_bytes());
+                self.out.bytes.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+
     /// A text that a person reads, such as INFO's; `format` is three letters (`txt`, `mkd`). A bulk string in RESP2.
     pub fn verbatim(&mut self, format: &str, text: &[u8]) {
         match self.protocol {

@@ -357,7 +357,9 @@ impl Core {
             return socket::send_now(&socket, b"-ERR max number of clients reached\r\n");
         }
         let identity = identify(&socket, kind);
-        if self.engine.config().protected_mode && kind == ListenerKind::Tcp && !is_local(&socket) {
+        let config = self.engine.config();
+        let protected = config.protected_mode && config.requirepass.is_empty();
+        if protected && kind == ListenerKind::Tcp && !is_local(&socket) {
             self.engine.metrics().connections_rejected.add(1);
             return socket::send_now(&socket, PROTECTED);
         }
@@ -413,13 +415,7 @@ impl Core {
         let freed = connection.sent(completion.result, &mut self.ring, index);
         let (unsent, closing) = (connection.unsent_bytes(), connection.closing);
         let key = SessionKey(index);
-        if completion.result > 0 {
-            self.engine.metrics().output_bytes.add(completion.result as u64);
-        }
-        if let Some(session) = self.engine.session_mut(key) {
-            session.sending_bytes = unsent;
-            session.output_bytes += completion.result.max(0) as u64;
-        }
+        self.engine.sent(key, completion.result.max(0) as usize, unsent);
         if let Some(buffer) = freed {
             self.engine.recycle(buffer);
             match self.gate() {
@@ -733,9 +729,10 @@ impl Core {
     }
 }
 
-const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
-is set for the default user. In this mode connections are only accepted from the loopback interface. Turn protected-mode \
-off, or bind only addresses that are not reachable from outside, to accept others.\r\n";
+const PROTECTED: &[u8] =
+    b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
+is set for the default user. In this mode connections are only accepted from the loopback interface. Set a password \
+(requirepass), or turn protected-mode off in a network you trust, to accept others.\r\n";
 
 fn identify(socket: &OwnedFd, kind: ListenerKind) -> Identity {
     let name = |address: io::Result<socket2::SockAddr>| match address.ok() {

@@ -2,6 +2,7 @@
 //! what waits to be sent to it. No sockets: the runtime moves the bytes.
 
 mod blocked;
+mod memory;
 pub mod pending;
 pub mod registry;
 pub mod subscriptions;
@@ -64,6 +65,10 @@ bitflags! {
         const TRACKING_BROKEN = 1 << 21;
         /// It tracks keys with certain prefixes.
         const TRACKING_PREFIXES = 1 << 22;
+        /// Has not logged in. While there is no password it may do everything nevertheless.
+        const UNAUTHENTICATED = 1 << 23;
+        /// Sees every command (MONITOR).
+        const MONITOR = 1 << 24;
     }
 }
 
@@ -124,6 +129,8 @@ pub struct Session {
     pub over_soft_limit_ms: Millis,
     /// Bytes handed to the network that are not sent yet.
     pub sending_bytes: usize,
+    /// What it took of memory when that was counted last.
+    pub counted_bytes: usize,
     /// Bytes received since it connected.
     pub input_bytes: u64,
     /// Bytes sent since it connected.
@@ -159,6 +166,7 @@ impl Session {
             active_ms: now,
             over_soft_limit_ms: 0,
             sending_bytes: 0,
+            counted_bytes: 0,
             input_bytes: 0,
             output_bytes: 0,
             commands: 0,

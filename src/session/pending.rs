@@ -50,6 +50,12 @@ impl Pending {
         self.inner.as_ref().map_or(0, |inner| inner.held.len() + inner.pinned)
     }
 
+    /// Bytes that all this takes.
+    pub fn memory_bytes(&self) -> usize {
+        let of = |inner: &Inner| inner.held.capacity() + inner.pinned + inner.slots.capacity() * size_of::<Slot>();
+        self.inner.as_deref().map_or(0, of)
+    }
+
     /// Registers a request that is answered later; its number.
     pub fn expect(&mut self) -> u32 {
         let inner = self.inner.get_or_insert_default();

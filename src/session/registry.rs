@@ -50,6 +50,11 @@ impl Sessions {
         Some(session)
     }
 
+    /// How many places there are, of which some may be free.
+    pub fn places(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Number of sessions.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()

@@ -10,6 +10,8 @@ pub struct Subscriptions {
     channels: BTreeSet<Bytes>,
     patterns: BTreeSet<Bytes>,
     shard_channels: BTreeSet<Bytes>,
+    /// Bytes of all these names.
+    name_bytes: usize,
 }
 
 impl Subscriptions {
@@ -22,8 +24,32 @@ impl Subscriptions {
         }
     }
 
-    /// The names of one kind, to be changed.
-    pub fn of_mut(&mut self, kind: ChannelKind) -> &mut BTreeSet<Bytes> {
+    /// Adds a name; whether it is a new one.
+    pub fn insert(&mut self, kind: ChannelKind, name: Bytes) -> bool {
+        let bytes = name.len();
+        let new = self.of_mut(kind).insert(name);
+        self.name_bytes += if new { bytes } else { 0 };
+        new
+    }
+
+    /// Removes a name; whether it was there.
+    pub fn remove(&mut self, kind: ChannelKind, name: &Bytes) -> bool {
+        let known = self.of_mut(kind).remove(name);
+        self.name_bytes -= if known { name.len() } else { 0 };
+        known
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.channels.len() + self.patterns.len() + self.shard_channels.len()
+    }
+
+    /// Bytes of all names.
+    pub fn name_bytes(&self) -> usize {
+        self.name_bytes
+    }
+
+    fn of_mut(&mut self, kind: ChannelKind) -> &mut BTreeSet<Bytes> {
         match kind {
             ChannelKind::Channel => &mut self.channels,
             ChannelKind::Pattern => &mut self.patterns,
@@ -54,10 +80,15 @@ mod tests {
         let mut subscriptions = Subscriptions::default();
         assert!(subscriptions.is_empty());
         for kind in ChannelKind::ALL {
-            subscriptions.of_mut(kind).insert(Bytes::from_static(b"a"));
+            assert!(subscriptions.insert(kind, Bytes::from_static(b"abc")));
+            assert!(!subscriptions.insert(kind, Bytes::from_static(b"abc")));
         }
         assert_eq!(ChannelKind::ALL.map(|kind| subscriptions.counted_with(kind)), [2, 2, 1]);
         assert_eq!(subscriptions.of(ChannelKind::Shard).len(), 1);
         assert!(!subscriptions.is_empty());
+        assert_eq!((subscriptions.len(), subscriptions.name_bytes()), (3, 9));
+        assert!(subscriptions.remove(ChannelKind::Shard, &Bytes::from_static(b"abc")));
+        assert!(!subscriptions.remove(ChannelKind::Shard, &Bytes::from_static(b"abc")));
+        assert_eq!((subscriptions.len(), subscriptions.name_bytes()), (2, 6));
     }
 }

@@ -47,13 +47,15 @@ pub struct Tracking {
     pub broken: bool,
     /// The prefixes of the broadcast mode.
     pub prefixes: BTreeSet<Box<[u8]>>,
+    /// Bytes of these.
+    pub prefix_bytes: usize,
 }
 
 impl Tracking {
     /// Tracking of what is read.
     pub fn new(tracker: Tracker) -> Self {
         let (mode, prefixes) = Default::default();
-        Self { tracker, mode, no_loop: false, caching: false, redirect: None, broken: false, prefixes }
+        Self { tracker, mode, no_loop: false, caching: false, redirect: None, broken: false, prefixes, prefix_bytes: 0 }
     }
 
     /// Whether keys that the next command reads are tracked.

@@ -27,6 +27,8 @@ pub struct Transaction {
     pub expected: Vec<(ChannelKind, Bytes)>,
     /// The announcement that all cores must have heard before they run.
     pub announcement: u64,
+    /// EXEC as the client wrote it, for MONITOR.
+    pub exec_sent_as: [u8; 4],
     /// Messages that came while pieces of EXEC's reply were awaited; they leave behind it.
     pub later: Output,
 }

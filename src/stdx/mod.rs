@@ -1,6 +1,8 @@
 //! What the standard library lacks: number text, long doubles, glob patterns, checksums, random numbers, quoted words,
-//! calls of the operating system, facts about the process. Knows nothing of Redis's commands or data.
+//! secrets, calls of the operating system and of the allocator, facts about the process. Knows nothing of Redis's commands
+//! or data.
 
+pub mod allocation;
 pub mod crc;
 pub mod glob;
 pub mod long_double;
@@ -8,4 +10,5 @@ pub mod number;
 pub mod os;
 pub mod process;
 pub mod random;
+pub mod secret;
 pub mod words;

@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::stdx::allocation;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::fmt;
 use std::ptr::NonNull;
@@ -78,6 +79,11 @@ impl IntSet {
     #[inline]
     pub fn memory_bytes(&self) -> usize {
         HEADER_BYTES + self.width() * self.len()
+    }
+
+    /// Bytes that it takes of the allocator.
+    pub fn allocated_bytes(&self) -> usize {
+        allocation::class(self.memory_bytes())
     }
 
     #[inline]

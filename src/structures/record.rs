@@ -12,6 +12,8 @@
 //! Numbers may be unaligned but for the first 4 bytes.
 #![allow(unsafe_code)]
 
+use super::slab::share_of_page;
+use crate::stdx::allocation;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -554,6 +556,12 @@ impl<'a, O> RecordRef<'a, O> {
     /// Bytes of the record's own allocation.
     pub fn memory_bytes(&self) -> usize {
         self.0.shape().bytes::<O>()
+    }
+
+    /// Bytes that this allocation takes of the allocator, or of a page of records.
+    pub fn allocated_bytes(&self) -> usize {
+        let bytes = self.memory_bytes();
+        if self.0.is_paged() { share_of_page(bytes) } else { allocation::class_aligned(bytes, 8) }
     }
 }
 

@@ -2,6 +2,7 @@
 //! a quicklist; one that shrinks to a single node of at most half that becomes a listpack again, so that a list at the
 //! edge does not change back and forth.
 
+use crate::stdx::allocation;
 use crate::structures::listpack::{Element, Listpack};
 use crate::structures::quicklist::{Iter, Quicklist, pack_end};
 
@@ -69,6 +70,14 @@ impl List {
         match &self.encoding {
             Encoding::Listpack(pack) => pack.memory_bytes(),
             Encoding::Quicklist(chain) => size_of::<Quicklist>() + chain.memory_bytes(),
+        }
+    }
+
+    /// Bytes that it takes of the allocator beside itself, judged by the first `samples` nodes.
+    pub fn allocated_bytes(&self, samples: usize) -> usize {
+        match &self.encoding {
+            Encoding::Listpack(pack) => pack.allocated_bytes(),
+            Encoding::Quicklist(chain) => allocation::class(size_of::<Quicklist>()) + chain.allocated_bytes(samples),
         }
     }
 

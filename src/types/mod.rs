@@ -122,6 +122,16 @@ impl Stored {
         }
     }
 
+    /// Bytes that it takes of the allocator beside its record. Of a large collection `samples` elements are looked at.
+    pub fn allocated_bytes(&self, samples: usize) -> usize {
+        match self {
+            Self::String(large) => large.allocated_bytes(),
+            Self::List(list) => list.allocated_bytes(samples),
+            Self::Set(set) => set.allocated_bytes(samples),
+            Self::Hash(hash) => hash.allocated_bytes(samples),
+        }
+    }
+
     /// How many allocations dropping it gives back, about, as Redis estimates it: 1 for what lies in one piece.
     pub fn free_effort(&self) -> usize {
         match self {

@@ -1,7 +1,7 @@
 //! Strings: integers, short byte strings that the keyspace keeps inside the entry, and large ones that can be lent to
 //! the network without a copy.
 
-use crate::stdx::number;
+use crate::stdx::{allocation, number};
 use bytes::Bytes;
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -81,6 +81,16 @@ impl LargeString {
     /// Its bytes, for sending without a copy.
     pub fn shared(&self) -> &Bytes {
         self.lent.get_or_init(|| Box::new(Bytes::from_owner(Lender(Arc::clone(&self.bytes)))))
+    }
+
+    /// Bytes that it takes of the allocator beside itself, copies that share them or not.
+    pub fn allocated_bytes(&self) -> usize {
+        const COUNTS: usize = 2 * size_of::<usize>();
+        let lent = self
+            .lent
+            .get()
+            .map_or(0, |_| allocation::class(size_of::<Bytes>()) + allocation::class(COUNTS + size_of::<Lender>()));
+        allocation::class(COUNTS + size_of::<Vec<u8>>()) + allocation::class(self.bytes.capacity()) + lent
     }
 
     /// Changes it in place; copies first when a reply still holds it. Appending takes amortised constant time.

@@ -7,6 +7,7 @@ mod support;
 mod python;
 mod rust;
 mod tools;
+mod watching;
 
 /// Shard counts that every client meets.
 const SHARDS: [usize; 2] = [1, 4];

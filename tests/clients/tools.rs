@@ -6,7 +6,7 @@ use crimson::commands::table;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-fn cli(server: &Server, arguments: &[&str]) -> String {
+pub fn cli(server: &Server, arguments: &[&str]) -> String {
     let output =
         Command::new("redis-cli").args(["-p", &server.port.to_string()]).args(arguments).stdin(Stdio::null()).output();
     let output = output.expect("redis-cli is installed (package redis-tools)");

@@ -49,7 +49,10 @@ pub fn name_of(command: &Command) -> String {
     let lower = |word: &Vec<u8>| String::from_utf8_lossy(word).to_ascii_lowercase();
     let name = lower(&command[0]);
     match (&name[..], command.get(1)) {
-        ("client" | "object" | "command" | "config" | "debug" | "memory" | "latency" | "pubsub", Some(subcommand)) => {
+        (
+            "client" | "object" | "command" | "config" | "debug" | "memory" | "latency" | "pubsub" | "slowlog",
+            Some(subcommand),
+        ) => {
             format!("{name}|{}", lower(subcommand))
         }
         _ => name,

@@ -13,6 +13,7 @@ const TESTED_ELSEWHERE: &[(&str, &str)] = &[
     ("lastsave", "src/commands/persistence.rs"),
     ("waitaof", "tests/durability"),
     ("quit", "tests/protocol"),
+    ("monitor", "tests/protocol"),
     ("client|pause", "tests/protocol"),
     ("client|reply", "tests/protocol"),
 ];

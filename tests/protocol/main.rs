@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod auth;
 mod blocking;
 mod connections;
 mod errors;
@@ -13,8 +14,11 @@ mod eviction;
 mod framing;
 mod freeing;
 mod limits;
+mod memory;
+mod monitor;
 mod order;
 mod pubsub;
+mod slowlog;
 mod tracking;
 mod transactions;
 

@@ -6,16 +6,20 @@
 //! - `blocking`        clients that wait
 //! - `pubsub`          subscribers and publishers
 //! - `tracking`        clients that keep what they read
+//! - `watching`        monitors that come and go, and the slow log
+//! - `clients`         the memory that clients take, and its limit
 //! - `durability`      logs on a disk that loses power and fails, judged by what clients remember
 //! - `serializability` all of it mixed at random, judged by a model, and faults that the judge must find
 
 mod blocking;
+mod clients;
 mod commands;
 mod durability;
 mod pubsub;
 mod serializability;
 mod tracking;
 mod transactions;
+mod watching;
 
 #[path = "../support/disk.rs"]
 mod disk;

@@ -2,7 +2,7 @@
 
 use super::reply::{Malformed, Reply, quoted};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -101,7 +101,12 @@ impl Client {
 
     /// Connects to a port of this machine.
     pub fn try_connect(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        Self::try_connect_to(("127.0.0.1", port))
+    }
+
+    /// Connects to an address.
+    pub fn try_connect_to(address: impl ToSocketAddrs) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
         stream.set_write_timeout(Some(REPLY_TIMEOUT))?;

@@ -119,10 +119,15 @@ pub struct World {
     tamper: Option<Tamper>,
 }
 
+/// Directives under which nothing depends on how long commands take in real time, so that a seed repeats a run.
+pub fn timeless(config: Config) -> Config {
+    Config { slowlog_log_slower_than: -1, ..config }
+}
+
 impl World {
     /// Engines without data and clients.
     pub fn new(shards: usize, seed: u64) -> Self {
-        Self::configured(Config::default(), shards, seed, 1_700_000_000_000)
+        Self::configured(timeless(Config::default()), shards, seed, 1_700_000_000_000)
     }
 
     /// Engines without data and clients, that begin at this time.

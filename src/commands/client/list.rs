@@ -4,7 +4,7 @@ use super::ClientType;
 use crate::commands::{CoreView, EveryCore, Flow, SessionContext, table};
 use crate::resp::args::is_token;
 use crate::resp::{Args, CommandError, Protocol};
-use crate::session::{Identity, Session, SessionFlags, Transaction};
+use crate::session::{Session, SessionFlags};
 use crate::shard::Millis;
 use crate::spec::ChannelKind;
 use std::any::Any;
@@ -69,12 +69,8 @@ pub(super) fn line(session: &Session, now: Millis) -> Vec<u8> {
     let identity = &*session.identity;
     let seconds = |since: Millis| now.saturating_sub(since).max(0) / 1000;
     let (input, output) = (&session.input, &session.output.bytes);
-    let pinned: usize = session.output.pins.iter().map(|pin| pin.value.len()).sum();
-    let waiting = pinned + session.pending.held_bytes() + session.sending_bytes;
+    let (waiting, multi_memory, memory) = (session.waiting_bytes(), session.multi_bytes(), session.memory_bytes());
     let transaction = session.transaction.as_deref();
-    let multi_memory = transaction.map_or(0, Transaction::memory_bytes);
-    let own = size_of::<Session>() + size_of::<Identity>() + multi_memory;
-    let memory = own + input.capacity() + output.capacity() + waiting;
     let mut line = Vec::with_capacity(320);
     let (id, address, local) = (session.id, &identity.address, &identity.local_address);
     put(&mut line, format_args!("id={id} addr={address} laddr={local} fd={} name=", identity.fd));
@@ -127,7 +123,8 @@ fn flags(session: &Session) -> String {
         (SessionFlags::NO_TOUCH, 'T'),
     ];
     let letters = LETTERS.iter().filter(|(flag, _)| session.flags.contains(*flag)).map(|(_, letter)| *letter);
-    let text: String = session.blocked.iter().map(|_| 'b').chain(letters).collect();
+    let monitor = session.flags.contains(SessionFlags::MONITOR).then_some('O');
+    let text: String = monitor.into_iter().chain(session.blocked.iter().map(|_| 'b')).chain(letters).collect();
     if text.is_empty() { "N".into() } else { text }
 }
 

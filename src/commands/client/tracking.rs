@@ -170,6 +170,7 @@ fn switch_on(session: &mut Session, core: ShardId, options: &Options, redirect: 
     tracking.mode = options.mode();
     tracking.no_loop = options.no_loop;
     (tracking.redirect, tracking.broken) = (redirect, false);
+    tracking.prefix_bytes += new.iter().map(|prefix| prefix.len()).sum::<usize>();
     tracking.prefixes.extend(new);
     session.flags.insert(SessionFlags::TRACKING);
     session.flags.remove(SessionFlags::TRACKING_BROKEN);

@@ -37,7 +37,7 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     text.field("expired_keys", totals.expired_keys);
     text.field("evicted_keys", totals.evicted_keys);
-    text.zeros(&["evicted_clients"]);
+    text.field("evicted_clients", totals.evicted_clients);
     let (current_ms, total_ms) = facts.node.held.exceeded_ms(facts.now);
     text.field("total_eviction_exceeded_time", total_ms);
     text.field("current_eviction_exceeded_time", current_ms);

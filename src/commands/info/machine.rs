@@ -1,6 +1,7 @@
 //! INFO's sections on the process and its machine: server, memory, cpu.
 
-use super::{Facts, Text};
+use super::{Facts, Human, Text};
+use crate::commands::memory::report::{CoreBytes, Report, ratio};
 use crate::commands::node::{CRIMSON_VERSION, REDIS_VERSION};
 use crate::metrics::memory::allocator_name;
 use crate::stdx::process;
@@ -35,21 +36,21 @@ pub(super) fn server(text: &mut Text, facts: &Facts<'_>) {
 }
 
 pub(super) fn memory(text: &mut Text, facts: &Facts<'_>) {
-    let allocator = facts.node.memory();
-    let (used, resident) = (allocator.allocated, process::resident_bytes());
-    let peak = facts.node.peak_memory_bytes();
+    let report = Report::new(facts.node, CoreBytes::published(facts.node));
+    let (allocator, used, resident) = (report.allocator, report.used(), report.resident);
     text.bytes("used_memory", used);
     text.bytes("used_memory_rss", resident);
-    text.bytes("used_memory_peak", peak);
-    text.field("used_memory_peak_perc", format_args!("{:.2}%", ratio(used, peak) * 100.0));
-    text.field("used_memory_startup", facts.node.startup_memory_bytes());
+    text.bytes("used_memory_peak", report.peak);
+    text.field("used_memory_peak_perc", format_args!("{:.2}%", report.peak_percent()));
+    text.field("used_memory_overhead", report.overhead());
+    text.field("used_memory_startup", report.startup);
+    text.field("used_memory_dataset", report.dataset());
+    text.field("used_memory_dataset_perc", format_args!("{:.2}%", report.dataset_percent()));
     text.field("allocator_allocated", allocator.allocated);
     text.field("allocator_active", allocator.active);
     text.field("allocator_resident", allocator.resident);
     text.bytes("total_system_memory", process::system_memory_bytes());
-    text.bytes("used_memory_lua", 0);
-    text.zeros(&["used_memory_vm_total", "used_memory_scripts", "number_of_cached_scripts", "number_of_functions"]);
-    text.zeros(&["number_of_libraries"]);
+    scripts(text);
     text.bytes("maxmemory", facts.config.maxmemory);
     text.field("maxmemory_policy", facts.config.eviction.policy.name());
     compare(text, "allocator_frag", allocator.active, allocator.allocated);
@@ -57,15 +58,25 @@ pub(super) fn memory(text: &mut Text, facts: &Facts<'_>) {
     compare(text, "rss_overhead", resident, allocator.resident);
     compare(text, "mem_fragmentation", resident, used);
     text.zeros(&["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
-    text.zeros(&["mem_clients_slaves", "mem_cluster_links", "mem_aof_buffer"]);
+    text.zeros(&["mem_clients_slaves"]);
+    text.field("mem_clients_normal", report.clients);
+    text.zeros(&["mem_cluster_links"]);
+    text.field("mem_aof_buffer", report.log);
     text.field("mem_allocator", allocator_name());
     text.field("active_defrag_running", 0);
     text.field("lazyfree_pending_objects", facts.node.reclaimer.pending());
     text.field("lazyfreed_objects", facts.node.reclaimer.freed());
 }
 
-fn ratio(a: u64, b: u64) -> f64 {
-    a as f64 / b.max(1) as f64
+/// There are no scripts yet.
+fn scripts(text: &mut Text) {
+    text.zeros(&["used_memory_lua", "used_memory_vm_eval"]);
+    text.field("used_memory_lua_human", Human(0));
+    text.zeros(&["used_memory_scripts_eval", "number_of_cached_scripts", "number_of_functions", "number_of_libraries"]);
+    text.zeros(&["used_memory_vm_functions"]);
+    text.bytes("used_memory_vm_total", 0);
+    text.zeros(&["used_memory_functions"]);
+    text.bytes("used_memory_scripts", 0);
 }
 
 /// How `bytes` relate to the `base` they contain.

@@ -106,6 +106,7 @@ impl Console {
                     sessions: &mut self.sessions,
                     shard: &mut self.shard,
                     pubsub: &self.pubsub,
+                    monitors: &mut [0],
                     metrics: &self.node.metrics[0],
                     now: self.now,
                     stall: Duration::ZERO,

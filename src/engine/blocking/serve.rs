@@ -118,7 +118,9 @@ impl Engine {
         debug_assert!(matches!(entry.row.handler, Handler::Shard(_)));
         let mut out = Output::default();
         self.blocking.serving = Some(key.into());
+        let started = self.clock.raw();
         self.run_command(entry, call, request.args(), &mut out);
+        let nanoseconds = self.nanoseconds_since(started);
         self.blocking.serving = None;
         if self.blocking.wait.take().is_some() {
             // There is a value of the right kind, but nothing in it for this client.
@@ -128,6 +130,7 @@ impl Engine {
         self.blocking.clients.remove(id);
         self.blocked_clients_changed();
         self.after_effects();
+        self.note_if_slow(id.core, ticket, entry, request.args(), nanoseconds);
         if call.no_reply {
             out.clear();
         }

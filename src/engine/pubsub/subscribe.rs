@@ -62,7 +62,7 @@ impl Engine {
         let subscriptions = session.subscriptions.get_or_insert_default();
         for name in names {
             self.exchange.registry.subscribe(kind, name, key);
-            subscriptions.of_mut(kind).insert(name.clone());
+            subscriptions.insert(kind, name.clone());
             confirm(&mut reply, word(kind, ["subscribe", "psubscribe", "ssubscribe"]), Some(name));
             reply.count(subscriptions.counted_with(kind));
         }
@@ -90,7 +90,7 @@ impl Engine {
             reply.count(subscriptions.counted_with(kind));
         }
         for name in &names {
-            if subscriptions.of_mut(kind).remove(name) {
+            if subscriptions.remove(kind, name) {
                 self.exchange.registry.unsubscribe(kind, name, key);
             }
             confirm(&mut reply, word, Some(name));

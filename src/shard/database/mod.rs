@@ -159,6 +159,11 @@ impl Database {
         self.keys.memory_bytes() + self.former.as_ref().map_or(0, |keys| keys.memory_bytes())
     }
 
+    /// Bytes of the table that leads to the keys.
+    pub fn table_bytes(&self) -> usize {
+        self.keys.table_bytes() + self.former.as_ref().map_or(0, |keys| keys.table_bytes())
+    }
+
     /// Asks the processor to fetch the place where `key` is looked for; gives the number that
     /// [`Database::prefetch_record`] wants. Of use when other work lies between this and the lookup.
     #[inline]

@@ -22,6 +22,15 @@ impl Database {
         self.live(key).map(|record| view(record.into_ref()))
     }
 
+    /// Bytes that `key` takes of the allocator with its value and its share of the table. Of a large collection `samples`
+    /// elements are looked at. Changes nothing that reads change.
+    pub fn memory_usage(&mut self, key: &[u8], samples: usize) -> Option<usize> {
+        let share = self.keys.table_share();
+        let record = self.live(key)?.into_ref();
+        let own = object_of(record).map_or(0, |stored| stored.allocated_bytes(samples));
+        Some(record.allocated_bytes() + share + own)
+    }
+
     /// Milliseconds since the last access to `key`, by a clock of seconds that goes round after 194 days; 0 where the
     /// policy of eviction wants something else to be known.
     pub fn idle_ms(&mut self, key: &[u8]) -> Option<Millis> {

@@ -29,6 +29,7 @@ mod tests;
 pub use entry::{Element, entry_size};
 pub use iter::Iter;
 
+use crate::stdx::allocation;
 use block::Block;
 
 /// Bytes before the first entry.
@@ -144,6 +145,11 @@ impl Listpack {
     /// Bytes it has allocated.
     pub fn memory_bytes(&self) -> usize {
         Block::allocation(self.block.len())
+    }
+
+    /// Bytes that it takes of the allocator.
+    pub fn allocated_bytes(&self) -> usize {
+        allocation::class(self.memory_bytes())
     }
 
     /// Whether an element of `len` bytes can be added within [`LISTPACK_BYTES_MAX`].

@@ -12,6 +12,8 @@ mod tests;
 pub use iter::Iter;
 
 use super::listpack::{Element, Listpack, Position};
+use super::sampled;
+use crate::stdx::allocation;
 use bytes::Bytes;
 use node::Node;
 use std::collections::VecDeque;
@@ -231,6 +233,12 @@ impl Quicklist {
     pub fn memory_bytes(&self) -> usize {
         let nodes: usize = self.nodes.iter().map(Node::memory_bytes).sum();
         self.nodes.capacity() * size_of::<Node>() + nodes
+    }
+
+    /// Bytes that it takes of the allocator, judged by the first `samples` nodes.
+    pub fn allocated_bytes(&self, samples: usize) -> usize {
+        let nodes = sampled(self.nodes.len(), samples, self.nodes.iter().map(Node::allocated_bytes));
+        allocation::class(self.nodes.capacity() * size_of::<Node>()) + nodes
     }
 
     /// Adds an element at one end.

@@ -1,6 +1,7 @@
 //! One node of a quicklist: a listpack with its element count, or a single element too large for one.
 
 use super::{Entry, NodeLimit, Side};
+use crate::stdx::allocation;
 use crate::structures::listpack::{Element, Listpack, Position, entry_size};
 use bytes::Bytes;
 
@@ -41,6 +42,14 @@ impl Node {
         match self {
             Self::Pack(pack, _) => pack.memory_bytes(),
             Self::Large(large) => size_of::<Bytes>() + large.len(),
+        }
+    }
+
+    /// Bytes that it takes of the allocator.
+    pub fn allocated_bytes(&self) -> usize {
+        match self {
+            Self::Pack(pack, _) => pack.allocated_bytes(),
+            Self::Large(large) => allocation::class(size_of::<Bytes>()) + allocation::class(large.len()),
         }
     }
 

@@ -11,6 +11,7 @@ mod snapshot;
 mod tests;
 
 use super::record::{Body, OwnedBody, Record, RecordLive, RecordMut, RecordRef, Shape};
+use super::sampled;
 use super::slab::{Allocator, Block, Heap};
 use super::table::{Place, RawTable, Slot};
 use crate::stdx::random::Random;
@@ -168,6 +169,18 @@ impl<O, A: Allocator> RecordTable<O, A> {
     /// Bytes taken from the system for table and records, what objects own not included.
     pub fn memory_bytes(&self) -> usize {
         self.table.bytes() + self.allocator.bytes_held()
+    }
+
+    /// Bytes of the table that each record has to answer for: an equal share, as an entry belongs to no place for long.
+    pub fn table_share(&self) -> usize {
+        self.table.bytes().div_ceil(self.len().max(1))
+    }
+
+    /// Bytes that table and records take of the allocator, judged by the first `samples` records; what objects own is not
+    /// included.
+    pub fn allocated_bytes(&self, samples: usize) -> usize {
+        let records = sampled(self.len(), samples, self.iter().map(|record| record.allocated_bytes()));
+        self.table.bytes() + records
     }
 
     /// The hash of `key`, for [`RecordTable::prefetch`].

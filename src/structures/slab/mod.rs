@@ -69,6 +69,12 @@ pub trait Allocator: Default {
     }
 }
 
+/// Bytes of a page that a block of `bytes` bytes takes, with its part of what the page holds beside blocks.
+pub fn share_of_page(bytes: usize) -> usize {
+    let blocks = (PAGE_BYTES - size_of::<Page>()) / bytes;
+    PAGE_BYTES.div_ceil(blocks.max(1))
+}
+
 fn layout(bytes: usize) -> Layout {
     Layout::from_size_align(bytes, 8).expect("a record is far smaller than the address space")
 }

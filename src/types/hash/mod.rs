@@ -6,6 +6,7 @@ mod random;
 mod tests;
 
 use crate::config::EncodingLimits;
+use crate::stdx::allocation;
 use crate::structures::ByteTable;
 use crate::structures::listpack::{Element, Listpack, Position};
 use crate::structures::record::RecordRef;
@@ -51,6 +52,14 @@ impl Hash {
         match &self.0 {
             Repr::Listpack(listpack) => listpack.memory_bytes(),
             Repr::Table(table) => size_of::<ByteTable>() + table.memory_bytes(),
+        }
+    }
+
+    /// Bytes that it takes of the allocator beside itself, judged by `samples` fields.
+    pub fn allocated_bytes(&self, samples: usize) -> usize {
+        match &self.0 {
+            Repr::Listpack(listpack) => listpack.allocated_bytes(),
+            Repr::Table(table) => allocation::class(size_of::<ByteTable>()) + table.allocated_bytes(samples),
         }
     }
 

@@ -9,7 +9,7 @@ mod random;
 mod tests;
 
 use crate::config::EncodingLimits;
-use crate::stdx::number;
+use crate::stdx::{allocation, number};
 use crate::structures::ByteTable;
 use crate::structures::intset::IntSet;
 use crate::structures::listpack::{Element, Listpack, Position};
@@ -86,6 +86,15 @@ impl Set {
             Repr::Intset(integers) => integers.memory_bytes(),
             Repr::Listpack(listpack) => listpack.memory_bytes(),
             Repr::Table(table) => size_of::<ByteTable>() + table.memory_bytes(),
+        }
+    }
+
+    /// Bytes that it takes of the allocator beside itself, judged by `samples` members.
+    pub fn allocated_bytes(&self, samples: usize) -> usize {
+        match &self.0 {
+            Repr::Intset(integers) => integers.allocated_bytes(),
+            Repr::Listpack(listpack) => listpack.allocated_bytes(),
+            Repr::Table(table) => allocation::class(size_of::<ByteTable>()) + table.allocated_bytes(samples),
         }
     }
 

@@ -16,7 +16,7 @@ mod memory;
 mod recovery;
 
 use super::disk::Disk;
-use super::world::each_seed;
+use super::world::{each_seed, timeless};
 use clients::Clients;
 use crimson::config::{Config, Fsync};
 use crimson::persistence::storage::Storage;
@@ -58,7 +58,7 @@ fn run(seed: u64, fault: Option<Fault>, tally: &mut Tally) -> Result<(), String>
     disk.create_dir(Path::new(DIR)).and_then(|()| disk.sync_dir(Path::new("/"))).expect("nothing fails yet");
     let appendfsync =
         [Fsync::Always, Fsync::Always, Fsync::EverySecond, Fsync::EverySecond, Fsync::No][random.below(5)];
-    let config = Config { dir: DIR.into(), appendonly: true, appendfsync, ..Config::default() };
+    let config = timeless(Config { dir: DIR.into(), appendonly: true, appendfsync, ..Config::default() });
     let clients = Clients::new(2 + random.below(5));
     let cores = 1 + random.below(4);
     let mut run = Run { disk: &disk, random, config, clients, cores, now: 1_700_000_000_000, fault, tally };
