@@ -119,7 +119,7 @@ fn mistakes_in_the_configuration_are_told() {
     );
     assert_refused(&["--port", "abc"], "", ">>> 'port \"abc\"'\nargument couldn't be parsed into an integer");
     assert_refused(&["--daemonize", "yes"], "", "systemd");
-    assert_refused(&["--supervised", "systemd"], "", "Type=exec");
+    assert_refused(&["--supervised", "upstart"], "", "argument(s) must be one of the following: no, systemd, auto");
     assert_refused(&["--save", "3600", "1"], "", "snapshots are not supported yet");
     assert_refused(&["--nosuch", "1"], "", "unexpected argument '--nosuch'");
     assert_refused(&["--prot", "1"], "", "a similar argument exists: '--port'");

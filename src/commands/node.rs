@@ -87,6 +87,8 @@ pub struct Node {
     pub replication_id: String,
     /// The CPU each core is pinned to; empty when they are not.
     pub cpus: Vec<usize>,
+    /// Whether systemd is told how the server is.
+    pub supervised: bool,
     /// 40 hexadecimal digits that name this run.
     pub run_id: String,
     /// When the server started.
@@ -126,6 +128,7 @@ impl Node {
             startup_memory_bytes: AtomicU64::new(0),
             replication_id: replication_id(&run_id),
             cpus: Vec::new(),
+            supervised: false,
             run_id,
             started_ms: now,
             listeners: Vec::new(),

@@ -36,6 +36,16 @@ pub enum FileError {
     },
 }
 
+impl FileError {
+    /// The mistake in one line, with where it is in the way of compilers.
+    pub fn line(&self) -> String {
+        match self {
+            Self::Open { path, reason } => format!("{}: can't open the configuration file: {reason}", path.display()),
+            Self::Line { source, number, line, reason } => format!("{source}:{number}: '{line}': {reason}"),
+        }
+    }
+}
+
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,6 +1,6 @@
 //! The command line: `crimson [FILE] [--DIRECTIVE VALUE ...] [-]`. Every directive is a flag; flags override the file.
 //! As in Redis, FILE comes first, and `-` in the first or last place reads more configuration from the standard input.
-//! `crimson check-aof ...` is understood by [`check_aof`].
+//! `--test-config` and `--doctor` may stand before FILE too. `crimson check-aof ...` is understood by [`check_aof`].
 
 use super::check_aof::{self, CheckAof};
 use super::file::{FileError, Reader};
@@ -30,6 +30,10 @@ pub enum Invocation {
     Run(Box<Startup>),
     /// To print this and end.
     Print(String),
+    /// To tell what is wrong with the machine for a server that starts like this.
+    Doctor(Box<Startup>),
+    /// To tell whether a server could start like this.
+    TestConfig(Box<Startup>),
     /// To look after the files of an append-only log.
     CheckAof(CheckAof),
 }
@@ -48,25 +52,37 @@ pub fn invocation(args: Vec<OsString>, base: &Path, stdin: &mut dyn Read) -> Res
         }
         Err(error) => return Err(error.render().to_string()),
     };
+    let (tests, examines) = (matches.get_flag(TEST_CONFIG), matches.get_flag(DOCTOR));
+    // For who tests a configuration, a mistake is a line; for who starts a server, it looks as in Redis.
+    let tell = |error: FileError| if tests || examines { error.line() } else { error.to_string() };
     let mut config = Config::default();
     let mut reader = Reader::new(&mut config, base);
     let mut file = None;
     if let Some(path) = line.file {
-        reader.file(Path::new(&path)).map_err(|error| error.to_string())?;
+        reader.file(Path::new(&path)).map_err(tell)?;
         let path = base.join(path);
         file = Some(path.canonicalize().unwrap_or(path));
     }
     if line.stdin {
         let mut text = Vec::new();
         stdin.read_to_end(&mut text).map_err(|error| format!("can't read the standard input: {error}"))?;
-        reader.text(&text, "the standard input").map_err(|error| error.to_string())?;
+        reader.text(&text, "the standard input").map_err(tell)?;
     }
-    apply(&matches, &mut config)?;
+    apply(&matches, &mut config).map_err(tell)?;
     if matches.get_flag("print-config") {
         return Ok(Invocation::Print(sample::text(&config)));
     }
-    Ok(Invocation::Run(Box::new(Startup { config, file, base: base.into() })))
+    let startup = Box::new(Startup { config, file, base: base.into() });
+    Ok(match () {
+        () if tests => Invocation::TestConfig(startup),
+        () if examines => Invocation::Doctor(startup),
+        () => Invocation::Run(startup),
+    })
 }
+
+/// Flags that ask for something else than a server.
+const TEST_CONFIG: &str = "test-config";
+const DOCTOR: &str = "doctor";
 
 /// The command line, taken apart where clap's rules are not Redis's.
 struct Line {
@@ -90,6 +106,9 @@ impl Line {
             args.remove(0);
             stdin = true;
         }
+        let is_mode =
+            |first: &&OsString| first.to_str().is_some_and(|text| text == "--test-config" || text == "--doctor");
+        let mode = args.first().filter(is_mode).is_some().then(|| args.remove(0));
         let is_file = args.first().is_some_and(|first| !first.as_bytes().starts_with(b"-"));
         let file = is_file.then(|| args.remove(0));
         let mut flags = vec![OsString::from("crimson")];
@@ -101,24 +120,20 @@ impl Line {
                 argument
             });
         }
+        flags.extend(mode);
         Self { file, stdin, flags }
     }
 }
 
 /// Reads the flags into `config`.
-fn apply(matches: &ArgMatches, config: &mut Config) -> Result<(), String> {
+fn apply(matches: &ArgMatches, config: &mut Config) -> Result<(), FileError> {
     for row in DIRECTIVES {
         for occurrence in matches.get_occurrences::<OsString>(row.name).into_iter().flatten() {
             let values: Vec<&[u8]> = occurrence.map(|value| unescape(value)).collect();
             row.read(config, &values).map_err(|reason| {
                 let values: Vec<String> = values.iter().map(|value| words::quote(value)).collect();
-                let source = FileError::Line {
-                    source: "the command line".into(),
-                    number: 1,
-                    line: format!("{} {}", row.name, values.join(" ")),
-                    reason,
-                };
-                source.to_string()
+                let line = format!("{} {}", row.name, values.join(" "));
+                FileError::Line { source: "the command line".into(), number: 1, line, reason }
             })?;
         }
     }
@@ -138,11 +153,20 @@ fn command() -> Command {
         .long("print-config")
         .action(ArgAction::SetTrue)
         .help("Print the configuration, with comments, as a file to start from");
+    let test = Arg::new(TEST_CONFIG)
+        .long(TEST_CONFIG)
+        .action(ArgAction::SetTrue)
+        .conflicts_with(DOCTOR)
+        .help("Tell whether a server could start with this configuration; the exit code is 0 if so, else 1");
+    let doctor = Arg::new(DOCTOR).long(DOCTOR).action(ArgAction::SetTrue).help(
+        "Tell what is wrong with this machine for a server, and how to mend it; the exit code is 1 if none could start",
+    );
     let mut command = Command::new("crimson")
         .about("A Redis-compatible in-memory data store with a thread for each core")
         .version(concat!(env!("CARGO_PKG_VERSION"), ", 64 bit, jemalloc"))
         .override_usage(
-            "crimson [FILE] [--DIRECTIVE VALUE ...] [-]\n       crimson check-aof [--fix [--truncate-at-corruption]] DIR",
+            "crimson [FILE] [--DIRECTIVE VALUE ...] [-]\n       crimson --test-config|--doctor [FILE] [--DIRECTIVE VALUE ...] \
+             [-]\n       crimson check-aof [--fix [--truncate-at-corruption]] DIR",
         )
         .after_help(
             "FILE is a configuration file; flags override it. - reads more configuration from the standard input.\n\
@@ -151,7 +175,7 @@ fn command() -> Command {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .max_term_width(110)
-        .args([help, version, print]);
+        .args([help, version, print, test, doctor]);
     let defaults = Config::default();
     for row in DIRECTIVES {
         let when = if row.change == Change::Runtime { String::new() } else { format!(", {}", row.change.text()) };
@@ -215,6 +239,21 @@ mod tests {
         assert!(matches!(start(&["check-aof", "dir"], ""), Ok(Invocation::CheckAof(_))));
         let error = start(&["./check-aof"], "").expect_err("there is no such file");
         assert!(error.contains("can't open config file"), "{error}");
+    }
+
+    #[test]
+    fn who_tests_a_configuration_does_not_start_it() {
+        for args in [&["--test-config", "--port", "1"][..], &["--port", "1", "--test-config"]] {
+            let Ok(Invocation::TestConfig(startup)) = start(args, "") else { panic!("{args:?}") };
+            assert_eq!(startup.config.port, 1);
+        }
+        let Ok(Invocation::Doctor(startup)) = start(&["--doctor", "-"], "maxclients 5") else { panic!() };
+        assert_eq!(startup.config.maxclients, 5);
+        let line = start(&["--test-config", "-"], "hz 10\nport x").expect_err("a mistake");
+        assert_eq!(line, "the standard input:2: 'port x': argument couldn't be parsed into an integer");
+        let file = start(&["--test-config", "nosuch.conf"], "").expect_err("not there");
+        assert_eq!(file, "/nonexistent/nosuch.conf: can't open the configuration file: No such file or directory");
+        assert!(start(&["--doctor", "--test-config"], "").is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod notifications;
 pub mod permission;
 pub mod rewrite;
 pub mod sample;
+pub mod supervised;
 pub mod table;
 pub mod value;
 
@@ -24,6 +25,7 @@ pub use fsync::Fsync;
 pub use loglevel::LogLevel;
 pub use notifications::Notifications;
 pub use permission::Permission;
+pub use supervised::Supervised;
 pub use table::{DIRECTIVES, find};
 
 use crate::limits::CLIENTS_BYTES_MAX_MIN;
@@ -47,6 +49,7 @@ pub struct Config {
     pub dir: String,
     pub loglevel: LogLevel,
     pub logfile: String,
+    pub supervised: Supervised,
     pub protected_mode: bool,
     pub requirepass: Secret,
     pub enable_debug_command: Permission,
@@ -178,6 +181,7 @@ impl Default for Config {
             dir: ".".into(),
             loglevel: LogLevel::Notice,
             logfile: String::new(),
+            supervised: Supervised::No,
             protected_mode: true,
             requirepass: Secret::default(),
             enable_debug_command: Permission::No,

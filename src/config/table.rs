@@ -1,7 +1,7 @@
 //! The directives, a row each. Adding one is a field of [`Config`], its default, and a row here.
 
 use super::directive::{Change, Directive, Kind, Section};
-use super::{EvictionPolicy, Fsync, LogLevel, Notifications, Permission, value};
+use super::{EvictionPolicy, Fsync, LogLevel, Notifications, Permission, Supervised, value};
 use crate::limits::QUERY_BUFFER_BYTES_MAX;
 use crate::stdx::secret::Secret;
 use std::collections::HashMap;
@@ -248,6 +248,18 @@ pub static DIRECTIVES: &[Directive] = &[
         Section::General,
         text!(logfile, "a path"),
         "Where the log is appended to. \"\" logs to the standard output.",
+    )
+    .change(Change::Start),
+    Directive::new(
+        "supervised",
+        Section::General,
+        Kind::Enum {
+            names: Supervised::NAMES,
+            get: |config| config.supervised as usize,
+            set: |config, value| config.supervised = Supervised::from_index(value),
+        },
+        "Who is told when the server is ready, what it does, and that its cores are not stuck: systemd, through a service \
+         with Type=notify; auto, systemd where it wants to know; no, nobody.",
     )
     .change(Change::Start),
     Directive::new(
@@ -508,13 +520,6 @@ pub static DIRECTIVES: &[Directive] = &[
         Section::Absent,
         Kind::Only { value: "no", reason: "Crimson stays in the foreground, only 'no' is accepted: systemd does the rest" },
         "Go to the background: let systemd do it.",
-    )
-    .change(Change::Start),
-    Directive::new(
-        "supervised",
-        Section::Absent,
-        Kind::Only { value: "no", reason: "only 'no' is accepted: systemd does it with a service of Type=exec" },
-        "Tell a supervisor when ready: systemd needs no telling with Type=exec.",
     )
     .change(Change::Start),
 ];

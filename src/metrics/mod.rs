@@ -107,6 +107,8 @@ macro_rules! counters {
         #[repr(align(128))]
         pub struct CoreMetrics {
             $($(#[$doc])* pub $name: Counter,)*
+            /// Turns of the core's loop, idle ones too: a core whose number stands still is stuck.
+            pub heartbeats: Counter,
             /// Connections that are open.
             pub clients: Counter,
             /// Channels with subscribers on any core, as this one has heard.
@@ -167,6 +169,7 @@ macro_rules! counters {
                 let per_database = || (0..databases).map(|_| Counter::default()).collect();
                 Self {
                     $($name: Counter::default(),)*
+                    heartbeats: Counter::default(),
                     clients: Counter::default(),
                     pubsub_channels: Counter::default(),
                     pubsub_patterns: Counter::default(),
@@ -248,7 +251,7 @@ counters! {
     evicted_clients,
     /// Clients closed because their input grew past its limit.
     input_limit_disconnections,
-    /// Loop turns of the core.
+    /// Loop turns of the core that had something to do.
     turns,
     /// Nanoseconds the core was busy rather than waiting.
     busy_nanoseconds,

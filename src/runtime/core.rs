@@ -146,6 +146,7 @@ impl Core {
     fn turn(&mut self) -> io::Result<bool> {
         self.enter_ring()?;
         let started = self.engine.clock_raw();
+        self.engine.metrics().heartbeats.add(1);
         self.ring.reap(&mut self.completions);
         let now = socket::now_ms();
         self.engine.begin_turn(now);

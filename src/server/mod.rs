@@ -5,7 +5,9 @@
 //! - `machine`  what the machine must offer, and what to warn of
 //! - `check_aof` looks after the files of an append-only log instead of serving
 //! - `cpus`     how many cores serve, and where
+//! - `doctor`   tells what is wrong with machine or configuration instead of serving
 //! - `listen`   the listening sockets
+//! - `notify`   what systemd is told
 //! - `rewrite`  rewriting the append-only log
 //! - `signals`  from signals to messages for the control thread
 //!
@@ -15,9 +17,11 @@
 pub mod aof;
 pub mod check_aof;
 mod cpus;
+pub mod doctor;
 mod listen;
 mod log;
 mod machine;
+mod notify;
 pub mod rewrite;
 mod signals;
 
@@ -31,6 +35,8 @@ use crate::runtime::{self, CorePlan, Cores};
 use crate::shard::{Millis, ShardId};
 use crate::stdx::os::error_text;
 use listen::Listening;
+use machine::State;
+use notify::Supervision;
 use rewrite::Rewriter;
 use std::fmt;
 use std::fs::File;
@@ -72,10 +78,11 @@ fn serve(startup: Startup) -> Result<ExitCode, BootError> {
     let wrong = |error: io::Error| BootError(format!("Can't handle signals: {}", error_text(&error)));
     // Before anyone can connect: from then on the process must end in order.
     let signals = signals::catch().map_err(wrong)?;
-    let server = Server::start(startup)?;
+    let mut server = Server::start(startup)?;
     signals.forward(server.node.clone()).map_err(wrong)?;
+    server.supervise()?;
     if server.loading.is_none() {
-        info!("Ready to accept connections");
+        server.ready();
     }
     server.control()
 }
@@ -97,6 +104,8 @@ pub struct Server {
     loading: Option<Arc<Loading>>,
     socket_path: Option<PathBuf>,
     rewriter: Rewriter<'static>,
+    /// Tells systemd of it, if that wants to know.
+    supervision: Option<Supervision>,
     /// Keeps other servers away from the log that was there at the start.
     _log_lock: Option<File>,
 }
@@ -106,8 +115,11 @@ impl Server {
     /// are left alone, so that tests may start servers of their own.
     pub fn start(startup: Startup) -> Result<Self, BootError> {
         let Startup { mut config, file, base } = startup;
-        machine::check()?;
         let usable = cpus::Usable::of_this_process();
+        let findings = machine::examine(&config, &usable);
+        if let Some(finding) = findings.iter().find(|finding| finding.state == State::Error) {
+            return Err(BootError(finding.text.clone()));
+        }
         let cpus = cpus::choose(&config, &usable)?;
         machine::fit_open_files(&mut config, cpus.len())?;
         let Listening { cores: listeners, names, descriptions, socket_path } = listen::listen(&config, cpus.len())?;
@@ -120,6 +132,7 @@ impl Server {
             remove_socket(socket_path.as_ref());
             BootError(format!("Can't start the thread that frees memory: {}", error_text(&error)))
         })?;
+        node.supervised = notify::is_wanted(&config);
         node.cpus = cpus.iter().flatten().copied().collect();
         let node = Arc::new(node);
         let loading = plan.map(|plan| Loading::begin(node.clone(), plan));
@@ -128,7 +141,8 @@ impl Server {
             BootError(format!("Can't start the threads that read files: {}", error_text(&error)))
         })?;
         greet(&node, &config, &cpus, &usable, &names);
-        machine::warnings(&config).iter().for_each(|warning| warn!("WARNING: {warning}"));
+        let bad = findings.iter().filter(|finding| finding.state != State::Good);
+        bad.for_each(|finding| warn!("WARNING: {}", finding.text));
         let plan = |(((index, &cpu), listeners), loading)| {
             let shard = ShardId(index as u16);
             CorePlan { cpu, shard, listeners, loading }
@@ -139,12 +153,30 @@ impl Server {
             BootError(format!("Can't start the cores: {error}"))
         })?;
         let rewriter = Rewriter::new(Path::new(&config.dir).join(&config.appenddirname), config.appendfilename.clone());
-        Ok(Self { node, cores, loading, socket_path, rewriter, _log_lock: log_lock })
+        Ok(Self { node, cores, loading, socket_path, rewriter, supervision: None, _log_lock: log_lock })
     }
 
     /// What its cores share.
     pub fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    /// Begins to tell systemd of it, if that is to know.
+    fn supervise(&mut self) -> Result<(), BootError> {
+        let wrong =
+            |error: io::Error| BootError(format!("Can't start the thread that tells systemd: {}", error_text(&error)));
+        if self.node.supervised {
+            self.supervision = Some(Supervision::begin(self.node.clone()).map_err(wrong)?);
+        }
+        Ok(())
+    }
+
+    /// All data is there, and clients are served.
+    fn ready(&self) {
+        info!("Ready to accept connections");
+        if let Some(supervision) = &self.supervision {
+            supervision.ready();
+        }
     }
 
     /// Ends it: what is to be sent is sent, then all connections are closed.
@@ -179,6 +211,9 @@ impl Server {
                 }
             }
         }
+        if let Some(supervision) = self.supervision.take() {
+            supervision.end();
+        }
         Ok(match self.stop() {
             Ok(()) => {
                 warn!("Crimson is now ready to exit, bye bye...");
@@ -205,7 +240,7 @@ impl Server {
                 let (progress, elapsed) = (loading.progress(), loading.elapsed().as_secs_f64());
                 let (keys, bytes) = (progress.keys.load(Relaxed), progress.loaded_bytes.load(Relaxed));
                 info!("DB loaded from append only file: {elapsed:.3} seconds, {keys} keys from {bytes} bytes");
-                info!("Ready to accept connections");
+                self.ready();
                 self.loading = None;
             }
         }
@@ -257,9 +292,6 @@ fn greet(node: &Node, config: &Config, cpus: &[Option<usize>], usable: &cpus::Us
     let pinned: Vec<usize> = cpus.iter().flatten().copied().collect();
     let place = if pinned.is_empty() { "not pinned".into() } else { format!("on CPU {}", value::cpus_text(&pinned)) };
     info!("cores: {} of the {} the process may use, {place}; a shard each", cpus.len(), usable.count);
-    if cpus.len() > usable.count {
-        warn!("WARNING: more threads than CPUs: they take turns, which costs throughput and latency");
-    }
     info!("listening: {}", listeners.join(", "));
     info!(
         "limits: {} clients, {} databases, arguments up to {}, memory as much as there is",

@@ -5,11 +5,13 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 
 pub mod client;
+pub mod notify;
 pub mod process;
 pub mod reply;
 pub mod server;
 
 pub use client::{Client, encode, words};
+pub use notify::Supervisor;
 pub use reply::Reply;
 pub use server::Server;
 

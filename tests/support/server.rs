@@ -28,7 +28,7 @@ pub struct Server {
 /// Removes what environment variables could change about a server.
 fn command(program: &str) -> Command {
     let mut command = Command::new(program);
-    command.env_remove("REDISCLI_AUTH").env_remove("RUST_LOG");
+    command.env_remove("REDISCLI_AUTH").env_remove("RUST_LOG").env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC");
     command
 }
 
@@ -48,6 +48,13 @@ impl Server {
         Self::start(&format!("crimson --threads {threads}"), env!("CARGO_BIN_EXE_crimson"), &all)
     }
 
+    /// Crimson with these environment variables.
+    pub fn crimson_in(environment: &[(&str, &str)], threads: usize, arguments: &[&str]) -> Self {
+        let (program, threads) = (env!("CARGO_BIN_EXE_crimson"), threads.to_string());
+        let arguments = [&["--threads", &threads], arguments].concat();
+        Self::start_from(None, environment, "crimson in an environment", program, None, &arguments)
+    }
+
     /// What is tested: Crimson, or `redis-server` itself when `ORACLE_SUBJECT=redis` asks for a check of the tests.
     pub fn subject(threads: usize, arguments: &[&str]) -> Self {
         match std::env::var("ORACLE_SUBJECT").as_deref() {
@@ -59,21 +66,22 @@ impl Server {
     /// Crimson with this configuration in a file, `crimson.conf` in its directory.
     pub fn crimson_from_file(configuration: &str, arguments: &[&str]) -> Self {
         let program = env!("CARGO_BIN_EXE_crimson");
-        Self::start_from(None, "crimson with a file", program, Some(configuration), arguments)
+        Self::start_from(None, &[], "crimson with a file", program, Some(configuration), arguments)
     }
 
     /// Starts `program` with `--port`, `--dir` and `arguments`; `{dir}` in an argument stands for its directory.
     pub fn start(name: &str, program: &str, arguments: &[&str]) -> Self {
-        Self::start_from(None, name, program, None, arguments)
+        Self::start_from(None, &[], name, program, None, arguments)
     }
 
     /// [`Server::start`], bound to one CPU where `cpu` names one.
     pub fn start_on(cpu: Option<usize>, name: &str, program: &str, arguments: &[&str]) -> Self {
-        Self::start_from(cpu, name, program, None, arguments)
+        Self::start_from(cpu, &[], name, program, None, arguments)
     }
 
     fn start_from(
         cpu: Option<usize>,
+        environment: &[(&str, &str)],
         name: &str,
         program: &str,
         configuration: Option<&str>,
@@ -97,6 +105,7 @@ impl Server {
                 }
             };
             let child = starter
+                .envs(environment.iter().copied())
                 .args(file)
                 .args(["--port", &port.to_string(), "--dir"])
                 .arg(&dir)
@@ -190,7 +199,7 @@ impl Drop for Server {
 }
 
 /// A free port below those that outgoing connections use, reserved until the listener is dropped.
-fn reserve_port() -> (u16, UnixListener) {
+pub fn reserve_port() -> (u16, UnixListener) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id().wrapping_mul(7919);
     loop {
@@ -204,7 +213,8 @@ fn reserve_port() -> (u16, UnixListener) {
     }
 }
 
-fn make_dir() -> PathBuf {
+/// A new directory.
+pub fn make_dir() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("crimson-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let dir = std::env::temp_dir().join(name);

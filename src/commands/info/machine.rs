@@ -17,7 +17,7 @@ pub(super) fn server(text: &mut Text, facts: &Facts<'_>) {
     text.field("arch_bits", usize::BITS);
     text.field("multiplexing_api", "io_uring");
     text.field("process_id", std::process::id());
-    text.field("process_supervised", "no");
+    text.field("process_supervised", if node.supervised { "systemd" } else { "no" });
     text.field("run_id", &node.run_id);
     text.field("tcp_port", facts.config.port);
     text.field("server_time_usec", (node.wall_clock)().as_micros());

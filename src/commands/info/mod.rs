@@ -116,7 +116,7 @@ impl Text {
 }
 
 /// A number of bytes in a unit that people read easily, as Redis writes it.
-struct Human(u64);
+pub struct Human(pub u64);
 
 impl fmt::Display for Human {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
