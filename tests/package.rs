@@ -164,7 +164,7 @@ fn install_and_remove(package: &str) {
     let mut client = Client::connect(port);
     assert_eq!(client.show("SET key value"), "OK");
     assert_eq!(client.show("CONFIG SET appendonly yes"), "OK");
-    wait_until("the log is in force", || client.run("INFO persistence").text().contains("aof_rewrite_in_progress:0"));
+    wait_until("the log is in force", || client.run("INFO persistence").text().contains("aof_rewrites:1"));
     assert_eq!(client.show("CONFIG REWRITE"), "OK", "the server may write its configuration");
     systemd.until("WATCHDOG=1");
     stop(&systemd, server);

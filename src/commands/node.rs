@@ -38,6 +38,8 @@ pub enum Control {
     CoreEnded(ShardId),
     /// Something about the log is to be looked at: its state tells what.
     Log,
+    /// The allocator is to give back the pages that it keeps for the next request.
+    Purge,
 }
 
 /// What all cores share.
@@ -258,7 +260,9 @@ impl Node {
         statistics.sampler.record(now, reading);
         drop(statistics);
         let bytes = self.memory();
-        self.held.note(&bytes, &self.metrics, self.config().maxmemory, now);
+        if self.held.note(&bytes, &self.metrics, self.config().maxmemory, now) {
+            self.tell(Control::Purge);
+        }
     }
 
     /// The rates of the last moments.

@@ -341,7 +341,7 @@ pub static DIRECTIVES: &[Directive] = &[
         "maxmemory-samples",
         Section::Memory,
         integer!(eviction.samples, 1, I32),
-        "So many keys are looked at for each that is removed: more choose better and cost more CPU.",
+        "So many keys are looked at for each that is removed, 256 at most: more choose better and cost more CPU.",
     ),
     Directive::new(
         "maxmemory-eviction-tenacity",

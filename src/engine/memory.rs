@@ -149,7 +149,7 @@ impl Engine {
     /// Whether the limit is exceeded and nobody can change that.
     fn is_out_of_memory(&self) -> bool {
         let memory = &self.memory;
-        if self.held_bytes() <= memory.may_hold {
+        if self.held_bytes() <= memory.may_hold || self.is_paused() {
             return false;
         }
         memory.policy == EvictionPolicy::Noeviction || memory.exhausted && self.best_other().is_none()
@@ -158,7 +158,7 @@ impl Engine {
     /// Removes keys and moves records together until there is room, or for as long as a command may be held up.
     #[cold]
     pub(super) fn make_room(&mut self) {
-        if self.shard.log.is_collecting() {
+        if self.shard.log.is_collecting() || self.is_paused() {
             return;
         }
         let (started, mut removed) = (self.clock.raw(), 0);
@@ -185,6 +185,11 @@ impl Engine {
             }
         }
         self.end_eviction(removed);
+    }
+
+    /// Whether clients are paused: then data stays as it is, as in Redis.
+    fn is_paused(&self) -> bool {
+        self.node.pause_until_ms.load(Relaxed) > self.now
     }
 
     fn end_eviction(&mut self, removed: usize) {
@@ -229,6 +234,9 @@ impl Engine {
     fn evict_one(&mut self) -> bool {
         for _ in 0..TRIES_MAX {
             self.look_for_candidates();
+            if self.memory.pool.best().is_none() {
+                return false;
+            }
             while let Some(candidate) = self.choose_candidate() {
                 let (database, key) = &candidate.key;
                 let database = *database;
@@ -325,13 +333,14 @@ impl Engine {
 
     /// Gives back what others need.
     fn pay(&mut self) {
-        if self.shard.log.is_collecting() {
-            self.memory.goes_on = true;
+        if self.shard.log.is_collecting() || self.is_paused() {
+            self.memory.goes_on = !self.is_paused();
             return;
         }
         let (started, mut removed, before) = (self.clock.raw(), 0, self.held_bytes());
-        let (target, mut done) = (before - self.memory.owed, false);
-        loop {
+        // The policy may have been changed since somebody asked.
+        let (target, mut done) = (before - self.memory.owed, self.memory.policy == EvictionPolicy::Noeviction);
+        while !done {
             let held = self.held_bytes();
             // Pages can be given back when there are holes for a few of them.
             if held - self.hole_bytes() > target - EVICTION_REQUEST_BYTES_MIN {
@@ -340,7 +349,7 @@ impl Engine {
             } else {
                 done |= held <= target || !self.compact();
             }
-            if done || removed % KEYS_PER_LOOK == 0 && self.has_taken_too_long(started) {
+            if removed % KEYS_PER_LOOK == 0 && self.has_taken_too_long(started) {
                 break;
             }
         }

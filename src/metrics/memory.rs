@@ -12,6 +12,9 @@ use tikv_jemalloc_ctl::{epoch, stats, version};
 /// stacks, and free memory that the allocator keeps for the next request.
 pub const RESIDENT_BUDGET_BYTES: u64 = 64 << 20;
 
+/// Pages are given back at most so often.
+const PURGE_INTERVAL_MS: i64 = 1000;
+
 /// What the thread that has made it holds.
 pub struct ThreadBytes {
     allocated: ThreadLocal<u64>,
@@ -40,6 +43,8 @@ pub struct Held {
     others: AtomicI64,
     /// Bytes by which more is in memory than the limit and the budget allow.
     excess: AtomicU64,
+    /// When pages were last given back for that.
+    purged_ms: AtomicI64,
     /// Since when the limit has been exceeded, in milliseconds since the epoch; 0: it is not.
     exceeded_since_ms: AtomicI64,
     /// For how long it had been before.
@@ -47,10 +52,11 @@ pub struct Held {
 }
 
 impl Held {
-    /// Takes note of what the allocator says, under a limit of `maxmemory` bytes (0: none).
-    pub fn note(&self, bytes: &AllocatorBytes, cores: &[CoreMetrics], maxmemory: u64, now: i64) {
+    /// Takes note of what the allocator says, under a limit of `maxmemory` bytes (0: none). Whether it should give back
+    /// pages: half of the budget is used up.
+    pub fn note(&self, bytes: &AllocatorBytes, cores: &[CoreMetrics], maxmemory: u64, now: i64) -> bool {
         if !self.by_threads.load(Relaxed) {
-            return;
+            return false;
         }
         let sum = cores.iter().fold(0i64, |sum, core| sum.wrapping_add(core.allocated.get() as i64));
         self.others.store((bytes.allocated as i64).wrapping_sub(sum), Relaxed);
@@ -63,6 +69,13 @@ impl Held {
             self.exceeded_ms.fetch_add((now - since).max(0) as u64, Relaxed);
             self.exceeded_since_ms.store(0, Relaxed);
         }
+        let purges = maxmemory > 0
+            && bytes.resident > may - RESIDENT_BUDGET_BYTES / 2
+            && (now - self.purged_ms.load(Relaxed)).abs() >= PURGE_INTERVAL_MS;
+        if purges {
+            self.purged_ms.store(now, Relaxed);
+        }
+        purges
     }
 
     /// Bytes that the core `own` may hold under a limit for the process: what the others leave.

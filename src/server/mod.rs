@@ -33,6 +33,7 @@ use crate::persistence::storage::RealStorage;
 use crate::runtime::loading::{Call, Loading, LoadingPart, Plan};
 use crate::runtime::{self, CorePlan, Cores};
 use crate::shard::{Millis, ShardId};
+use crate::stdx::allocation;
 use crate::stdx::os::error_text;
 use listen::Listening;
 use machine::State;
@@ -195,6 +196,8 @@ impl Server {
                     self.attend_loading().inspect_err(|_| remove_socket(self.socket_path.as_ref()))?;
                     self.rewriter.look(&self.node, now_ms(), || self.cores.wake());
                 }
+                // Here, for it takes a while: no core has to wait.
+                Control::Purge => _ = allocation::purge(),
                 Control::Signal(signal) => {
                     warn!("Received {} scheduling shutdown...", signals::name(signal));
                     break;

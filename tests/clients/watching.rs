@@ -1,4 +1,5 @@
-//! redis-cli as operators use it to watch a server: `--stat`, `--bigkeys`, `--memkeys`, `--latency`, INFO.
+//! redis-cli as operators use it to watch a server: `--stat`, `--bigkeys`, `--memkeys`,
+//! `--hotkeys`, `--latency`, INFO.
 
 use crate::SHARDS;
 use crate::support::{Server, wait_until};
@@ -146,4 +147,25 @@ fn info_memory_has_the_fields_of_redis() {
         server.client().run("SET k v");
     }
     assert_eq!(names(&subject), names(&oracle));
+}
+
+/// Under a policy that counts uses, the key that is used most is the hottest.
+#[test]
+fn hotkeys_finds_what_is_used_most() {
+    for shards in SHARDS {
+        let server = Server::subject(shards, &["--maxmemory-policy", "allkeys-lfu"]);
+        let mut client = server.client();
+        for number in 0..100 {
+            client.call(&["SET", &format!("cold:{number}"), "x"]);
+        }
+        client.call(&["SET", "hot", "x"]);
+        for _ in 0..3000 {
+            client.call(&["GET", "hot"]);
+        }
+        let found = cli(&server, &["--hotkeys"]);
+        assert!(found.contains("hot key found with counter:"), "{found}");
+        let summary = found.rsplit("summary").next().expect("split gives something");
+        let hottest = summary.lines().find(|line| line.contains("keyname:")).expect("a key was found");
+        assert!(hottest.ends_with("keyname: \"hot\"") || hottest.ends_with("keyname: hot"), "{found}");
+    }
 }

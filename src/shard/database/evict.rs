@@ -50,6 +50,9 @@ impl Database {
     /// databases and shards compare.
     pub fn sample_candidates(&self, random: &mut Random, count: usize, mut found: impl FnMut(u64, u32, &[u8])) {
         let (usage, volatile) = (&self.usage, self.usage.policy().is_volatile());
+        if volatile && self.expires_len() == 0 {
+            return;
+        }
         self.keys.sample(random, count, volatile, |record| {
             let bits = record.accessed();
             found(usage.rank(bits, record.expires()), bits, record.key());

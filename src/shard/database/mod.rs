@@ -157,7 +157,9 @@ impl Database {
 
     /// Bytes of table and records; what lists, sets, hashes and large strings own is not included.
     pub fn memory_bytes(&self) -> usize {
-        self.keys.memory_bytes() + self.former.as_ref().map_or(0, |keys| keys.memory_bytes())
+        self.usage.memory_bytes()
+            + self.keys.memory_bytes()
+            + self.former.as_ref().map_or(0, |keys| keys.memory_bytes())
     }
 
     /// Bytes of the table that leads to the keys.

@@ -57,6 +57,9 @@ pub enum Absent<O> {
     Expired(Option<O>),
 }
 
+/// A sample has at most so many records.
+pub const SAMPLED_RECORDS_MAX: usize = 256;
+
 /// So many buckets are looked at for records of a sample.
 const SAMPLED_BUCKETS_MAX: usize = 64;
 
@@ -443,8 +446,10 @@ impl<O, A: Allocator> RecordTable<O, A> {
         self.table.random(random).map(|slot| RecordRef(record(slot.entry()), PhantomData))
     }
 
-    /// Visits up to `count` records from a random place; with `timed` only ones with a time to live.
+    /// Visits up to `count` records from a random place, and no more than [`SAMPLED_RECORDS_MAX`]; with `timed` only ones
+    /// with a time to live.
     pub fn sample(&self, random: &mut Random, count: usize, timed: bool, mut visit: impl FnMut(RecordRef<'_, O>)) {
+        let count = count.min(SAMPLED_RECORDS_MAX);
         let mut found = Vec::with_capacity(count);
         let mut fetch = |entry: NonNull<u8>| {
             super::table::prefetch(entry.as_ptr());
