@@ -7,6 +7,7 @@ use crate::persistence::aof::{Damage, Entry, Manifest, Origin, Verdict};
 use crate::persistence::storage::{RealStorage, Storage};
 use crate::stdx::os;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::fs::File;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -27,6 +28,17 @@ fn print(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
+/// No server may use the log while it is repaired.
+fn keep_servers_away(location: &Location) -> Result<File, String> {
+    let failed = |error: io::Error| format!("{}: {}", location.dir.display(), os::error_text(&error));
+    let dir = File::open(&location.dir).map_err(failed)?;
+    match os::lock(&dir) {
+        Ok(true) => Ok(dir),
+        Ok(false) => Err(format!("{}: the log is in use by a server, which must end first", location.dir.display())),
+        Err(error) => Err(failed(error)),
+    }
+}
+
 struct Check<'a> {
     asked: &'a CheckAof,
     storage: &'a dyn Storage,
@@ -36,6 +48,7 @@ impl Check<'_> {
     /// Whether the log can be loaded as it is now.
     fn run(&self) -> Result<bool, String> {
         let location = check::locate(self.storage, &self.asked.dir)?;
+        let _lock = if self.asked.fix { Some(keep_servers_away(&location)?) } else { None };
         let mut manifest = location.open(self.storage)?;
         print(&title(&location, &manifest));
         let bar = self.progress_bar(&location, &manifest);

@@ -107,8 +107,8 @@ pub struct Server {
     rewriter: Rewriter<'static>,
     /// Tells systemd of it, if that wants to know.
     supervision: Option<Supervision>,
-    /// Keeps other servers away from the log that was there at the start.
-    _log_lock: Option<File>,
+    /// Keeps other servers away from the log, from when this one first wants it.
+    log_lock: Option<File>,
 }
 
 impl Server {
@@ -154,7 +154,7 @@ impl Server {
             BootError(format!("Can't start the cores: {error}"))
         })?;
         let rewriter = Rewriter::new(Path::new(&config.dir).join(&config.appenddirname), config.appendfilename.clone());
-        Ok(Self { node, cores, loading, socket_path, rewriter, supervision: None, _log_lock: log_lock })
+        Ok(Self { node, cores, loading, socket_path, rewriter, supervision: None, log_lock })
     }
 
     /// What its cores share.
@@ -194,7 +194,9 @@ impl Server {
             match self.node.next_control() {
                 Control::Log => {
                     self.attend_loading().inspect_err(|_| remove_socket(self.socket_path.as_ref()))?;
-                    self.rewriter.look(&self.node, now_ms(), || self.cores.wake());
+                    if self.owns_log() {
+                        self.rewriter.look(&self.node, now_ms(), || self.cores.wake());
+                    }
                 }
                 // Here, for it takes a while: no core has to wait.
                 Control::Purge => _ = allocation::purge(),
@@ -227,6 +229,22 @@ impl Server {
                 ExitCode::FAILURE
             }
         })
+    }
+
+    /// Whether this server has the log's directory to itself, if it wants a log; at the first time it takes it.
+    fn owns_log(&mut self) -> bool {
+        let (config, state) = (self.node.config(), &self.node.persistence);
+        if self.log_lock.is_some() || !config.appendonly || state.rests_after_failure(now_ms(), rewrite::REST_MS) {
+            return self.log_lock.is_some() || !config.appendonly;
+        }
+        match aof::lock(&RealStorage, &config) {
+            Ok(lock) => self.log_lock = Some(lock),
+            Err(error) => {
+                error!("Can't switch the append-only log on: {error}");
+                state.note_rewrite_failure(now_ms());
+            }
+        }
+        self.log_lock.is_some()
     }
 
     /// Does what the loading needs of the control thread. After an error the process is to end: the cores cannot go on.

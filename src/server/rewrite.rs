@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use tracing::{error, info, warn};
 
 /// A rewrite that has failed is not tried again for so long, unless somebody asks for it.
-const REST_MS: Millis = 10_000;
+pub(super) const REST_MS: Millis = 10_000;
 
 /// Rewrites of the log, one at a time.
 pub struct Rewriter<'a> {

@@ -82,3 +82,30 @@ fn a_log_that_has_grown_is_rewritten_by_itself() {
         info(&server, "aof_rewrites") != "0"
     });
 }
+
+/// Two servers would write the same files.
+#[test]
+fn a_directory_that_another_server_logs_in_is_left_alone() {
+    let home = Home::new();
+    let mut first = home.serve(1, &["--appendonly", "yes"]);
+    assert_eq!(first.client().show("SET key first"), "OK");
+    let second = home.serve(2, &[]);
+    let mut client = second.client();
+    client.run("SET key second");
+    assert_eq!(client.show("CONFIG SET appendonly yes"), "OK");
+    wait_until("it is refused", || info(&second, "aof_last_bgrewrite_status") == "err");
+    assert_eq!((info(&second, "aof_rewrites").as_str(), client.show("SET other x").as_str()), ("0", "OK"));
+
+    let fix = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_crimson"));
+        let output = command.args(["check-aof", "--fix"]).arg(home.0.join("appendonlydir")).output();
+        output.expect("the binary runs")
+    };
+    let refused = fix();
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("the log is in use by a server"), "{refused:?}");
+    first.stop(libc::SIGTERM);
+    assert!(fix().status.success());
+    let first = home.serve(1, &["--appendonly", "yes"]);
+    assert_eq!(first.client().show("GET key"), "\"first\"");
+}
