@@ -141,7 +141,7 @@ pub const AOF_CHUNK_BYTES: usize = 1 << 20;
 pub const AOF_WRITE_BYTES: u64 = 128 << 10;
 
 /// With `everysec` the log is synced early when this much waits for it: it stays in memory until then.
-pub const AOF_UNSYNCED_BYTES_MAX: usize = 32 << 20;
+pub const AOF_UNSYNCED_BYTES_MAX: usize = 8 << 20;
 
 /// While more than this waits to be written, a core takes nothing from its clients: the disk does not keep up.
 pub const AOF_UNWRITTEN_BYTES_MAX: usize = 64 << 20;

@@ -260,7 +260,7 @@ impl Node {
         statistics.sampler.record(now, reading);
         drop(statistics);
         let bytes = self.memory();
-        if self.held.note(&bytes, &self.metrics, self.config().maxmemory, now) {
+        if self.held.note(&bytes, &self.metrics, self.config().maxmemory, self.persistence.held_bytes(), now) {
             self.tell(Control::Purge);
         }
     }

@@ -117,7 +117,8 @@ impl Engine {
             return;
         }
         let Self { memory, node, .. } = self;
-        memory.may_hold = node.held.left_for(self.core.index(), &node.metrics, maxmemory);
+        let uncounted = node.persistence.held_bytes();
+        memory.may_hold = node.held.left_for(self.core.index(), &node.metrics, maxmemory, uncounted);
         memory.slack = (maxmemory.min(i64::MAX as u64) as i64) / HOLES_PART / node.metrics.len() as i64;
         (memory.exhausted, memory.is_compact) = (false, false);
         if memory.policy != self.config.eviction.policy {

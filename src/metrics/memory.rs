@@ -52,17 +52,27 @@ pub struct Held {
 }
 
 impl Held {
-    /// Takes note of what the allocator says, under a limit of `maxmemory` bytes (0: none). Whether it should give back
-    /// pages: half of the budget is used up.
-    pub fn note(&self, bytes: &AllocatorBytes, cores: &[CoreMetrics], maxmemory: u64, now: i64) -> bool {
+    /// Takes note of what the allocator says, under a limit of `maxmemory` bytes (0: none) to which `uncounted` come.
+    /// Whether it should give back pages: half of the budget is used up.
+    pub fn note(
+        &self,
+        bytes: &AllocatorBytes,
+        cores: &[CoreMetrics],
+        maxmemory: u64,
+        uncounted: u64,
+        now: i64,
+    ) -> bool {
         if !self.by_threads.load(Relaxed) {
             return false;
         }
         let sum = cores.iter().fold(0i64, |sum, core| sum.wrapping_add(core.allocated.get() as i64));
         self.others.store((bytes.allocated as i64).wrapping_sub(sum), Relaxed);
-        let may = maxmemory.saturating_add(RESIDENT_BUDGET_BYTES);
+        let may = maxmemory.saturating_add(RESIDENT_BUDGET_BYTES).saturating_add(uncounted);
         self.excess.store(if maxmemory == 0 { 0 } else { bytes.resident.saturating_sub(may) }, Relaxed);
-        let (exceeded, since) = (maxmemory > 0 && bytes.allocated > maxmemory, self.exceeded_since_ms.load(Relaxed));
+        let (exceeded, since) = (
+            maxmemory > 0 && bytes.allocated > maxmemory.saturating_add(uncounted),
+            self.exceeded_since_ms.load(Relaxed),
+        );
         if exceeded && since == 0 {
             self.exceeded_since_ms.store(now, Relaxed);
         } else if !exceeded && since > 0 {
@@ -78,12 +88,13 @@ impl Held {
         purges
     }
 
-    /// Bytes that the core `own` may hold under a limit for the process: what the others leave.
-    pub fn left_for(&self, own: usize, cores: &[CoreMetrics], maxmemory: u64) -> i64 {
+    /// Bytes that the core `own` may hold under a limit for the process to which `uncounted` come: what the others leave.
+    pub fn left_for(&self, own: usize, cores: &[CoreMetrics], maxmemory: u64, uncounted: u64) -> i64 {
         let others = cores.iter().enumerate().filter(|(index, _)| *index != own);
         let sum =
             others.fold(self.others.load(Relaxed), |sum, (_, core)| sum.wrapping_add(core.allocated.get() as i64));
-        let limit = maxmemory.saturating_sub(self.excess.load(Relaxed)).min(i64::MAX as u64) as i64;
+        let limit = maxmemory.saturating_sub(self.excess.load(Relaxed)).saturating_add(uncounted);
+        let limit = limit.min(i64::MAX as u64) as i64;
         limit.saturating_sub(sum)
     }
 

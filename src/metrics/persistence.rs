@@ -12,6 +12,10 @@ pub struct ShardLog {
     pub file_bytes: Counter,
     /// Bytes that wait to be written.
     pub unwritten_bytes: Counter,
+    /// Bytes of it in memory.
+    pub held_bytes: Counter,
+    /// Bytes of the base that is being written in memory.
+    pub base_held_bytes: Counter,
     /// Syncs and durable writes under way.
     pub pending_syncs: Counter,
     /// Bytes appended since the core started, and of those the ones on disk.
@@ -116,6 +120,11 @@ impl Persistence {
     /// Whether the last rewrite has failed, less than `rest_ms` ago.
     pub fn rests_after_failure(&self, now_ms: i64, rest_ms: i64) -> bool {
         !self.last_rewrite_ok.load(Relaxed) && now_ms - self.rewrite_failed_ms.load(Relaxed) < rest_ms
+    }
+
+    /// Bytes of the log and of a rewrite in memory, which go when they are on disk and make no key go.
+    pub fn held_bytes(&self) -> u64 {
+        self.sum(|shard| &shard.held_bytes) + self.sum(|shard| &shard.base_held_bytes)
     }
 
     /// Bytes of all files that the next start would load.

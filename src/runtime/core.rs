@@ -444,6 +444,7 @@ impl Core {
         }
         log.tell(&self.engine.node().persistence.shards[self.mailbox.owner().index()]);
         if ends && log.writer().is_settled() && log.is_idle() {
+            self.engine.node().persistence.shards[self.mailbox.owner().index()].held_bytes.set(0);
             self.log = None;
         }
     }
@@ -485,6 +486,7 @@ impl Core {
         base.submit(&mut self.ring, now);
         let state = &self.engine.node().persistence.shards[self.mailbox.owner().index()];
         state.base_bytes.set(base.bytes());
+        state.base_held_bytes.set(base.held_bytes());
         if base.is_done() {
             self.end_base(BASE_DONE);
         }
@@ -518,7 +520,9 @@ impl Core {
     fn end_base(&mut self, state: u8) {
         self.base = None;
         let node = self.engine.node();
-        node.persistence.shards[self.mailbox.owner().index()].base.store(state, Ordering::Release);
+        let shard = &node.persistence.shards[self.mailbox.owner().index()];
+        shard.base_held_bytes.set(0);
+        shard.base.store(state, Ordering::Release);
         node.tell(Control::Log);
     }
 

@@ -139,6 +139,7 @@ impl<F> Log<F> {
         let appended = self.writer.positions().0;
         shard.file_bytes.set(self.writer.file_bytes());
         shard.unwritten_bytes.set(self.writer.unwritten_bytes());
+        shard.held_bytes.set(self.writer.held_bytes());
         shard.pending_syncs.set(u64::from(self.writer.is_syncing()));
         shard.appended.set(self.before + appended);
         shard.durable.set(self.before + self.writer.synced());
@@ -207,6 +208,11 @@ impl<F> Base<F> {
     /// Bytes so far.
     pub fn bytes(&self) -> u64 {
         self.writer.file_bytes()
+    }
+
+    /// Bytes of it in memory.
+    pub fn held_bytes(&self) -> u64 {
+        self.writer.held_bytes()
     }
 }
 

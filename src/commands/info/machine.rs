@@ -57,7 +57,8 @@ pub(super) fn memory(text: &mut Text, facts: &Facts<'_>) {
     compare(text, "allocator_rss", allocator.resident, allocator.active);
     compare(text, "rss_overhead", resident, allocator.resident);
     compare(text, "mem_fragmentation", resident, used);
-    text.zeros(&["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
+    text.field("mem_not_counted_for_evict", facts.node.persistence.held_bytes());
+    text.zeros(&["mem_replication_backlog", "mem_total_replication_buffers"]);
     text.zeros(&["mem_clients_slaves"]);
     text.field("mem_clients_normal", report.clients);
     text.zeros(&["mem_cluster_links"]);

@@ -238,6 +238,11 @@ impl<F> Writer<F> {
         self.segments.back().map_or(0, |segment| segment.synced + segment.bytes_from(0) as u64)
     }
 
+    /// Bytes that are in memory, because they are not written or, where they may have to be written again, not synced yet.
+    pub fn held_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes_from(0) as u64).sum()
+    }
+
     /// Bytes that are not written yet.
     pub fn unwritten_bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes_from(segment.written) as u64).sum()
