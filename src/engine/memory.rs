@@ -45,6 +45,8 @@ pub(super) struct Memory {
     may_hold: i64,
     /// How much less it holds before keys go.
     slack: i64,
+    /// Bytes of memory for what the shard had logged when the turn began, which come on top as what it logs since.
+    logged: i64,
     pool: Pool<(u16, Box<[u8]>)>,
     policy: EvictionPolicy,
     /// Whether the shard has nothing to give.
@@ -66,6 +68,7 @@ impl Memory {
             thread: None,
             may_hold: i64::MAX,
             slack: 0,
+            logged: 0,
             pool: Pool::default(),
             policy: EvictionPolicy::Noeviction,
             exhausted: false,
@@ -105,6 +108,12 @@ impl Engine {
         }
     }
 
+    /// What this core may hold now.
+    #[inline]
+    fn may_hold(&self) -> i64 {
+        self.memory.may_hold.saturating_add(self.shard.log.memory_bytes() as i64 - self.memory.logged)
+    }
+
     fn hole_bytes(&self) -> i64 {
         self.shard.databases.iter().map(|db| db.hole_bytes() as i64).sum()
     }
@@ -117,6 +126,8 @@ impl Engine {
             return;
         }
         let Self { memory, node, .. } = self;
+        memory.logged = self.shard.log.memory_bytes() as i64;
+        node.persistence.shards[self.core.index()].turn_bytes.set(memory.logged as u64);
         let uncounted = node.persistence.held_bytes();
         memory.may_hold = node.held.left_for(self.core.index(), &node.metrics, maxmemory, uncounted);
         memory.slack = (maxmemory.min(i64::MAX as u64) as i64) / HOLES_PART / node.metrics.len() as i64;
@@ -130,7 +141,7 @@ impl Engine {
     /// Whether there is less room than there should be.
     #[inline]
     pub(super) fn is_tight(&self) -> bool {
-        self.memory.is_limited() && self.held_bytes() > self.memory.may_hold - self.memory.slack
+        self.memory.is_limited() && self.held_bytes() > self.may_hold() - self.memory.slack
     }
 
     /// Why a client's command is refused for want of memory, after an attempt to make room for it.
@@ -150,7 +161,7 @@ impl Engine {
     /// Whether the limit is exceeded and nobody can change that.
     fn is_out_of_memory(&self) -> bool {
         let memory = &self.memory;
-        if self.held_bytes() <= memory.may_hold || self.is_paused() {
+        if self.held_bytes() <= self.may_hold() || self.is_paused() {
             return false;
         }
         memory.policy == EvictionPolicy::Noeviction || memory.exhausted && self.best_other().is_none()
@@ -167,7 +178,8 @@ impl Engine {
         loop {
             let held = self.held_bytes();
             let credit: i64 = self.memory.asked.iter().sum();
-            let over = held - self.hole_bytes() - (self.memory.may_hold - self.memory.slack) - credit;
+            let may_hold = self.may_hold();
+            let over = held - self.hole_bytes() - (may_hold - self.memory.slack) - credit;
             if over > 0 && self.memory.policy != EvictionPolicy::Noeviction {
                 if self.ask_others(over) {
                     continue;
@@ -181,7 +193,7 @@ impl Engine {
                     self.memory.goes_on = true;
                     break;
                 }
-            } else if held <= self.memory.may_hold || !self.compact() {
+            } else if held <= may_hold || !self.compact() {
                 break;
             }
         }
@@ -330,6 +342,8 @@ impl Engine {
     /// Lets the others know what this core holds.
     pub(super) fn tell_held_bytes(&self) {
         self.metrics().allocated.set(self.held_bytes() as u64);
+        let logged = self.shard.log.memory_bytes() as u64;
+        self.node.persistence.shards[self.core.index()].turn_bytes.set(logged);
     }
 
     /// Gives back what others need.
@@ -370,7 +384,7 @@ impl Engine {
             return self.metrics().eviction_rank.set(0);
         }
         // What is near the limit of all is near what the others leave this core.
-        if self.router.shards() > 1 && self.held_bytes() > self.memory.may_hold - 16 * self.memory.slack {
+        if self.router.shards() > 1 && self.held_bytes() > self.may_hold() - 16 * self.memory.slack {
             self.memory.pool.clear();
             self.look_for_candidates();
         }

@@ -12,7 +12,9 @@ pub struct ShardLog {
     pub file_bytes: Counter,
     /// Bytes that wait to be written.
     pub unwritten_bytes: Counter,
-    /// Bytes of it in memory.
+    /// Bytes of memory for what the shard has logged in a turn.
+    pub turn_bytes: Counter,
+    /// Bytes of memory for what is not on disk yet.
     pub held_bytes: Counter,
     /// Bytes of the base that is being written in memory.
     pub base_held_bytes: Counter,
@@ -124,7 +126,8 @@ impl Persistence {
 
     /// Bytes of the log and of a rewrite in memory, which go when they are on disk and make no key go.
     pub fn held_bytes(&self) -> u64 {
-        self.sum(|shard| &shard.held_bytes) + self.sum(|shard| &shard.base_held_bytes)
+        let of = |shard: &ShardLog| shard.turn_bytes.get() + shard.held_bytes.get() + shard.base_held_bytes.get();
+        self.shards.iter().map(of).sum()
     }
 
     /// Bytes of all files that the next start would load.

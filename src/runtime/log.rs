@@ -11,7 +11,7 @@
 use super::ring::{Ring, Token};
 use crate::config::Fsync;
 use crate::engine::message::Message;
-use crate::limits::{AOF_WRITE_BYTES, SNAPSHOT_UNWRITTEN_BYTES_MAX};
+use crate::limits::{AOF_CHUNK_BYTES, AOF_WRITE_BYTES, SNAPSHOT_UNWRITTEN_BYTES_MAX};
 use crate::metrics::persistence::ShardLog;
 use crate::persistence::aof::record::write_timestamp;
 use crate::persistence::aof::writer::{Done, Job};
@@ -88,6 +88,10 @@ impl<F> Log<F> {
         }
         take(&mut self.records);
         self.writer.append(&mut self.records, now);
+        if self.records.capacity() > AOF_CHUNK_BYTES {
+            // Much was logged at once; that need not be so again.
+            self.records = Vec::new();
+        }
         // What had begun before the log failed, on another core or behind locks, ends like what has failed with it.
         self.lost |= self.writer.trouble().is_some() && self.writer.holds_replies();
     }
@@ -139,7 +143,7 @@ impl<F> Log<F> {
         let appended = self.writer.positions().0;
         shard.file_bytes.set(self.writer.file_bytes());
         shard.unwritten_bytes.set(self.writer.unwritten_bytes());
-        shard.held_bytes.set(self.writer.held_bytes());
+        shard.held_bytes.set(self.writer.held_bytes() + self.records.capacity() as u64);
         shard.pending_syncs.set(u64::from(self.writer.is_syncing()));
         shard.appended.set(self.before + appended);
         shard.durable.set(self.before + self.writer.synced());

@@ -150,6 +150,12 @@ impl Log {
         }
     }
 
+    /// Bytes of memory for the shard's own records.
+    #[inline]
+    pub fn memory_bytes(&self) -> usize {
+        self.records.memory_bytes()
+    }
+
     /// Whether this is the log of a workbench.
     #[inline]
     pub fn is_bench(&self) -> bool {

@@ -160,6 +160,10 @@ fn evictions_are_told_and_logged() {
     fill(&server, "key", 0..8000);
     let told = listener.read().to_string();
     assert!(told.contains("__keyevent@0__:evicted") && told.contains("key:"), "{told}");
+    assert_eq!(server.client().show("CONFIG SET maxmemory 0"), "OK");
+    wait_until("nothing goes any more", || {
+        info(&server, "evicted_keys") + server.client().run("DBSIZE").integer() as u64 == 8000
+    });
     let left = server.client().run("DBSIZE").integer();
     assert!(left < 8000);
     server.stop(libc::SIGTERM);
@@ -190,4 +194,19 @@ fn memory_moves_from_one_size_to_another() {
         let keys = server.client().run("DBSIZE").integer() as u64;
         assert!(keys * (len as u64 + 40) > 15 * MIB, "values of {len}: only {keys} keys are left");
     }
+}
+
+/// What the log holds until it is on disk, the evictions themselves included, makes no further key go.
+#[test]
+fn a_log_pushes_no_keys_out() {
+    let server = start(2, "allkeys-lru");
+    limit(&server, 40 * MIB);
+    let mut client = server.client();
+    assert_eq!(client.show("CONFIG SET appendonly yes"), "OK");
+    for round in 0..3 {
+        fill(&server, "key", round * 30_000..(round + 1) * 30_000);
+        let left = client.run("DBSIZE").integer();
+        assert!(left > 25_000, "only {left} keys are left");
+    }
+    assert_eq!(client.show("SET key:0 x"), "OK");
 }

@@ -133,6 +133,11 @@ impl Records {
         (self.selected, self.count) = (Some(0), 0);
     }
 
+    /// Bytes of memory for them.
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Takes their bytes; what comes next is for a reader that may be in any database.
     pub fn take_piece(&mut self) -> Vec<u8> {
         (self.selected, self.count) = (None, 0);

@@ -238,9 +238,10 @@ impl<F> Writer<F> {
         self.segments.back().map_or(0, |segment| segment.synced + segment.bytes_from(0) as u64)
     }
 
-    /// Bytes that are in memory, because they are not written or, where they may have to be written again, not synced yet.
+    /// Bytes of memory for what is not written or, where it may have to be written again, not synced yet.
     pub fn held_bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.bytes_from(0) as u64).sum()
+        let chunks = self.segments.iter().flat_map(|segment| &segment.chunks);
+        (chunks.map(|chunk| chunk.bytes.capacity()).sum::<usize>() + self.spare.capacity()) as u64
     }
 
     /// Bytes that are not written yet.
