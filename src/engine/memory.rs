@@ -296,8 +296,16 @@ impl Engine {
     /// The other shard whose best candidate deserves most to go, and how much.
     fn best_other(&self) -> Option<(ShardId, u64)> {
         let others = self.router.all().filter(|shard| *shard != self.core);
-        let ranks = others.map(|shard| (shard, self.node.metrics[shard.index()].eviction_rank.get()));
+        let ranks = others.map(|shard| (shard, self.rank_of(shard)));
         ranks.filter(|(_, rank)| *rank > 0).max_by_key(|(_, rank)| *rank)
+    }
+
+    /// How much another shard's best candidate deserves to go, plus 1. Of one that has not looked, but has keys that may go,
+    /// nothing better is known than that.
+    fn rank_of(&self, shard: ShardId) -> u64 {
+        let metrics = &self.node.metrics[shard.index()];
+        let keys = if self.memory.policy.is_volatile() { &metrics.expires } else { &metrics.keys };
+        metrics.eviction_rank.get().max(u64::from(keys.iter().any(|keys| keys.get() > 0)))
     }
 
     /// Asks another shard to give `bytes` back, if its best candidate is clearly better than this one's; whether it did.
