@@ -30,9 +30,6 @@ pub(super) struct ClientMemory {
     rests: bool,
 }
 
-/// Sessions that are gone, but for what is under way.
-const GONE: SessionFlags = SessionFlags::ZOMBIE.union(SessionFlags::CLOSE_NOW);
-
 impl Engine {
     /// Counts a session anew behind a change, if there is a limit.
     #[inline]
@@ -44,7 +41,7 @@ impl Engine {
 
     /// Counts a session anew; one that is gone takes nothing.
     pub(super) fn recount_client(&mut self, session: &mut Session) {
-        let bytes = if session.flags.intersects(GONE) { 0 } else { session.memory_bytes() };
+        let bytes = if session.flags.intersects(SessionFlags::GONE) { 0 } else { session.memory_bytes() };
         let before = std::mem::replace(&mut session.counted_bytes, bytes);
         if bytes == before {
             return;
@@ -199,5 +196,5 @@ fn rank(bytes: u64) -> Option<u32> {
 }
 
 fn is_evictable(session: &Session) -> bool {
-    !session.flags.intersects(GONE | SessionFlags::CLOSING | SessionFlags::NO_EVICT)
+    !session.flags.intersects(SessionFlags::GONE | SessionFlags::CLOSING | SessionFlags::NO_EVICT)
 }

@@ -167,9 +167,7 @@ impl Engine {
         if hard_bytes == 0 && soft_bytes == 0 && !stranger {
             return false;
         }
-        let waiting =
-            (session.output.len() + session.later_bytes() + session.sending_bytes + session.pending.held_bytes())
-                as u64;
+        let waiting = (session.output.bytes.len() + session.waiting_bytes()) as u64;
         if stranger && waiting > OUTPUT_UNAUTHENTICATED_BYTES_MAX {
             return true;
         }

@@ -41,7 +41,7 @@ impl Engine {
         let Work::Cut(cut, _) = &operation.work else { unreachable!("the caller has looked") };
         let cut = cut.clone();
         operation.waiting = self.router.shards() - 1;
-        for shard in self.router.all().filter(|shard| *shard != from) {
+        for shard in self.others() {
             self.post(shard, Message::Cut { from, ticket: Ticket::of_part(index, shard.index()), cut: cut.clone() });
         }
         self.cut(cut);
@@ -60,8 +60,7 @@ impl Engine {
     fn end_cut_if_all_have_made_it(&mut self, index: u32) {
         if self.operations.get_mut(index).waiting == 0 {
             let id = self.operations.remove(index).id;
-            let core = self.core;
-            self.router.all().filter(|shard| *shard != core).for_each(|shard| self.post(shard, Message::Unlock { id }));
+            self.others().for_each(|shard| self.post(shard, Message::Unlock { id }));
             self.unlock(id);
         }
     }

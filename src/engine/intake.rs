@@ -65,8 +65,7 @@ impl Engine {
         session.active_ms = self.now;
         session.input_bytes += bytes.len() as u64;
         self.metrics().input_bytes.add(bytes.len() as u64);
-        let closing = SessionFlags::CLOSE_NOW | SessionFlags::CLOSE_AFTER_REPLY | SessionFlags::ZOMBIE;
-        if !session.flags.intersects(closing) {
+        if !session.flags.intersects(SessionFlags::ENDING) {
             if session.input.is_empty() && !session.flags.contains(SessionFlags::STALLED) {
                 let used = self.execute_requests(&mut session, key, bytes);
                 session.input.extend_from_slice(&bytes[used..]);
@@ -109,10 +108,9 @@ impl Engine {
 
     fn check_input(&mut self, session: &mut Session, key: SessionKey) {
         let waiting = session.input.len() - session.input_used;
-        let queued = session.transaction.as_ref().map_or(0, |transaction| transaction.memory_bytes());
         let stranger = acl::must_log_in(session, &self.config);
         let bytes_max = if stranger { INPUT_UNAUTHENTICATED_BYTES_MAX } else { self.config.client_query_buffer_limit };
-        if (waiting + queued) as u64 > bytes_max {
+        if (waiting + session.multi_bytes()) as u64 > bytes_max {
             tracing::warn!(client = session.id, "closing a client that reached the query buffer limit");
             self.metrics().input_limit_disconnections.add(1);
             session.flags.insert(SessionFlags::RESET);

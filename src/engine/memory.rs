@@ -125,9 +125,9 @@ impl Engine {
             self.memory.may_hold = i64::MAX;
             return;
         }
+        self.tell_held_bytes();
         let Self { memory, node, .. } = self;
         memory.logged = self.shard.log.memory_bytes() as i64;
-        node.persistence.shards[self.core.index()].turn_bytes.set(memory.logged as u64);
         let uncounted = node.persistence.held_bytes();
         memory.may_hold = node.held.left_for(self.core.index(), &node.metrics, maxmemory, uncounted);
         memory.slack = (maxmemory.min(i64::MAX as u64) as i64) / HOLES_PART / node.metrics.len() as i64;
@@ -215,7 +215,7 @@ impl Engine {
 
     fn has_taken_too_long(&self, started: u64) -> bool {
         let limit = self.config.eviction.time_limit();
-        limit.is_some_and(|limit| self.clock.delta_as_nanos(started, self.clock.raw()) > limit)
+        limit.is_some_and(|limit| self.nanoseconds_since(started) > limit)
     }
 
     /// Moves records together; whether that has given something back.
@@ -253,9 +253,8 @@ impl Engine {
             while let Some(candidate) = self.choose_candidate() {
                 let (database, key) = &candidate.key;
                 let database = *database;
-                let db = &mut self.shard.databases[usize::from(database)];
-                db.set_now(self.now);
-                if db.is_still(key, &candidate) && !self.is_locked(key) && self.evict(database, key) {
+                let db = &self.shard.databases[usize::from(database)];
+                if db.is_still(key, &candidate) && !self.is_locked(key) && self.evict(database, key, candidate.bits) {
                     return true;
                 }
             }
@@ -276,9 +275,9 @@ impl Engine {
     }
 
     /// Removes a key for whatever it was worth; whether it was there.
-    fn evict(&mut self, database: u16, key: &[u8]) -> bool {
+    fn evict(&mut self, database: u16, key: &[u8], bits: u32) -> bool {
         let shard = &mut self.shard;
-        let removed = shard.databases[usize::from(database)].evict(key);
+        let removed = shard.databases[usize::from(database)].evict(key, bits);
         if self.touched.last() != Some(&database) {
             self.touched.push(database);
         }
@@ -295,8 +294,7 @@ impl Engine {
 
     /// The other shard whose best candidate deserves most to go, and how much.
     fn best_other(&self) -> Option<(ShardId, u64)> {
-        let others = self.router.all().filter(|shard| *shard != self.core);
-        let ranks = others.map(|shard| (shard, self.rank_of(shard)));
+        let ranks = self.others().map(|shard| (shard, self.rank_of(shard)));
         ranks.filter(|(_, rank)| *rank > 0).max_by_key(|(_, rank)| *rank)
     }
 
@@ -350,8 +348,7 @@ impl Engine {
     /// Lets the others know what this core holds.
     pub(super) fn tell_held_bytes(&self) {
         self.metrics().allocated.set(self.held_bytes() as u64);
-        let logged = self.shard.log.memory_bytes() as u64;
-        self.node.persistence.shards[self.core.index()].turn_bytes.set(logged);
+        self.shard_log().turn_bytes.set(self.shard.log.memory_bytes() as u64);
     }
 
     /// Gives back what others need.

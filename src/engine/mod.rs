@@ -58,6 +58,7 @@ use crate::commands::{CommandTable, CoreView, EveryCore, Node, table};
 use crate::config::Config;
 use crate::limits;
 use crate::metrics::CoreMetrics;
+use crate::metrics::persistence::ShardLog;
 use crate::session::{Identity, Queue, Session, SessionFlags, SessionKey, Sessions};
 use crate::shard::locks::{Locks, TransactionId};
 use crate::shard::{Millis, Router, Shard, ShardId, WatchedKey};
@@ -231,6 +232,17 @@ impl Engine {
     /// This core's counters.
     pub fn metrics(&self) -> &CoreMetrics {
         &self.node.metrics[self.core.index()]
+    }
+
+    /// What this shard's log makes known to everybody.
+    pub fn shard_log(&self) -> &ShardLog {
+        &self.node.persistence.shards[self.core.index()]
+    }
+
+    /// All shards but this one.
+    fn others(&self) -> impl Iterator<Item = ShardId> + use<> {
+        let own = self.core;
+        self.router.all().filter(move |shard| *shard != own)
     }
 
     /// What all cores share.
@@ -524,7 +536,7 @@ impl Engine {
         while let Some(key) = self.resumable.pop() {
             let Some(mut session) = self.sessions.take(key) else { continue };
             // A key may stand here twice, or have found a new owner: only a session that waits for nothing goes on.
-            let gone = session.flags.intersects(SessionFlags::ZOMBIE | SessionFlags::CLOSE_NOW);
+            let gone = session.flags.intersects(SessionFlags::GONE);
             if !gone && session.flags.contains(SessionFlags::STALLED) && session.pending.is_empty() {
                 session.flags.remove(SessionFlags::STALLED);
                 self.continue_session(&mut session, key);

@@ -92,7 +92,7 @@ impl Engine {
         }
         let too_many = std::mem::take(&mut self.monitors.too_many);
         let lines = Some(Bytes::from(std::mem::take(&mut self.monitors.lines))).filter(|_| !too_many);
-        for core in self.router.all().filter(|core| *core != self.core && self.monitors.on[core.index()] > 0) {
+        for core in self.others().filter(|core| self.monitors.on[core.index()] > 0) {
             self.outgoing.push((core, Message::Monitored { lines: lines.clone() }));
         }
         self.take_lines(lines.as_deref());
@@ -102,9 +102,8 @@ impl Engine {
     pub(super) fn take_lines(&mut self, lines: Option<&[u8]>) {
         for key in self.monitors.own.clone() {
             let Some(mut session) = self.sessions.take(key) else { continue };
-            let closing = SessionFlags::CLOSE_NOW | SessionFlags::CLOSE_AFTER_REPLY | SessionFlags::ZOMBIE;
             match lines {
-                _ if session.flags.intersects(closing) => {}
+                _ if session.flags.intersects(SessionFlags::ENDING) => {}
                 Some(_) if session.is_silent() => {}
                 Some(lines) => {
                     session.message_output().bytes.extend_from_slice(lines);
@@ -134,7 +133,7 @@ impl Engine {
         }
         session.flags.remove(SessionFlags::MONITOR);
         self.monitors.own.retain(|own| *own != key);
-        for core in self.router.all().filter(|core| *core != self.core) {
+        for core in self.others() {
             self.outgoing.push((core, Message::MonitorLeft { from: self.core }));
         }
         self.monitor_left(self.core);

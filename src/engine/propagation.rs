@@ -63,8 +63,7 @@ impl Engine {
     /// Whether what this shard has logged of a transaction may be lost that ends now: it began before the log failed, and
     /// the end of the turn in which it was logged found nobody to be told of that.
     pub(super) fn may_have_lost(&self) -> bool {
-        let state = &self.node.persistence.shards[self.core.index()];
-        self.waits_for_log() && state.errno.load(Relaxed) != 0
+        self.waits_for_log() && self.shard_log().errno.load(Relaxed) != 0
     }
 
     /// Finds out whether the log can be written, on all cores.

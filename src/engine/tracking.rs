@@ -373,13 +373,12 @@ impl Engine {
 
     /// Has `add` add to a session's output, unless the session is being closed.
     fn add_output(&mut self, key: SessionKey, in_hand: &mut InHand<'_>, add: impl FnOnce(&mut Session)) {
-        let closing = SessionFlags::CLOSE_NOW | SessionFlags::CLOSE_AFTER_REPLY | SessionFlags::ZOMBIE;
         match in_hand {
             // It is marked when it goes back.
             Some((session, own)) if *own == key => add(session),
             _ => {
                 let Some(session) = self.sessions.get_mut(key) else { return };
-                if session.flags.intersects(closing) {
+                if session.flags.intersects(SessionFlags::ENDING) {
                     return;
                 }
                 add(session);

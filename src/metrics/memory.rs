@@ -65,8 +65,7 @@ impl Held {
         if !self.by_threads.load(Relaxed) {
             return false;
         }
-        let sum = cores.iter().fold(0i64, |sum, core| sum.wrapping_add(core.allocated.get() as i64));
-        self.others.store((bytes.allocated as i64).wrapping_sub(sum), Relaxed);
+        self.others.store((bytes.allocated as i64).wrapping_sub(sum(cores)), Relaxed);
         let may = maxmemory.saturating_add(RESIDENT_BUDGET_BYTES).saturating_add(uncounted);
         self.excess.store(if maxmemory == 0 { 0 } else { bytes.resident.saturating_sub(may) }, Relaxed);
         let (exceeded, since) = (
@@ -90,12 +89,10 @@ impl Held {
 
     /// Bytes that the core `own` may hold under a limit for the process to which `uncounted` come: what the others leave.
     pub fn left_for(&self, own: usize, cores: &[CoreMetrics], maxmemory: u64, uncounted: u64) -> i64 {
-        let others = cores.iter().enumerate().filter(|(index, _)| *index != own);
-        let sum =
-            others.fold(self.others.load(Relaxed), |sum, (_, core)| sum.wrapping_add(core.allocated.get() as i64));
+        let others = sum(cores[..own].iter().chain(&cores[own + 1..])).wrapping_add(self.others.load(Relaxed));
         let limit = maxmemory.saturating_sub(self.excess.load(Relaxed)).saturating_add(uncounted);
         let limit = limit.min(i64::MAX as u64) as i64;
-        limit.saturating_sub(sum)
+        limit.saturating_sub(others)
     }
 
     /// For how long the limit has been exceeded: now, and in all, in milliseconds.
@@ -104,6 +101,11 @@ impl Held {
         let current = if since > 0 { (now - since).max(0) as u64 } else { 0 };
         (current, current + self.exceeded_ms.load(Relaxed))
     }
+}
+
+/// What the threads of cores hold, in bytes. One may be below 0, so that the numbers wrap.
+fn sum<'a>(cores: impl IntoIterator<Item = &'a CoreMetrics>) -> i64 {
+    cores.into_iter().fold(0, |sum, core| sum.wrapping_add(core.allocated.get() as i64))
 }
 
 /// The allocator's view, in bytes.

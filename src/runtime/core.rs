@@ -442,9 +442,9 @@ impl Core {
         if ends || log.is_due(now) {
             log.submit(&mut self.ring, now, ends);
         }
-        log.tell(&self.engine.node().persistence.shards[self.mailbox.owner().index()]);
+        log.tell(self.engine.shard_log());
         if ends && log.writer().is_settled() && log.is_idle() {
-            self.engine.node().persistence.shards[self.mailbox.owner().index()].held_bytes.set(0);
+            self.engine.shard_log().held_bytes.set(0);
             self.log = None;
         }
     }
@@ -467,7 +467,7 @@ impl Core {
                 None => {
                     let policy = self.engine.config().appendfsync;
                     let sealer = Sealer::new(segment(Kind::Increment));
-                    let before = self.engine.node().persistence.shards[shard.index()].appended.get();
+                    let before = self.engine.shard_log().appended.get();
                     self.log = Some(Log::new(increment, sealer, 0, policy, now, before));
                 }
             }
@@ -484,7 +484,7 @@ impl Core {
         let room = base.has_room();
         base.append(now, |records| self.engine.step_snapshot(room, records));
         base.submit(&mut self.ring, now);
-        let state = &self.engine.node().persistence.shards[self.mailbox.owner().index()];
+        let state = self.engine.shard_log();
         state.base_bytes.set(base.bytes());
         state.base_held_bytes.set(base.held_bytes());
         if base.is_done() {
@@ -520,7 +520,7 @@ impl Core {
     fn end_base(&mut self, state: u8) {
         self.base = None;
         let node = self.engine.node();
-        let shard = &node.persistence.shards[self.mailbox.owner().index()];
+        let shard = self.engine.shard_log();
         shard.base_held_bytes.set(0);
         shard.base.store(state, Ordering::Release);
         node.tell(Control::Log);
@@ -533,7 +533,7 @@ impl Core {
         let before = log.writer().trouble();
         let group = log.done(result, now);
         // Before anybody hears that it is safe.
-        log.tell(&self.engine.node().persistence.shards[self.mailbox.owner().index()]);
+        log.tell(self.engine.shard_log());
         let after = log.writer().trouble();
         if before != after {
             self.tell_trouble(after);
@@ -547,7 +547,7 @@ impl Core {
 
     /// Tells all cores whether the log can be written; `None`: it can.
     fn tell_trouble(&mut self, errno: Option<i32>) {
-        let shard = &self.engine.node().persistence.shards[self.mailbox.owner().index()];
+        let shard = self.engine.shard_log();
         shard.errno.store(errno.unwrap_or(0), Ordering::Relaxed);
         self.engine.look_at_log();
         match errno {

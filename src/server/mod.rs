@@ -112,8 +112,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the cores; they serve when this returns, or load data and serve after that. The working directory, the log and the signals of the process
-    /// are left alone, so that tests may start servers of their own.
+    /// Starts the cores; they serve when this returns, or load data and serve after that. The working directory, the log
+    /// and the signals of the process are left alone, so that tests may start servers of their own.
     pub fn start(startup: Startup) -> Result<Self, BootError> {
         let Startup { mut config, file, base } = startup;
         let usable = cpus::Usable::of_this_process();

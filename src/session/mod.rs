@@ -69,6 +69,11 @@ bitflags! {
         const UNAUTHENTICATED = 1 << 23;
         /// Sees every command (MONITOR).
         const MONITOR = 1 << 24;
+
+        /// Its connection is gone, or is going at once.
+        const GONE = Self::ZOMBIE.bits() | Self::CLOSE_NOW.bits();
+        /// Nothing that it sends is run any more, and no message is for it.
+        const ENDING = Self::GONE.bits() | Self::CLOSE_AFTER_REPLY.bits();
     }
 }
 

@@ -3,8 +3,7 @@
 
 use crate::resp::{Args, Output, Span};
 use crate::shard::WatchedKey;
-use crate::spec::ChannelKind;
-use crate::spec::Flags;
+use crate::spec::{ChannelKind, Flags};
 use ahash::AHashSet;
 use bytes::Bytes;
 

@@ -30,11 +30,11 @@ impl EveryCore for Request {
     fn run(&self, core: &mut CoreView<'_>) -> Box<dyn Any + Send> {
         let mut sessions = core.sessions.iter_mut().map(|(_, session)| session);
         let session = sessions.find(|session| session.id == self.id);
-        let gone = SessionFlags::ZOMBIE | SessionFlags::CLOSE_NOW;
-        let unblocked = session.filter(|session| !session.flags.intersects(gone)).is_some_and(|session| {
-            // Only its own core and whoever serves it can end a wait, and only one of them does.
-            session.unblock(self.how)
-        });
+        let unblocked =
+            session.filter(|session| !session.flags.intersects(SessionFlags::GONE)).is_some_and(|session| {
+                // Only its own core and whoever serves it can end a wait, and only one of them does.
+                session.unblock(self.how)
+            });
         Box::new(unblocked)
     }
 

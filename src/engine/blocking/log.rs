@@ -44,11 +44,9 @@ impl Engine {
         self.block(session, key, Blocked { id, claim, number, deadline, shards, silent, trying, for_log, unblock });
     }
 
-    /// What WAITAOF answers now: whether the log is on disk, and in how many replicas' logs it is.
+    /// What WAITAOF answers now.
     pub(in crate::engine) fn tell_log_state(&self, reply: &mut Reply<'_>) {
-        reply.array(2);
-        reply.integer(i64::from(self.is_log_safe()));
-        reply.integer(0);
+        tell_log_state(self.is_log_safe(), reply);
     }
 
     /// Whether all that has been logged on all shards is on disk.
@@ -103,13 +101,18 @@ impl Engine {
             reply.error(&LOG_IS_OFF);
             self.metrics().count_error(LOG_IS_OFF.code());
         } else {
-            reply.array(2);
-            reply.integer(1);
-            reply.integer(0);
+            tell_log_state(true, &mut reply);
         }
         if silent {
             out.clear();
         }
         self.deliver(key, number, &out.bytes, out.pins);
     }
+}
+
+/// What WAITAOF answers: whether the log is on disk, and in how many replicas' logs it is.
+fn tell_log_state(safe: bool, reply: &mut Reply<'_>) {
+    reply.array(2);
+    reply.integer(i64::from(safe));
+    reply.integer(0);
 }

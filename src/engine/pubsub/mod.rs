@@ -150,7 +150,7 @@ impl Engine {
     pub(super) fn post_exchange(&mut self) {
         self.release_all_held();
         if let Some(announcement) = self.exchange.registry.take_announcement() {
-            for core in self.router.all().filter(|&core| core != self.core) {
+            for core in self.others() {
                 let announcement = announcement.clone();
                 self.outgoing.push((core, Message::Interest { from: self.core, announcement }));
             }

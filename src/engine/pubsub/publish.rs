@@ -323,8 +323,7 @@ fn reply_count(session: &mut Session, receivers: u32) {
 
 /// Whether messages still reach a session: one that is being closed gets none, though it is counted.
 fn takes_messages(session: &Session) -> bool {
-    let closing = SessionFlags::CLOSE_NOW | SessionFlags::CLOSE_AFTER_REPLY | SessionFlags::ZOMBIE;
-    !session.flags.intersects(closing)
+    !session.flags.intersects(SessionFlags::ENDING)
 }
 
 /// Adds `cores` to those that a publication goes to.

@@ -63,7 +63,7 @@ impl Core {
             Ok(file) => {
                 let sealer = Sealer::resume(tail.segment, tail.sequence);
                 let log = Log::new(file.into(), sealer, tail.offset, self.engine.config().appendfsync, now, 0);
-                log.tell(&self.engine.node().persistence.shards[self.mailbox.owner().index()]);
+                log.tell(self.engine.shard_log());
                 self.log = Some(log);
                 self.engine.set_logging(true);
                 self.engine.end_loading();

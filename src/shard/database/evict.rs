@@ -46,8 +46,8 @@ impl Database {
         self.live(key).map(|record| record.into_ref().accessed())
     }
 
-    /// Looks at about `count` keys that may go and tells their ranks and access bits; the greatest deserves most to go. Ranks of all
-    /// databases and shards compare.
+    /// Looks at about `count` keys that may go and tells their ranks and access bits; the greatest deserves most to go.
+    /// Ranks of all databases and shards compare.
     pub fn sample_candidates(&self, random: &mut Random, count: usize, mut found: impl FnMut(u64, u32, &[u8])) {
         let (usage, volatile) = (&self.usage, self.usage.policy().is_volatile());
         if volatile && self.expires_len() == 0 {
@@ -71,11 +71,13 @@ impl Database {
         self.usage.choose(pool)
     }
 
-    /// Removes `key` because memory is used up; whether it was there, and its time not over.
-    pub fn evict(&mut self, key: &[u8]) -> bool {
-        let Some(bits) = self.access_bits(key) else { return false };
-        self.usage.evicted(self.keys.hash(key), bits);
-        self.delete(key, self.departed.lazy.eviction)
+    /// Removes `key`, whose access bits are `bits`, because memory is used up; whether it was there, and its time not over.
+    pub fn evict(&mut self, key: &[u8], bits: u32) -> bool {
+        let removed = self.delete(key, self.departed.lazy.eviction);
+        if removed {
+            self.usage.evicted(self.keys.hash(key), bits);
+        }
+        removed
     }
 
     /// Bytes that are there for records and not in use.

@@ -16,7 +16,7 @@ mod write;
 use super::Millis;
 use super::eviction::Usage;
 use crate::config::LazyFree;
-use crate::structures::record::{ACCESS_MASK, Body, RecordLive, RecordMut, RecordRef};
+use crate::structures::record::{Body, RecordLive, RecordMut, RecordRef};
 use crate::structures::records::{Clock, RecordTable};
 use crate::structures::slab::Slab;
 use crate::types::{Stored, StringRef, ValueRef};
@@ -87,8 +87,7 @@ impl Database {
         self.time = now;
         self.usage.set_now(now);
         self.usage.set_keys(self.keys.len());
-        let access = (now / 1000) as u32 & ACCESS_MASK;
-        self.clock = Clock { now: if self.timeless { 0 } else { now }, access };
+        self.clock = Clock { now: if self.timeless { 0 } else { now }, access: self.usage.seconds() };
     }
 
     /// Whether nothing expires from now on, as while a log is replayed: it says itself when a key's time was over.
@@ -224,9 +223,8 @@ impl Database {
             Ok(mut record) => {
                 self.hits += 1;
                 if self.touch {
-                    let counts = self.usage.counts();
                     let before = record.as_ref().accessed();
-                    record.set_accessed(if counts { self.usage.used(before) } else { self.clock.access });
+                    record.set_accessed(self.usage.used(before));
                 }
                 Some(record.into_ref())
             }

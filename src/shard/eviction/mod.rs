@@ -86,6 +86,12 @@ impl Usage {
         self.lfu.set_now(now);
     }
 
+    /// That time: what the bits of a key become when it is used, unless uses are counted.
+    #[inline]
+    pub fn seconds(&self) -> u32 {
+        self.seconds
+    }
+
     /// The policy in force.
     pub fn policy(&self) -> EvictionPolicy {
         self.policy
@@ -110,6 +116,11 @@ impl Usage {
     /// What the bits of a key become when it is used.
     #[inline]
     pub fn used(&mut self, bits: u32) -> u32 {
+        if self.counts() { self.count(bits) } else { self.seconds }
+    }
+
+    #[inline(never)]
+    fn count(&mut self, bits: u32) -> u32 {
         match self.policy {
             EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu => self.lfu.used(bits, &mut self.random),
             EvictionPolicy::AllkeysLrfu => self.lrfu.used(bits, &mut self.random),
