@@ -10,8 +10,9 @@
 
 use super::Engine;
 use super::gather::Keys;
-use super::message::{Call, Execution, Logged, Message, Ticket};
+use super::message::{Call, Execution, Message, Ticket};
 use super::operation::{Request, Work};
+use super::parts::Parts;
 use crate::commands::{CommandTable, Entry};
 use crate::resp::{Args, Output};
 use crate::session::Queue;
@@ -24,8 +25,8 @@ use std::collections::VecDeque;
 pub(super) enum Waiter {
     /// This core coordinates it: it goes on with other shards.
     Own(u32),
-    /// Runs a part and gives up its locks.
-    Part { from: ShardId, ticket: Ticket, call: Call, request: Request },
+    /// Runs parts of commands and gives up its locks.
+    Parts(Box<Parts>),
     /// Tells its coordinator, and keeps its locks.
     Lock { from: ShardId, ticket: Ticket },
     /// Lends its coordinator the values of keys.
@@ -236,18 +237,18 @@ impl Engine {
     /// A transaction of another core asks for locks and keeps them.
     pub(super) fn ask(&mut self, id: TransactionId, locks: LockSet, patient: bool, waiter: Waiter) {
         match self.locks.ask(id, locks, patient) {
-            Asked::Granted => self.granted(id, waiter),
+            Asked::Granted => self.granted(waiter),
             Asked::Waits => self.locks.wait(id, waiter),
             Asked::Refused => match waiter {
                 Waiter::Lock { from, ticket } => self.post(from, Message::Locked { ticket, granted: false }),
                 Waiter::Lend { from, ticket, .. } => self.post(from, Message::Lent { ticket, loan: None }),
-                Waiter::Part { from, ticket, .. } => self.answer(from, ticket, Output::default()),
+                Waiter::Parts(parts) => self.refuse_parts(parts),
                 Waiter::Own(_) => unreachable!("a core asks itself in `begin`"),
             },
         }
     }
 
-    fn granted(&mut self, id: TransactionId, waiter: Waiter) {
+    fn granted(&mut self, waiter: Waiter) {
         match waiter {
             Waiter::Own(index) => self.locked_here(index),
             Waiter::Lock { from, ticket } => self.post(from, Message::Locked { ticket, granted: true }),
@@ -255,12 +256,7 @@ impl Engine {
                 let loan = self.lend(&keys, watcher);
                 self.post(from, Message::Lent { ticket, loan: Some(loan) });
             }
-            Waiter::Part { from, ticket, call, request } => {
-                let mut out = Output::default();
-                self.run_remote_part(from, ticket, call, request.args(), &mut out);
-                self.answer(from, ticket, out);
-                self.unlock(id);
-            }
+            Waiter::Parts(parts) => self.run_granted_parts(parts),
         }
     }
 
@@ -275,8 +271,8 @@ impl Engine {
             self.shard.log.end_collecting(id);
             self.run_parked();
             self.serve_held_up();
-            for (id, waiter) in self.locks.grant(&locks) {
-                self.granted(id, waiter);
+            for (_, waiter) in self.locks.grant(&locks) {
+                self.granted(waiter);
             }
         }
         self.unlocking = false;
@@ -359,33 +355,5 @@ impl Engine {
         if !call.no_reply {
             self.answer(from, ticket, out);
         }
-    }
-
-    /// Runs a part of another core's transaction that comes with its locks or finds them granted. `None`: it waits.
-    pub(super) fn run_transaction_part(
-        &mut self,
-        from: ShardId,
-        ticket: Ticket,
-        call: Call,
-        args: Args<'_>,
-        out: &mut Output,
-    ) -> bool {
-        let id = TransactionId(call.transaction);
-        if !self.locks.holds(id) {
-            let own = if call.logged == Logged::Part { args.split_last().0 } else { args };
-            match self.locks.ask(id, lock_set(self.table.get(call.command), own), false) {
-                Asked::Granted => {}
-                Asked::Refused => return true,
-                Asked::Waits => {
-                    self.locks.wait(id, Waiter::Part { from, ticket, call, request: Request::of(args) });
-                    return false;
-                }
-            }
-        }
-        self.run_remote_part(from, ticket, call, args, out);
-        if !call.keep_locks {
-            self.unlock(id);
-        }
-        true
     }
 }

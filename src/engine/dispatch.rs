@@ -1,6 +1,7 @@
 //! One request: its row, its checks, and the shard that runs it.
 
 use super::message::{Call, Logged, Ticket};
+use super::split::splits;
 use super::{Engine, pubsub};
 use crate::acl;
 use crate::commands::context::OtherDatabases;
@@ -242,7 +243,6 @@ impl Engine {
             transaction: 0,
             tracker: session.tracking.as_ref().map_or(Tracker::NONE, |tracking| tracking.tracker),
             remember: session.tracking.as_ref().is_some_and(|tracking| tracking.remembers()),
-            keep_locks: false,
             may_block: false,
             logged: Logged::Itself,
         }
@@ -266,6 +266,7 @@ impl Engine {
             Route::One(self.router.shard_of(args.at(usize::from(entry.single_key))))
         } else {
             match self.route(entry, args) {
+                _ if self.open_split.is_some() => Route::Several,
                 Route::Any => Route::One(self.core),
                 route => route,
             }
@@ -300,8 +301,8 @@ impl Engine {
                 }
             }
             // Behind everything asked before: a command of this session that waits for locks must not be overtaken.
-            Route::Several if entry.row.spec.request == RequestPolicy::MultiShard && session.pending.is_empty() => {
-                self.start_split(session, key, entry, call, args);
+            Route::Several if splits(entry) && (session.pending.is_empty() || self.open_split.is_some()) => {
+                self.split(session, key, entry, call, args);
             }
             Route::All if session.pending.is_empty() => self.start_all_shards(session, key, entry, args),
             Route::Several if session.pending.is_empty() => self.start_gather(session, key, entry, args),

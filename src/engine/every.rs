@@ -87,7 +87,10 @@ impl Engine {
             self.notice_monitor(&mut session, operation.session);
             self.sessions.put_back(operation.session, session);
         }
-        self.log_if_slow_whole(&operation);
+        if let Work::Every { command, .. } = &operation.work {
+            let (session, nanoseconds) = (operation.session, operation.longest_nanoseconds);
+            self.log_if_slow_of(session, operation.entry, command.args(), nanoseconds);
+        }
         match piece {
             Some(piece) if operation.call.no_reply => self.take_piece(piece, Output::default()),
             Some(piece) => self.take_piece(piece, out),

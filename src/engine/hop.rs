@@ -32,8 +32,7 @@ impl Engine {
         args: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
     ) {
         let slot = &mut self.filling[shard.index()];
-        let batch =
-            slot.get_or_insert_with(|| self.spare_batches.pop().unwrap_or_else(|| Box::new(Batch::new(self.core))));
+        let batch = slot.get_or_insert_with(|| empty_batch(self.spare_batches.pop(), self.core));
         batch.push(ticket, call, args);
         if batch.len() > BATCH_BYTES_MAX {
             self.post_batch(shard);
@@ -61,7 +60,9 @@ impl Engine {
             batch.run(&ahead, |ticket, call, args, out| {
                 count += 1;
                 if call.transaction != 0 {
-                    return self.run_transaction_part(from, ticket, call, args, out);
+                    // A step of one that has its locks, and keeps them.
+                    self.run_step(from, ticket, call, args, out);
+                    return true;
                 }
                 let entry = self.table.get(call.command);
                 if self.is_held_up(from, ticket.owner, entry, args) {
@@ -89,7 +90,7 @@ impl Engine {
     }
 
     /// Has the buckets and then the records fetched that the commands read ahead will need, as for a client's pipeline.
-    fn prefetch_batch(&self, batch: &Batch, ahead: &Ahead) {
+    pub(super) fn prefetch_batch(&self, batch: &Batch, ahead: &Ahead) {
         let commands = batch.commands(ahead);
         if commands.len() == 1 {
             return;
@@ -124,12 +125,12 @@ impl Engine {
             None => self.deliver(SessionKey(ticket.owner), ticket.number, bytes, pins),
             Some(index) => {
                 self.operations.get_mut(index).lost |= lost;
-                self.take_reply_part(ticket, Output { bytes: bytes.to_vec(), pins });
+                self.step_answered(index, ticket.number, Output { bytes: bytes.to_vec(), pins });
             }
         });
     }
 
-    fn keep_batch(&mut self, mut batch: Box<Batch>) {
+    pub(super) fn keep_batch(&mut self, mut batch: Box<Batch>) {
         batch.reset();
         if self.spare_batches.len() < SPARE_BATCHES_MAX {
             batch.from = self.core;
@@ -141,13 +142,12 @@ impl Engine {
     pub(super) fn answer(&mut self, from: ShardId, ticket: Ticket, reply: Output) {
         if from != self.core {
             let late = &mut self.late[from.index()];
-            let batch =
-                late.get_or_insert_with(|| self.spare_batches.pop().unwrap_or_else(|| Box::new(Batch::new(self.core))));
+            let batch = late.get_or_insert_with(|| empty_batch(self.spare_batches.pop(), self.core));
             return batch.push_reply(ticket, reply);
         }
         match ticket.operation() {
             None => self.deliver(SessionKey(ticket.owner), ticket.number, &reply.bytes, reply.pins),
-            Some(_) => self.take_reply_part(ticket, reply),
+            Some(index) => self.step_answered(index, ticket.number, reply),
         }
     }
 
@@ -181,4 +181,9 @@ impl Engine {
             self.dirty.push(key);
         }
     }
+}
+
+/// An empty batch of core `own`: one that has been used before, if there is one to spare.
+pub(super) fn empty_batch(spare: Option<Box<Batch>>, own: ShardId) -> Box<Batch> {
+    spare.unwrap_or_else(|| Box::new(Batch::new(own)))
 }

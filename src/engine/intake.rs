@@ -146,7 +146,7 @@ impl Engine {
             }
             let mut started = self.clock.raw();
             let mut goes_on = true;
-            for request in &ahead.requests {
+            for (number, request) in ahead.requests.iter().enumerate() {
                 if request.spans.is_empty() {
                     used = request.bytes.end;
                     continue;
@@ -158,7 +158,11 @@ impl Engine {
                     used = request.bytes.end;
                 }
                 if !goes_on {
-                    break;
+                    let next = ahead.requests.get(number + 1).and_then(|next| next.entry);
+                    if matches!(step, Step::Wait) || !self.joins(session, next) {
+                        self.send_split();
+                        break;
+                    }
                 }
             }
             match end {

@@ -12,6 +12,7 @@
 use super::blocking::Resume;
 use super::coordinator::each_key_of_transaction;
 use super::gather::Keys;
+use super::parts::Parts;
 use super::slowlog::Slow;
 use crate::commands::{CommandTable, EveryCore};
 use crate::limits::REQUESTS_AHEAD_MAX;
@@ -61,14 +62,12 @@ pub struct Call {
     pub no_reply: bool,
     /// Whether this is a part of a command, which is counted where the whole is.
     pub part: bool,
-    /// The transaction that a part belongs to; 0: none.
+    /// The transaction that a step belongs to; 0: none.
     pub transaction: u64,
     /// The client, if it tracks keys.
     pub tracker: Tracker,
     /// Whether it tracks the keys that this command reads.
     pub remember: bool,
-    /// Whether that transaction keeps its locks when the part has run.
-    pub keep_locks: bool,
     /// How it is logged that it has changed something.
     pub logged: Logged,
     /// Whether it may wait. Never between cores: what may wait runs on its session's core or on gathered keys.
@@ -88,7 +87,6 @@ impl Call {
             transaction: 0,
             tracker: Tracker::NONE,
             remember: false,
-            keep_locks: false,
             logged: Logged::Itself,
             may_block: false,
         }
@@ -100,7 +98,7 @@ impl Call {
 pub enum Logged {
     /// By itself.
     Itself,
-    /// It is a part of a command on several shards. Between cores its last argument is the whole as it is logged.
+    /// With the whole of which it is a part, when all that is run here has run.
     Part,
     /// It is a step of a transaction over all shards, which is logged at its end: the reply brings what is to be logged.
     Step,
@@ -112,9 +110,8 @@ const RESP3: u8 = 1;
 const NO_TOUCH: u8 = 2;
 const NO_REPLY: u8 = 4;
 const PART: u8 = 8;
-const KEEP_LOCKS: u8 = 16;
-const TRACKED: u8 = 32;
-const REMEMBER: u8 = 64;
+const TRACKED: u8 = 16;
+const REMEMBER: u8 = 32;
 const LOGGED_PART: u8 = 1;
 const LOGGED_STEP: u8 = 2;
 
@@ -189,7 +186,6 @@ impl Batch {
             | if call.no_touch { NO_TOUCH } else { 0 }
             | if call.no_reply { NO_REPLY } else { 0 }
             | if call.part { PART } else { 0 }
-            | if call.keep_locks { KEEP_LOCKS } else { 0 }
             | if call.tracker.is_some() { TRACKED } else { 0 }
             | if call.remember { REMEMBER } else { 0 };
         let mut head = [0; HEAD_BYTES];
@@ -268,7 +264,6 @@ impl Batch {
             no_touch: head[12] & NO_TOUCH != 0,
             no_reply: head[12] & NO_REPLY != 0,
             part: head[12] & PART != 0,
-            keep_locks: head[12] & KEEP_LOCKS != 0,
             transaction: u64_at(head, 20),
             tracker: match head[12] & TRACKED {
                 0 => Tracker::NONE,
@@ -475,6 +470,10 @@ pub enum Message {
     Replies(Box<Batch>),
     /// Replies to commands that were held up by locks when their batch was run.
     Late(Box<Batch>),
+    /// Parts of commands on several shards.
+    RunParts(Box<Parts>),
+    /// The same parts with their replies, or refused.
+    PartsRun(Box<Parts>),
     /// A transaction asks for locks, and keeps them until its part comes or it gives them up.
     Lock {
         /// Who asks.
@@ -709,6 +708,7 @@ impl Message {
     pub fn disown(&mut self) {
         match self {
             Self::Replies(batch) | Self::Late(batch) => batch.disown(&not_safe()),
+            Self::PartsRun(parts) => parts.batch.lost = true,
             // A client that wants no reply has none.
             Self::Served { reply, .. } if !reply.is_empty() => {
                 reply.clear();
@@ -759,7 +759,6 @@ mod tests {
                 no_reply: number % 5 == 0,
                 part: number % 7 == 0,
                 transaction: u64::from(number) << 30,
-                keep_locks: number % 11 == 0,
                 may_block: false,
                 tracker: Tracker::from_bits(u64::from(number % 4)),
                 remember: number % 8 == 1,
@@ -774,7 +773,7 @@ mod tests {
                 assert_eq!((u32::from(call.command), call.database, args.len()), (seen, 5, 3));
                 assert_eq!((call.no_touch, call.no_reply, call.part), (seen % 3 == 0, seen % 5 == 0, seen % 7 == 0));
                 assert_eq!((args.at(1), args.at(2).len()), (seen.to_string().as_bytes(), seen as usize));
-                assert_eq!((call.transaction, call.keep_locks), (u64::from(seen) << 30, seen % 11 == 0));
+                assert_eq!(call.transaction, u64::from(seen) << 30);
                 assert_eq!((call.tracker.to_bits(), call.remember), (u64::from(seen % 4), seen % 8 == 1));
                 assert_eq!(call.logged, [Logged::Itself, Logged::Part, Logged::Step][seen as usize % 3]);
                 out.bytes.extend_from_slice(args.at(1));

@@ -41,6 +41,7 @@ pub mod message;
 mod monitors;
 mod notifications;
 mod operation;
+mod parts;
 mod propagation;
 mod pubsub;
 pub mod replay;
@@ -132,6 +133,8 @@ pub struct Engine {
     outgoing: Vec<(ShardId, Message)>,
     /// Batches of this core that have not come back.
     batches_away: usize,
+    /// Commands of the client whose requests are being read that are split and not sent yet.
+    open_split: Option<u32>,
     dirty: Vec<SessionKey>,
     closing: Vec<SessionKey>,
     /// Sessions whose next command waits for the end of a pause.
@@ -202,6 +205,7 @@ impl Engine {
             spare_batches: Vec::new(),
             outgoing: Vec::new(),
             batches_away: 0,
+            open_split: None,
             dirty: Vec::new(),
             closing: Vec::new(),
             paused: Vec::new(),
@@ -351,6 +355,8 @@ impl Engine {
             Message::Requests(batch) => self.run_batch(batch),
             Message::Replies(batch) => self.take_replies(batch),
             Message::Late(batch) => self.take_late_replies(batch),
+            Message::RunParts(parts) => self.run_parts(parts),
+            Message::PartsRun(parts) => self.take_parts(*parts),
             Message::Lock { from, ticket, id, locks, patient } => {
                 self.ask(id, locks, patient, Waiter::Lock { from, ticket });
             }

@@ -50,7 +50,7 @@ pub(super) struct Operation {
     pub lost: bool,
     /// Answers that have not come yet.
     pub waiting: usize,
-    /// How long the longest of its parts took that has run so far.
+    /// How long the longest of its parts took that has run so far. Commands that are split know that themselves.
     pub longest_nanoseconds: u64,
     pub work: Work,
 }
@@ -110,7 +110,7 @@ impl Operation {
     /// The shards that a transaction concerns, by the numbers of its parts.
     pub fn shards(&self) -> Vec<ShardId> {
         match &self.work {
-            Work::Split(split) => split.parts.iter().map(|part| part.shard).collect(),
+            Work::Split(split) => split.shards.iter().map(|shard| shard.id).collect(),
             Work::Gather(gather) => gather.shards(),
             Work::Every { .. } => Vec::new(),
             Work::Cut(_, shards) => shards.clone(),
@@ -120,7 +120,7 @@ impl Operation {
     /// What a transaction locks on `shard`, if it concerns it.
     pub fn locks_on(&self, shard: ShardId) -> Option<LockSet> {
         match &self.work {
-            Work::Split(split) => split.locks_on(shard, self.entry),
+            Work::Split(split) => split.locks_on(shard),
             Work::Gather(gather) => gather.locks_on(shard),
             Work::Every { .. } => None,
             Work::Cut(..) => Some(LockSet::whole(Mode::Exclusive)),
@@ -179,26 +179,29 @@ impl Engine {
         self.operations.insert(Operation::new(key, number, entry, call, work))
     }
 
-    /// Logs a command in parts, of which the last has run, if one of them took too long.
-    pub(super) fn log_if_slow_whole(&mut self, operation: &Operation) {
-        let request = match &operation.work {
-            Work::Split(split) => &split.request,
-            Work::Every { command, .. } => command,
-            // They are logged where they run.
-            Work::Gather(_) | Work::Cut(..) => return,
-        };
-        let nanoseconds = operation.longest_nanoseconds;
-        self.log_if_slow_of(operation.session, operation.entry, request.args(), nanoseconds);
+    /// Answers an operation's request.
+    pub(super) fn finish(&mut self, operation: &Operation, out: Output) {
+        let &Operation { session, number, entry, call, lost, .. } = operation;
+        self.finish_request(session, number, entry, call, lost, out);
     }
 
-    /// Answers an operation's request.
-    pub(super) fn finish(&mut self, operation: &Operation, mut out: Output) {
-        let writes = operation.entry.row.spec.flags.contains(Flags::WRITE);
-        if operation.lost || writes && self.may_have_lost() {
+    /// Answers a request of a session that was an operation or one of several in it. `lost`: some shard has not been able
+    /// to make its part safe.
+    pub(super) fn finish_request(
+        &mut self,
+        session: SessionKey,
+        number: u32,
+        entry: &Entry,
+        call: Call,
+        lost: bool,
+        mut out: Output,
+    ) {
+        let writes = entry.row.spec.flags.contains(Flags::WRITE);
+        if lost || writes && self.may_have_lost() {
             out = Output::default();
-            Reply::new(&mut out, operation.call.protocol).error(&not_safe());
+            Reply::new(&mut out, call.protocol).error(&not_safe());
         }
-        let out = if operation.call.no_reply { Output::default() } else { out };
-        self.deliver(operation.session, operation.number, &out.bytes, out.pins);
+        let out = if call.no_reply { Output::default() } else { out };
+        self.deliver(session, number, &out.bytes, out.pins);
     }
 }

@@ -3,9 +3,9 @@
 //! A command on one shard is logged when it has run ([`Engine::log_command`]), a transaction on one shard with a frame
 //! around its commands. One over several shards is one record, the same on each shard that it has changed:
 //!
-//! - split commands: the parts are known beforehand, and each shard is sent the whole with its part. The stamp is taken
-//!   when all locks are there; where a single other shard locks and runs its part in one go, by that shard, whose reply
-//!   brings it.
+//! - split commands: the parts are known beforehand, and each shard is sent the whole with its parts. The stamp is taken
+//!   when all locks are there; where a single other shard locks and runs its parts in one go, by that shard, which sends it
+//!   back.
 //! - gathered keys: the workbench logs key by key, the record travels with the values on their way home.
 //! - command by command: each shard collects what the steps do there and sends it back with the replies. The record goes out
 //!   with the word that the locks are given up.
@@ -29,7 +29,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-const STAMP_BYTES: usize = size_of::<u64>();
 const LENGTH_BYTES: usize = size_of::<u64>();
 
 impl Engine {
@@ -144,73 +143,21 @@ impl Engine {
         Some((Arc::new(transaction), payloads.iter().map(|(shard, _)| *shard).collect()))
     }
 
-    /// Runs this shard's part of a command on several, and logs the whole.
-    pub(super) fn run_and_log_part(
-        &mut self,
-        entry: &Entry,
-        call: Call,
-        args: Args<'_>,
-        transaction: Option<Transaction>,
-        out: &mut Output,
-    ) -> u64 {
-        let start = out.bytes.len();
-        let logged = if transaction.is_some() { Logged::Part } else { Logged::Itself };
-        self.run_command(entry, Call { logged, ..call }, args, out);
-        let mut stamp = 0;
-        // Where one part fails, because of the arguments, all do.
-        let failed = out.bytes.get(start) == Some(&b'-');
-        if let Some(mut transaction) = transaction.filter(|_| !failed) {
-            if transaction.stamp == 0 {
-                transaction.stamp = self.node.next_stamp();
-            }
-            stamp = transaction.stamp;
-            self.shard.log.transaction(&transaction, self.core);
-        }
-        self.after_effects();
-        stamp
-    }
-
-    /// Runs what core `from` has sent of its transaction. What it has to know of the log stands behind the reply.
-    pub(super) fn run_remote_part(
-        &mut self,
-        from: ShardId,
-        ticket: Ticket,
-        call: Call,
-        args: Args<'_>,
-        out: &mut Output,
-    ) {
+    /// Runs a step of a transaction that has its locks. What it has to log stands behind the reply.
+    pub(super) fn run_step(&mut self, from: ShardId, ticket: Ticket, call: Call, args: Args<'_>, out: &mut Output) {
         let started = self.clock.raw();
-        self.run_part_of_transaction(call, args, out);
+        let entry = self.table.get(call.command);
+        if call.logged == Logged::Step {
+            self.shard.log.collect(TransactionId(call.transaction));
+            self.run_here(entry, call, args, out);
+            let payload = self.shard.log.take_collected();
+            out.bytes.extend_from_slice(&payload);
+            out.bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+        } else {
+            self.run_here(entry, call, args, out);
+        }
         self.note_slow_part(from, ticket, self.nanoseconds_since(started));
     }
-
-    fn run_part_of_transaction(&mut self, call: Call, args: Args<'_>, out: &mut Output) {
-        let entry = self.table.get(call.command);
-        match call.logged {
-            Logged::Itself => self.run_here(entry, call, args, out),
-            Logged::Part => {
-                let (args, transaction) = args.split_last();
-                let transaction = Transaction::from_argument(transaction).expect("its coordinator has made it");
-                let stamp = self.run_and_log_part(entry, call, args, Some(transaction), out);
-                out.bytes.extend_from_slice(&stamp.to_le_bytes());
-            }
-            Logged::Step => {
-                self.shard.log.collect(TransactionId(call.transaction));
-                self.run_here(entry, call, args, out);
-                let payload = self.shard.log.take_collected();
-                out.bytes.extend_from_slice(&payload);
-                out.bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
-            }
-        }
-    }
-}
-
-/// Takes the stamp of a transaction from behind the reply to a part.
-pub(super) fn take_stamp(reply: &mut Output) -> u64 {
-    let start = reply.bytes.len() - STAMP_BYTES;
-    let stamp = u64::from_le_bytes(reply.bytes[start..].try_into().expect("eight bytes"));
-    reply.bytes.truncate(start);
-    stamp
 }
 
 /// Takes what is to be logged from behind the reply to a step.

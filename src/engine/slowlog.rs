@@ -5,6 +5,7 @@
 
 use super::Engine;
 use super::message::{Message, Ticket};
+use super::operation::Work;
 use crate::commands::redaction::redacted;
 use crate::commands::{Entry, Handler};
 use crate::metrics::slowlog::{SlowCommand, shown};
@@ -131,7 +132,11 @@ impl Engine {
     pub(super) fn take_slow(&mut self, Slow { ticket, nanoseconds, arguments }: Slow) {
         if let Some(index) = ticket.operation() {
             let operation = self.operations.get_mut(index);
-            operation.longest_nanoseconds = operation.longest_nanoseconds.max(nanoseconds);
+            let longest = match &mut operation.work {
+                Work::Split(split) => &mut split.commands[ticket.number as usize].longest_nanoseconds,
+                _ => &mut operation.longest_nanoseconds,
+            };
+            *longest = nanoseconds.max(*longest);
         } else if let Some(session) = self.sessions.take(SessionKey(ticket.owner)) {
             self.log_slow(&session.identity, arguments, nanoseconds);
             self.sessions.put_back(SessionKey(ticket.owner), session);

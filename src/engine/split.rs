@@ -1,53 +1,81 @@
 //! Commands that shards run in parts: those split by key (MGET, MSET, DEL ...) and those that every shard runs whole
 //! (DBSIZE, KEYS, FLUSHALL ...).
 //!
-//! The own part is locked first. With a single remote shard its part is locked, run and released by one message; with
-//! more, all are locked before any of them runs. The own part runs last.
+//! Commands split by key that follow one another in a client's pipeline are one operation, with one set of locks: so what
+//! the locks and the way to other cores cost is paid once, and none overtakes another where they have to be asked for
+//! again.
+//!
+//! The own parts are locked first. With a single remote shard its parts are locked, run and released by one message; with
+//! more, all are locked before any of them runs. The own parts run last.
 
 use super::Engine;
-use super::coordinator::lock_set;
+use super::coordinator::{each_key, whole_shard_mode};
+use super::hop::empty_batch;
 use super::join;
 use super::message::{Call, Logged, Message, Ticket};
-use super::operation::{Request, Work};
-use super::propagation::take_stamp;
+use super::operation::{Operation, Request, Work};
+use super::parts::Parts;
 use crate::commands::Entry;
 use crate::persistence::aof::{Records, Transaction};
 use crate::resp::{Args, Output, Reply, Span};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::ShardId;
-use crate::shard::locks::LockSet;
-use crate::spec::{FindKeys, Flags, ResponsePolicy};
+use crate::shard::locks::{LockKey, LockSet};
+use crate::spec::{FindKeys, Flags, RequestPolicy, ResponsePolicy};
 
-/// A command in parts.
+/// Commands in parts, in the order in which the client has sent them.
 pub(super) struct Split {
-    pub request: Request,
-    pub parts: Vec<Part>,
+    pub commands: Vec<Command>,
+    /// The shards that have parts.
+    pub shards: Vec<PartShard>,
     /// The whole as all shards log it, if they do.
     logged: Option<Transaction>,
 }
 
-/// One shard's part.
+/// One of the commands.
+pub(super) struct Command {
+    entry: &'static Entry,
+    call: Call,
+    /// Its number in its session.
+    number: u32,
+    request: Request,
+    parts: Vec<Part>,
+    /// How long the longest of its parts took that has run so far.
+    pub longest_nanoseconds: u64,
+}
+
+/// A shard that has parts.
+pub(super) struct PartShard {
+    pub id: ShardId,
+    /// Whether it has granted the locks and waits for the word to go on.
+    locked: bool,
+}
+
+/// One shard's part of a command.
 pub(super) struct Part {
     pub shard: ShardId,
     /// Which of the command's keys it has, in order.
     pub keys: Vec<usize>,
     /// Its arguments, in those of the whole.
     spans: Vec<Span>,
-    /// Whether the shard has granted the locks and waits for the word to go on.
-    locked: bool,
     /// Its reply, once it is there.
     pub reply: Output,
 }
 
 impl Part {
     pub fn new(shard: ShardId, keys: Vec<usize>) -> Self {
-        Self { shard, keys, spans: Vec::new(), locked: false, reply: Output::default() }
+        Self { shard, keys, spans: Vec::new(), reply: Output::default() }
     }
 }
 
+/// Whether shards are sent the parts of a command that concern their keys.
+pub(super) fn splits(entry: &Entry) -> bool {
+    entry.row.spec.request == RequestPolicy::MultiShard
+}
+
 impl Engine {
-    /// Sends each shard the part of a command that concerns its keys.
-    pub(super) fn start_split(
+    /// Splits a command by key. It goes on its way with those behind it ([`Engine::send_split`]).
+    pub(super) fn split(
         &mut self,
         session: &mut Session,
         key: SessionKey,
@@ -55,19 +83,16 @@ impl Engine {
         call: Call,
         args: Args<'_>,
     ) {
-        let [keys] = entry.row.spec.keys else { unreachable!("a command split by key has one key spec") };
-        let step = if let FindKeys::Range { step, .. } = keys.find { step as usize } else { 1 };
-        let mut positions = Vec::new();
-        keys.each(args, |index| positions.push(index)).expect("routing has found its keys");
-        if !(args.len() - positions[0]).is_multiple_of(step) {
-            // MSET with a key that lacks its value: any shard refuses the whole.
+        let Some(positions) = positions_of_keys(entry, args) else {
+            // Any shard refuses the whole.
             let mut out = Output::default();
             self.run_here(entry, call, args, &mut out);
             if !call.no_reply {
                 session.append_reply(out);
             }
             return;
-        }
+        };
+        let step = step_of(entry);
         let request = Request::of(args);
         let mut parts: Vec<Part> = Vec::new();
         for (order, &index) in positions.iter().enumerate() {
@@ -80,10 +105,28 @@ impl Engine {
             parts[part].keys.push(order);
             parts[part].spans.extend_from_slice(&request.spans[index..index + step]);
         }
-        let index = self.register(session, key, entry, Work::Split(Split { request, parts, logged: None }));
-        // What the client sends behind it must not overtake it where it has to wait for its locks.
-        session.flags.insert(SessionFlags::STALLED);
-        self.begin(index);
+        match self.open_split {
+            Some(index) => {
+                let number = session.pending.expect();
+                let Work::Split(split) = &mut self.operations.get_mut(index).work else { unreachable!("it is split") };
+                split.push(Command { entry, call, number, request, parts, longest_nanoseconds: 0 });
+            }
+            None => self.open_split = Some(self.register_split(session, key, entry, request, parts)),
+        }
+    }
+
+    /// Whether the next request in a session's pipeline goes with the split commands before it.
+    #[cold]
+    pub(super) fn joins(&self, session: &Session, next: Option<&'static Entry>) -> bool {
+        self.open_split.is_some() && next.is_some_and(splits) && !session.flags.intersects(SessionFlags::ENDING)
+    }
+
+    /// Sends split commands on their way, if there are any.
+    #[cold]
+    pub(super) fn send_split(&mut self) {
+        if let Some(index) = self.open_split.take() {
+            self.begin(index);
+        }
     }
 
     /// Sends a command to every shard.
@@ -97,16 +140,32 @@ impl Engine {
         let request = Request::of(args);
         let part = |shard| Part { spans: request.spans.clone(), ..Part::new(shard, Vec::new()) };
         let parts = self.router.all().map(part).collect();
-        let index = self.register(session, key, entry, Work::Split(Split { request, parts, logged: None }));
-        session.flags.insert(SessionFlags::STALLED);
+        let index = self.register_split(session, key, entry, request, parts);
         self.begin(index);
+    }
+
+    fn register_split(
+        &mut self,
+        session: &mut Session,
+        key: SessionKey,
+        entry: &'static Entry,
+        request: Request,
+        parts: Vec<Part>,
+    ) -> u32 {
+        let mut split = Split { commands: Vec::new(), shards: Vec::new(), logged: None };
+        let call = Self::call(session, entry);
+        let number = session.pending.expect();
+        split.push(Command { entry, call, number, request, parts, longest_nanoseconds: 0 });
+        // What the client sends behind it must not overtake it where it has to wait for its locks.
+        session.flags.insert(SessionFlags::STALLED);
+        self.operations.insert(Operation::new(key, number, entry, call, Work::Split(split)))
     }
 
     /// One shard has granted its locks or refused them.
     pub(super) fn locked(&mut self, ticket: Ticket, granted: bool) {
         let index = ticket.operation().expect("locks belong to operations");
         if let Work::Split(split) = &mut self.operations.get_mut(index).work {
-            split.parts[ticket.number as usize].locked = granted;
+            split.shards[ticket.number as usize].locked = granted;
         }
         self.answered(index, granted);
     }
@@ -116,76 +175,98 @@ impl Engine {
         let operation = self.operations.get_mut(index);
         let id = operation.id;
         let Work::Split(split) = &mut operation.work else { unreachable!("the caller has looked") };
-        let locked = |part: &mut Part| std::mem::take(&mut part.locked).then_some(part.shard);
-        let shards: Vec<_> = split.parts.iter_mut().filter_map(locked).collect();
+        let locked = |shard: &mut PartShard| std::mem::take(&mut shard.locked).then_some(shard.id);
+        let shards: Vec<_> = split.shards.iter_mut().filter_map(locked).collect();
         shards.into_iter().for_each(|shard| self.post(shard, Message::Unlock { id }));
     }
 
     /// Sends the remote parts; they end with the release of the transaction's locks there.
     pub(super) fn send_parts(&mut self, index: u32) {
         let own = self.core;
-        let operation = self.operations.get_mut(index);
-        operation.waiting = operation.shards().iter().filter(|shard| **shard != own).count();
-        // A single other shard may still have to grant its locks: its part takes the stamp when it runs.
-        let all_locked = operation.waiting > 1 || operation.in_order.is_some();
-        let (entry, database) = (operation.entry, operation.call.database);
-        let mut call = Call { part: true, no_reply: false, transaction: operation.id.0, ..operation.call };
+        let Self { operations, router, shard, node, spare_batches, .. } = self;
+        let operation = operations.get_mut(index);
+        let id = operation.id;
+        let in_order = operation.in_order.is_some();
         let Work::Split(split) = &mut operation.work else { unreachable!("the caller has looked") };
-        let mut split = std::mem::replace(split, Split::done());
+        let remote: Vec<ShardId> = split.shards.iter().map(|shard| shard.id).filter(|shard| *shard != own).collect();
+        operation.waiting = remote.len();
+        // A single other shard may still have to grant its locks: it takes the stamp when it runs its parts.
+        let all_locked = remote.len() > 1 || in_order;
         // Asked anew at every try: the log may have been switched off meanwhile.
-        let logs = self.shard.log.wanted && entry.row.spec.flags.contains(Flags::WRITE);
-        split.logged = logs.then(|| {
-            let stamp = if all_locked { self.node.next_stamp() } else { 0 };
-            split.to_transaction(stamp, database)
-        });
-        if logs {
-            call.logged = Logged::Part;
+        let logs = shard.log.wanted && split.shards.iter().any(|shard| split.writes_on(shard.id));
+        split.logged = logs.then(|| split.to_transaction(if all_locked { node.next_stamp() } else { 0 }, router.all()));
+        let parts: Vec<_> = remote
+            .into_iter()
+            .map(|shard| {
+                let mut batch = empty_batch(spare_batches.pop(), own);
+                for (number, command, part) in split.parts_on(shard) {
+                    let args = command.request.args().with_spans(&part.spans);
+                    batch.push(Ticket::of_part(index, number), command.part_call(logs), args.iter_from(0));
+                }
+                let locks = if all_locked { None } else { split.locks_on(shard) };
+                let logged = split.logged.clone().filter(|_| split.writes_on(shard));
+                Box::new(Parts { shard, operation: index, id, locks, batch, logged, refused: false })
+            })
+            .collect();
+        for parts in parts {
+            self.batches_away += 1;
+            self.metrics().batches_sent.add(1);
+            self.post(parts.shard, Message::RunParts(parts));
         }
-        let logged = split.logged.as_ref().map(Transaction::to_argument);
-        for (number, part) in split.parts.iter().enumerate().filter(|(_, part)| part.shard != own) {
-            let args = split.request.args().with_spans(&part.spans);
-            let args: Vec<&[u8]> = args.iter_from(0).chain(logged.as_deref()).collect();
-            self.post_command(part.shard, Ticket::of_part(index, number), call, args.into_iter());
-        }
-        self.operations.get_mut(index).work = Work::Split(split);
     }
 
-    /// Takes one shard's reply to its part; an empty one says that it was refused its locks.
-    pub(super) fn take_reply_part(&mut self, ticket: Ticket, mut reply: Output) {
-        let index = ticket.operation().expect("parts belong to operations");
+    /// Takes one shard's replies to its parts.
+    pub(super) fn take_parts(&mut self, parts: Parts) {
+        let Parts { shard, operation: index, mut batch, logged, refused, .. } = parts;
+        self.batches_away -= 1;
         let operation = self.operations.get_mut(index);
-        let Work::Split(split) = &mut operation.work else { return self.step_answered(index, ticket.number, reply) };
-        operation.refused |= reply.is_empty();
-        if let Some(logged) = split.logged.as_mut().filter(|_| !reply.is_empty()) {
-            logged.stamp = take_stamp(&mut reply);
-        }
-        let part = &mut split.parts[ticket.number as usize];
-        part.locked = false;
-        part.reply = reply;
+        operation.lost |= batch.lost;
+        operation.refused |= refused;
         operation.waiting -= 1;
-        if operation.waiting > 0 {
-            return;
+        let (waiting, refused) = (operation.waiting, operation.refused);
+        let Work::Split(split) = &mut operation.work else { unreachable!("only split commands have parts") };
+        let part_shard = split.shards.iter_mut().find(|part| part.id == shard).expect("it was sent them");
+        part_shard.locked = false;
+        if logged.is_some() {
+            // It has the stamp now.
+            split.logged = logged;
         }
-        if operation.refused {
-            return self.retry(index);
+        batch.replies(|ticket, bytes, pins| {
+            let parts = &mut split.commands[ticket.number as usize].parts;
+            let part = parts.iter_mut().find(|part| part.shard == shard).expect("it was sent it");
+            part.reply = Output { bytes: bytes.to_vec(), pins };
+        });
+        self.keep_batch(batch);
+        match (waiting, refused) {
+            (1.., _) => {}
+            (0, true) => self.retry(index),
+            (0, false) => self.end_split(index),
         }
-        let mut operation = self.operations.remove(index);
-        let Work::Split(split) = &mut operation.work else { unreachable!("just seen") };
-        let logged = split.logged.take();
-        let call = Call { part: true, no_reply: false, ..operation.call };
-        if let Some(own) = split.parts.iter_mut().find(|part| part.shard == self.core) {
-            let args = split.request.args().with_spans(&own.spans);
+    }
+
+    /// Runs the own parts and answers the commands.
+    fn end_split(&mut self, index: u32) {
+        let Operation { session, id, lost, work, .. } = self.operations.remove(index);
+        let Work::Split(mut split) = work else { unreachable!("the caller has looked") };
+        let mut logged = split.logged.take().filter(|_| split.writes_on(self.core));
+        let mut failed = true;
+        for command in &mut split.commands {
+            let call = command.part_call(logged.is_some());
+            let Command { entry, request, parts, longest_nanoseconds, .. } = command;
+            let Some(own) = parts.iter_mut().find(|part| part.shard == self.core) else { continue };
             let started = self.clock.raw();
-            self.run_and_log_part(operation.entry, call, args, logged, &mut own.reply);
-            operation.longest_nanoseconds = operation.longest_nanoseconds.max(self.nanoseconds_since(started));
+            self.run_command(entry, call, request.args().with_spans(&own.spans), &mut own.reply);
+            failed &= own.reply.bytes.first() == Some(&b'-');
+            *longest_nanoseconds = self.nanoseconds_since(started).max(*longest_nanoseconds);
         }
-        let parts = std::mem::take(&mut split.parts);
-        let mut out = Output::default();
-        let mut reply = Reply::new(&mut out, operation.call.protocol);
-        self.join_parts(operation.entry, operation.call, parts, &mut reply);
-        self.log_if_slow_whole(&operation);
-        self.finish(&operation, out);
-        self.unlock(operation.id);
+        self.end_parts(&mut logged, failed);
+        for Command { entry, call, number, request, parts, longest_nanoseconds } in split.commands {
+            let mut out = Output::default();
+            self.join_parts(entry, call, parts, &mut Reply::new(&mut out, call.protocol));
+            self.log_if_slow_of(session, entry, request.args(), longest_nanoseconds);
+            self.finish_request(session, number, entry, call, lost, out);
+        }
+        self.unlock(id);
     }
 
     pub(super) fn join_parts(&mut self, entry: &Entry, call: Call, parts: Vec<Part>, reply: &mut Reply<'_>) {
@@ -234,31 +315,82 @@ impl Engine {
 }
 
 impl Split {
-    fn done() -> Self {
-        Self { request: Request { arguments: Vec::new(), spans: Vec::new() }, parts: Vec::new(), logged: None }
+    fn push(&mut self, command: Command) {
+        for part in &command.parts {
+            if !self.shards.iter().any(|shard| shard.id == part.shard) {
+                self.shards.push(PartShard { id: part.shard, locked: false });
+            }
+        }
+        self.commands.push(command);
     }
 
-    /// The whole as it is logged: each shard's payload is its part.
-    fn to_transaction(&self, stamp: u64, database: u16) -> Transaction {
-        let payload = |part: &Part| {
+    /// Whether any part of `shard` does.
+    fn writes_on(&self, shard: ShardId) -> bool {
+        self.parts_on(shard).any(|(_, command, _)| command.writes())
+    }
+
+    /// The parts of `shard`, with their commands and the numbers of those.
+    fn parts_on(&self, shard: ShardId) -> impl Iterator<Item = (usize, &Command, &Part)> {
+        let part = move |command: &Command| command.parts.iter().position(|part| part.shard == shard);
+        let commands = self.commands.iter().enumerate();
+        commands.filter_map(move |(number, command)| Some((number, command, &command.parts[part(command)?])))
+    }
+
+    /// The whole as it is logged: each shard's payload is its parts.
+    fn to_transaction(&self, stamp: u64, shards: impl Iterator<Item = ShardId>) -> Transaction {
+        let payload = |shard| {
             let mut records = Records::new();
-            records.append(database, self.request.args().with_spans(&part.spans).iter_from(0));
-            (part.shard.0, records)
+            for (_, command, part) in self.parts_on(shard) {
+                if command.writes() {
+                    let args = command.request.args().with_spans(&part.spans);
+                    records.append(command.call.database, args.iter_from(0));
+                }
+            }
+            (shard.0, records)
         };
-        let mut payloads: Vec<(u16, Records)> = self.parts.iter().map(payload).collect();
-        payloads.sort_unstable_by_key(|(shard, _)| *shard);
+        let payloads: Vec<(u16, Records)> = shards.filter(|shard| self.writes_on(*shard)).map(payload).collect();
         Transaction::new(stamp, payloads.iter().map(|(shard, records)| (*shard, records.as_bytes())))
     }
 
-    /// The locks of the part on `shard`, if it has one.
-    pub fn locks_on(&self, shard: ShardId, entry: &Entry) -> Option<LockSet> {
-        let part = self.parts.iter().find(|part| part.shard == shard)?;
-        Some(part.locks(entry, &self.request))
+    /// The locks of the parts on `shard`, if it has any.
+    pub fn locks_on(&self, shard: ShardId) -> Option<LockSet> {
+        let mut locks = Vec::new();
+        let mut has_parts = false;
+        for (_, command, part) in self.parts_on(shard) {
+            if let Some(mode) = whole_shard_mode(command.entry) {
+                // It is alone.
+                return Some(LockSet::whole(mode));
+            }
+            let args = command.request.args().with_spans(&part.spans);
+            each_key(command.entry, args, |key, mode| locks.push((LockKey::of(key), mode)));
+            has_parts = true;
+        }
+        has_parts.then(|| LockSet::of_keys(locks))
     }
 }
 
-impl Part {
-    fn locks(&self, entry: &Entry, request: &Request) -> LockSet {
-        lock_set(entry, request.args().with_spans(&self.spans))
+impl Command {
+    fn writes(&self) -> bool {
+        self.entry.row.spec.flags.contains(Flags::WRITE)
     }
+
+    /// How its parts are run.
+    fn part_call(&self, logs: bool) -> Call {
+        let logged = if logs { Logged::Part } else { Logged::Itself };
+        Call { part: true, no_reply: false, logged, ..self.call }
+    }
+}
+
+/// How many arguments stand for a key of a command that is split, the key included.
+fn step_of(entry: &Entry) -> usize {
+    let [keys] = entry.row.spec.keys else { unreachable!("a command split by key has one key spec") };
+    if let FindKeys::Range { step, .. } = keys.find { step as usize } else { 1 }
+}
+
+/// Where the keys stand among the arguments; `None` where these do not fit, as in MSET with a key that lacks its value.
+fn positions_of_keys(entry: &Entry, args: Args<'_>) -> Option<Vec<usize>> {
+    let mut positions = Vec::new();
+    let fits = entry.row.spec.keys[0].each(args, |index| positions.push(index)).is_ok();
+    let fits = fits && positions.first().is_some_and(|first| (args.len() - first).is_multiple_of(step_of(entry)));
+    fits.then_some(positions)
 }

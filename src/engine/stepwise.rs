@@ -123,7 +123,7 @@ impl Engine {
         }
         let id = self.operations.get_mut(index).id.0;
         let logged = if self.logs_steps(index) { Logged::Step } else { Logged::Itself };
-        let call = Call { part: true, no_reply: false, transaction: id, keep_locks: true, logged, ..call };
+        let call = Call { part: true, no_reply: false, transaction: id, logged, ..call };
         let steps = self.gather_mut(index).steps.as_mut().expect("it runs in steps");
         steps.parts = shards.iter().map(|shard| Part::new(*shard, Vec::new())).collect();
         self.operations.get_mut(index).waiting = shards.len();
@@ -131,7 +131,7 @@ impl Engine {
         for (number, shard) in shards.into_iter().enumerate() {
             if shard == self.core {
                 let mut out = Output::default();
-                self.run_remote_part(self.core, Ticket::of_part(index, number), call, args, &mut out);
+                self.run_step(self.core, Ticket::of_part(index, number), call, args, &mut out);
                 own = Some((number as u32, out));
             } else {
                 self.post_command(shard, Ticket::of_part(index, number), call, args.iter_from(0));

@@ -154,6 +154,11 @@ impl<W> Locks<W> {
         })
     }
 
+    /// Whether nobody has or wants locks that conflict with `locks`.
+    pub fn is_free(&self, locks: &LockSet) -> bool {
+        !self.rivals(locks).any(|id| self.holders[&id].locks.conflicts(locks))
+    }
+
     /// Asks for the locks of a transaction. One that waits is to be given to [`Locks::wait`].
     pub fn ask(&mut self, id: TransactionId, locks: LockSet, patient: bool) -> Asked {
         let own = 2 * id.0;
