@@ -18,7 +18,21 @@ impl Program {
             let commands = (0..count).map(|_| self.command(now)).collect::<Vec<_>>();
             return [vec![cmd!["MULTI"]], commands, vec![cmd!["EXEC"]]].concat();
         }
+        if self.0.chance(10) {
+            // They go to other shards together.
+            return (0..2 + self.0.below(5)).map(|_| self.split_command()).collect();
+        }
         (0..1 + self.0.below(3)).map(|_| self.command(now)).collect()
+    }
+
+    fn split_command(&mut self) -> Command {
+        let g = &mut self.0;
+        match g.below(5) {
+            0 => [cmd!["DEL"], g.keys(Family::Keys, 3)].concat(),
+            1 => [cmd!["MGET"], g.keys(Family::Strings, 3)].concat(),
+            2 => [cmd!["UNLINK"], g.keys(Family::Keys, 2)].concat(),
+            _ => [cmd!["MSET"], (0..3).flat_map(|_| [g.key(Family::Strings), g.value()]).collect()].concat(),
+        }
     }
 
     fn command(&mut self, now: i64) -> Command {

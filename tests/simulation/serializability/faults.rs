@@ -17,6 +17,8 @@ pub enum Fault {
     LostUnlock,
     /// A shard runs commands twice.
     Doubled,
+    /// A shard runs the parts of a client's commands in the wrong order.
+    Backwards,
     /// A message overtakes another one between the same cores.
     Reordered,
     /// A shard never hears that a client watches its keys.
@@ -55,12 +57,16 @@ impl Fault {
         match (self, &mut message) {
             (Self::NoLocks, Message::Lend { locks, .. } | Message::Lock { locks, .. }) => *locks = LockSet::default(),
             (Self::HalfStored, Message::Store { states, .. }) => states.clear(),
+            (Self::NoLocks, Message::RunParts(parts)) => {
+                parts.locks = parts.locks.as_ref().map(|_| LockSet::default());
+            }
             (Self::EarlyUnlock, Message::Lend { id, .. }) => {
                 let id = *id;
                 mail.between(from, to).push_back(message);
                 return Some(Message::Unlock { id });
             }
             (Self::Doubled, Message::Requests(batch)) => **batch = doubled(batch),
+            (Self::Backwards, Message::RunParts(parts)) => *parts.batch = backwards(&mut parts.batch),
             (Self::Reordered, _) => {
                 let letters = mail.between(from, to);
                 letters.insert(letters.len().saturating_sub(1), message);
@@ -108,4 +114,19 @@ fn doubled(batch: &mut Batch) -> Batch {
         });
     }
     twice
+}
+
+/// A batch with the same commands in the opposite order.
+fn backwards(batch: &mut Batch) -> Batch {
+    let (mut turned, mut ahead, mut commands) = (Batch::new(batch.from), Ahead::default(), Vec::new());
+    while batch.read_ahead(&mut ahead) {
+        batch.run(&ahead, |ticket, call, args, _| {
+            commands.push((ticket, call, (0..args.len()).map(|index| args.at(index).to_vec()).collect::<Vec<_>>()));
+            false
+        });
+    }
+    for (ticket, call, words) in commands.iter().rev() {
+        turned.push(*ticket, *call, words.iter().map(Vec::as_slice));
+    }
+    turned
 }

@@ -88,6 +88,7 @@ noticed! {
     locks_that_are_never_given_up_are_noticed: LostUnlock,
     commands_that_run_twice_are_noticed: Doubled,
     messages_that_overtake_are_noticed: Reordered,
+    parts_that_run_in_the_wrong_order_are_noticed: Backwards,
     watches_that_are_lost_are_noticed: LostWatch,
     waits_that_are_lost_are_noticed: LostWait,
     wake_ups_that_are_lost_are_noticed: LostWakeUp,

@@ -54,6 +54,8 @@ struct Player {
     /// What it will do: each step when all it has asked is answered.
     program: VecDeque<Step>,
     under_way: Option<Operation>,
+    /// What it has sent behind that.
+    behind: VecDeque<Operation>,
     scan: Option<Scan>,
     leaves_at: Option<u64>,
     past: Past,
@@ -136,6 +138,7 @@ impl Play {
             match self.players[client].program.pop_front() {
                 None => {}
                 Some(Step::Send(request)) => self.send(client, request),
+                Some(Step::SendAll(requests)) => requests.into_iter().for_each(|request| self.send(client, request)),
                 Some(Step::Scan(step)) => {
                     self.players[client].scan = Some(Scan { step, found: BTreeSet::new() });
                     self.send(client, vec![words(&format!("SCAN 0 COUNT {step}"))]);
@@ -159,8 +162,12 @@ impl Play {
         }
         let (sent, sent_ms) = (self.world.turns, self.world.now);
         let (answered, answered_ms) = (NEVER, i64::MAX);
-        self.players[client].under_way =
-            Some(Operation { request: asked, replies: Vec::new(), sent, answered, sent_ms, answered_ms });
+        let operation = Operation { request: asked, replies: Vec::new(), sent, answered, sent_ms, answered_ms };
+        let player = &mut self.players[client];
+        match player.under_way {
+            Some(_) => player.behind.push_back(operation),
+            None => player.under_way = Some(operation),
+        }
     }
 
     /// A turn of the world, and what clients make of it.
@@ -187,7 +194,7 @@ impl Play {
     fn leave(&mut self, client: usize) {
         self.world.leave(client);
         let player = &mut self.players[client];
-        if let Some(mut operation) = player.under_way.take() {
+        for mut operation in player.under_way.take().into_iter().chain(std::mem::take(&mut player.behind)) {
             operation.replies.clear();
             player.past.operations.push(operation);
         }
@@ -221,6 +228,7 @@ impl Play {
         }
         (operation.answered, operation.answered_ms) = (now, now_ms);
         let operation = player.under_way.take().expect("it was answered just now");
+        player.under_way = player.behind.pop_front();
         match player.scan.is_some() {
             true => self.scanned(client, &operation.replies[0]),
             false => player.past.operations.push(operation),

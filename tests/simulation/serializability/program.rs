@@ -16,6 +16,8 @@ pub type Request = Vec<Vec<String>>;
 /// What a client does next, when all it has sent is answered.
 pub enum Step {
     Send(Request),
+    /// All at once, one behind the other.
+    SendAll(Vec<Request>),
     /// It walks over all keys with SCAN, so many at a time.
     Scan(usize),
     /// It sends this and its connection breaks a while later, answered or not.
@@ -29,6 +31,7 @@ pub struct Theme {
     expiry: bool,
     scan: bool,
     leave: bool,
+    pipelines: bool,
 }
 
 impl Theme {
@@ -36,7 +39,7 @@ impl Theme {
     pub fn choose(random: &mut Random) -> Self {
         let mut one_in = |count| random.below(count) == 0;
         let (blocking, channels) = (one_in(2), one_in(3));
-        Self { blocking, channels, expiry: one_in(3), scan: one_in(4), leave: one_in(3) }
+        Self { blocking, channels, expiry: one_in(3), scan: one_in(4), leave: one_in(3), pipelines: one_in(3) }
     }
 
     /// Whether clients walk over all keys.
@@ -72,6 +75,7 @@ impl Writer<'_> {
                     program.push_back(Step::Send(vec![self.command()]));
                     program.push_back(Step::Send(self.transaction()));
                 }
+                2 if self.theme.pipelines => program.push_back(Step::SendAll(self.pipeline())),
                 6 => program.push_back(Step::Scan(1 + self.random.below(6))),
                 _ => program.push_back(Step::Send(vec![self.command()])),
             }
@@ -85,6 +89,24 @@ impl Writer<'_> {
             }));
         }
         program
+    }
+
+    /// Commands on all strings, which no other may overtake, and one more behind them.
+    fn pipeline(&mut self) -> Vec<Request> {
+        let keys = (0..STRINGS).map(|number| format!("s{number}"));
+        let mut commands: Vec<Request> = (0..2 + self.random.below(4))
+            .map(|_| {
+                let value = self.value();
+                let text = match self.random.below(4) {
+                    0 => keys.clone().fold("DEL".to_string(), |text, key| format!("{text} {key}")),
+                    1 => keys.clone().fold("MGET".to_string(), |text, key| format!("{text} {key}")),
+                    _ => keys.clone().fold("MSET".to_string(), |text, key| format!("{text} {key} {value}")),
+                };
+                vec![words(&text)]
+            })
+            .collect();
+        commands.push(vec![self.command()]);
+        commands
     }
 
     fn transaction(&mut self) -> Request {
