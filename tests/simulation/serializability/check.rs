@@ -100,6 +100,7 @@ impl Search<'_> {
             return self.unblock(&state, client, operation, found);
         }
         if !blocks(&operation.request) {
+            self.run_with_late_eyes(&state, client, operation, found);
             let replies = state.model.run(client, &operation.request);
             return found.extend(operation.fits(&replies).then(|| state.over(client)));
         }
@@ -108,6 +109,23 @@ impl Search<'_> {
             None => {
                 state.waiting.push(client);
                 found.push(state);
+            }
+        }
+    }
+
+    /// A command split by key is one moment for all changes that clients make, but each shard looks at its own clock when
+    /// it runs its part: it may find a key expired whose time was over only while it was under way.
+    fn run_with_late_eyes(&self, state: &State, client: usize, operation: &Operation, found: &mut Vec<State>) {
+        let [command] = &operation.request[..] else { return };
+        if !operation.is_answered() || !matches!(&*command[0], "MGET" | "EXISTS" | "DEL") {
+            return;
+        }
+        for key in state.model.may_expire(operation.answered_ms).iter().filter(|key| command[1..].contains(key)) {
+            let mut seen = state.clone();
+            seen.model.expire(key);
+            if operation.fits(&seen.model.run(client, &operation.request)) {
+                let after = if command[0] == "DEL" { seen } else { state.clone() };
+                found.push(after.over(client));
             }
         }
     }

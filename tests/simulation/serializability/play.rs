@@ -260,7 +260,13 @@ impl Play {
 
     fn wait_a_while(&mut self) -> Result<(), String> {
         self.world.now += 100;
-        (0..40 * self.world.shards()).try_for_each(|_| self.step())
+        // Mail may be slow.
+        let mut left = 40 * self.world.shards();
+        while left > 0 || !self.world.is_quiet() {
+            self.step()?;
+            left = left.saturating_sub(1);
+        }
+        Ok(())
     }
 
     /// Nothing is on its way, and somebody is not answered: that must be for lack of an element. One of them is unblocked
