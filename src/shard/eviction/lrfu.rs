@@ -217,3 +217,36 @@ impl Lrfu {
         self.ghosts.memory_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_half_life_flees_from_what_chose_badly_and_keeps_to_its_range() {
+        let mut lrfu = Lrfu::new();
+        lrfu.set_keys(10_000);
+        let ghost = |trial| Ghost { weight: 0, time: 0, trial };
+        lrfu.judge(ghost(None));
+        assert_eq!(lrfu.half_life_log, HALF_LIFE_LOG_INITIAL);
+        lrfu.judge(ghost(Some(Trial::Short)));
+        assert!(lrfu.half_life_log > HALF_LIFE_LOG_INITIAL);
+        for (trial, end) in [(Trial::Long, HALF_LIFE_LOG.start()), (Trial::Short, HALF_LIFE_LOG.end())] {
+            (0..1000).for_each(|_| lrfu.judge(ghost(Some(trial))));
+            assert_eq!(lrfu.half_life_log, *end);
+        }
+    }
+
+    #[test]
+    fn weights_outlast_a_short_half_life() {
+        let mut random = Random::new(1);
+        let mut after_a_round = |log| {
+            let mut lrfu = Lrfu::new();
+            lrfu.set_half_life(log);
+            lrfu.time = TICKS_PER_ROUND;
+            lrfu.one_more(WEIGHT_MAX, 0, &mut random)
+        };
+        assert_eq!(after_a_round(*HALF_LIFE_LOG.start()), after_a_round(FADING_LOG_MIN));
+        assert!(after_a_round(*HALF_LIFE_LOG.start()) > WEIGHT_MAX - STEPS / 2);
+    }
+}
