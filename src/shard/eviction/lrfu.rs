@@ -11,9 +11,10 @@
 //! - The **time** is counted in uses, 1/256 of as many uses as there are keys: it stands still when nothing happens, and means
 //!   the same in a small cache as in a large one.
 //! - The **half-life** decides between recency and frequency: a short one makes this LRU, a long one LFU. Which is better
-//!   depends on the load, so it is found out: some of the victims are chosen with a half-life four times as short or as long,
+//!   depends on the load, so it is found out: some of the victims are chosen with a half-life three times as short or as long,
 //!   in equal numbers ([`Trial`]), and remembered as such. Each that is wanted again moves the half-life away from what
-//!   chose it, the less the longer that took.
+//!   chose it, the less the longer that took. It only says what weights are worth against time when keys are compared;
+//!   from one use to the next they never fade faster than in [`FADING_LOG_MIN`], or little would be left to compare.
 //! - **Ghosts** remember the weights of as many keys as there are that were evicted, so that one that returns does not begin
 //!   anew. They are where trials are judged, too.
 
@@ -31,20 +32,23 @@ const TIME_MASK: u32 = (1 << TIME_BITS) - 1;
 /// Ticks in as many uses as there are keys.
 const TICKS_PER_ROUND: u32 = 256;
 
-/// The logarithm of the half-life in ticks: from a 64th of a round, where nothing counts but the last use, to 181 rounds.
-const HALF_LIFE_LOG: std::ops::RangeInclusive<f32> = 2.0..=15.5;
-/// 32 rounds: a good one where loads do not change.
-const HALF_LIFE_LOG_INITIAL: f32 = 13.0;
+/// The logarithm of the half-life in ticks: from an eighth of a round, where hardly anything counts but the last use, to 32
+/// rounds. As weights end at nearly 4 uses, longer ones choose no better, and it is a long way back from them.
+const HALF_LIFE_LOG: std::ops::RangeInclusive<f32> = 5.0..=13.0;
+/// 16 rounds: a good one where loads do not change, and not far from those that are good where they do.
+const HALF_LIFE_LOG_INITIAL: f32 = 12.0;
+/// The least logarithm of the half-life by which weights fade from use to use: 11 rounds.
+const FADING_LOG_MIN: f32 = 11.5;
 
 /// One in so many victims is a trial.
 const TRIAL_EVERY: usize = 4;
 /// How much shorter or longer the half-life is in a trial.
-const TRIAL_FACTOR: u32 = 4;
+const TRIAL_FACTOR: u32 = 3;
 /// How far a judged trial moves the half-life's logarithm, divided by the number of keys, and at most.
-const JUDGEMENT: f32 = 128.0;
+const JUDGEMENT: f32 = 384.0;
 const JUDGEMENT_MAX: f32 = 0.25;
 /// How much less a trial counts for each round until the key is wanted again, as a power of two.
-const JUDGEMENT_FADES: f32 = -0.06;
+const JUDGEMENT_FADES: f32 = -0.04;
 
 /// Weights below this, in steps, are as good as none.
 const FAINT: i32 = -256;
@@ -110,7 +114,7 @@ impl Lrfu {
     fn set_half_life(&mut self, log: f32) {
         self.half_life_log = log.clamp(*HALF_LIFE_LOG.start(), *HALF_LIFE_LOG.end());
         self.half_life = self.half_life_log.exp2() as u32;
-        self.fading = STEPS as f32 / self.half_life as f32;
+        self.fading = STEPS as f32 / self.half_life_log.max(FADING_LOG_MIN).exp2();
     }
 
     #[inline]
@@ -211,5 +215,38 @@ impl Lrfu {
 
     pub(super) fn memory_bytes(&self) -> usize {
         self.ghosts.memory_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_half_life_flees_from_what_chose_badly_and_keeps_to_its_range() {
+        let mut lrfu = Lrfu::new();
+        lrfu.set_keys(10_000);
+        let ghost = |trial| Ghost { weight: 0, time: 0, trial };
+        lrfu.judge(ghost(None));
+        assert_eq!(lrfu.half_life_log, HALF_LIFE_LOG_INITIAL);
+        lrfu.judge(ghost(Some(Trial::Short)));
+        assert!(lrfu.half_life_log > HALF_LIFE_LOG_INITIAL);
+        for (trial, end) in [(Trial::Long, HALF_LIFE_LOG.start()), (Trial::Short, HALF_LIFE_LOG.end())] {
+            (0..1000).for_each(|_| lrfu.judge(ghost(Some(trial))));
+            assert_eq!(lrfu.half_life_log, *end);
+        }
+    }
+
+    #[test]
+    fn weights_outlast_a_short_half_life() {
+        let mut random = Random::new(1);
+        let mut after_a_round = |log| {
+            let mut lrfu = Lrfu::new();
+            lrfu.set_half_life(log);
+            lrfu.time = TICKS_PER_ROUND;
+            lrfu.one_more(WEIGHT_MAX, 0, &mut random)
+        };
+        assert_eq!(after_a_round(*HALF_LIFE_LOG.start()), after_a_round(FADING_LOG_MIN));
+        assert!(after_a_round(*HALF_LIFE_LOG.start()) > WEIGHT_MAX - STEPS / 2);
     }
 }
