@@ -2,6 +2,7 @@
 //! into empty shards, which must hold the same. And what recovery makes of segments that have lost their tails. A failure
 //! prints its seed; `REPLAY_SEED` runs just that one, `REPLAY_CASES` more.
 
+mod apart;
 mod digest;
 #[allow(dead_code, reason = "it also makes commands that change nothing")]
 #[path = "../oracle/generate/mod.rs"]
