@@ -74,7 +74,7 @@ const ONE_SHARD: &[(&str, &str, &str)] = &[
     ("", "SET a 1 NX", "SET a 1"),
     ("SET a 1", "SET a 2 XX GET", "SET a 2"),
     ("SET a 1", "SET a 2 IFEQ 1", "SET a 2"),
-    ("SET a 1", "SET a 2 KEEPTTL", "SET a 2 KEEPTTL"),
+    ("SET a 1 EX 9", "SET a 2 KEEPTTL XX", "SET a 2 KEEPTTL"),
     ("", "SET a 1 EX 1", "SET a 1 PXAT 1700000001000"),
     ("", "SET a 1 PX 1", "SET a 1 PXAT 1700000000001"),
     ("", "SET a 1 EXAT 1800000000", "SET a 1 PXAT 1800000000000"),
@@ -184,7 +184,15 @@ fn keys_that_expire_are_deleted_before_what_notices_it() {
     console.engine.node().active_expire.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(console.send(client, "GET a; GET a"), "DEL a");
     assert_eq!(console.send(client, "MULTI; GET b; APPEND c x; EXEC"), "MULTI; DEL b; DEL c; APPEND c x; EXEC");
-    console.send(client, "SET d 1 PX 10; SET e 1 PXAT 1");
+    // Before what the command says of itself, too.
+    console.send(client, "SET a 1 PX 10; SADD s x; PEXPIRE s 10");
+    console.now += 10;
+    assert_eq!(console.send(client, "INCRBYFLOAT a 2; SPOP s"), "DEL a; SET a 2 KEEPTTL; DEL s");
+    assert_eq!(console.send(client, "SET b 1 PX 10"), format!("SET b 1 PXAT {}", console.now + 10));
+    console.now += 10;
+    let again = format!("DEL b; SET b 2 PXAT {}", console.now + 10);
+    assert_eq!(console.send(client, "SET b 2 PX 10 NX"), again);
+    console.send(client, "DEL b; SET d 1 PX 10; SET e 1 PXAT 1");
     console.engine.node().active_expire.store(true, std::sync::atomic::Ordering::Relaxed);
     console.now += 1000;
     let mut removed: Vec<_> = console.send(client, "PING").split("; ").map(str::to_string).collect();
