@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "../benches/vs_redis/load/mod.rs"]
+mod load;
 #[path = "../benches/vs_redis/measure.rs"]
 mod measure;
 #[path = "../benches/vs_redis/plan.rs"]
@@ -37,6 +39,9 @@ fn vs_redis_runs() {
             Measured::Load { name, crimson, redis } => {
                 assert!(crimson.rate > 0.0 && redis.rate > 0.0 && crimson.p50_ms <= crimson.p999_ms, "{name}");
             }
+            Measured::Shards { name, any_keys, one_tag } => {
+                assert!(any_keys.rate > 0.0 && one_tag.rate > 0.0 && any_keys.p50_ms <= any_keys.p999_ms, "{name}");
+            }
             Measured::Memory { name, crimson, redis } => assert!(*crimson > 0.0 && *redis > 0.0, "{name}"),
         }
     }
@@ -49,6 +54,8 @@ fn the_command_line_is_understood() {
     let parse = |line: &str| Options::parse(line.split_whitespace().map(String::from));
     let options = parse("--bench --quick --tests get,memory --only P=16 --json out.json").expect("sound arguments");
     assert!(plan::cases(&options).iter().all(|case| case.test == "GET" && case.pipeline == 16));
+    let options = parse("--only subscribers").expect("sound arguments");
+    assert_eq!(plan::cases(&options).len(), 6);
     assert!(parse("--nosuch").is_err() && parse("--json").is_err());
     assert!(plan::USAGE.contains("--quick"));
 }
@@ -62,6 +69,17 @@ fn a_report_of_redis_benchmark_is_understood() {
     let sample = measure::parse(text).expect("a report");
     assert_eq!((sample.rate, sample.p50_ms, sample.p99_ms, sample.p999_ms), (97847.36, 0.207, 1.5, 2.5));
     assert!(measure::parse("Could not connect").is_none());
+}
+
+#[test]
+fn replies_are_counted_wherever_they_are_cut() {
+    let bytes = b"+OK\r\n+QUEUED\r\n*2\r\n:17\r\n$4\r\na\r\nb\r\n$-1\r\n$0\r\n\r\n:1\r\n";
+    for cut in 0..bytes.len() {
+        let mut replies = load::replies::Replies::default();
+        assert_eq!(replies.count(&bytes[..cut]) + replies.count(&bytes[cut..]), 8, "cut at {cut}");
+    }
+    let mut replies = load::replies::Replies::default();
+    assert_eq!(bytes.iter().map(|byte| replies.count(&[*byte])).sum::<usize>(), 8);
 }
 
 #[test]

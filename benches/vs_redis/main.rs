@@ -7,10 +7,21 @@
 //! Both servers run pinned to one CPU and are loaded in turn by redis-benchmark from another; every case is measured several
 //! times, alternating, and the median is shown. CPU time is that of the server's own threads, from schedstat: unlike
 //! requests/s it does not depend on how fast the client is. Needs two CPUs, redis-server, redis-benchmark and taskset.
+//!
+//! What redis-benchmark cannot send comes from a client of this program's own in its place (`load`):
+//!
+//! - `MULTI of 5 INCR`: MULTI, five INCRs of keys with one tag and EXEC are one request, `P` of them are sent at once.
+//! - `BLPOP by 50 consumers`: ten producers, each with `P` RPUSHes at once; an element is a request, and its latency is that
+//!   from the push to the consumer.
+//! - `PUBLISH to 1, 100, 1000 subscribers`: ten publishers, each with `P` PUBLISHes at once; a PUBLISH is a request, however
+//!   many get it, and latencies are those from it to each subscriber.
+//! - `MSET of 10 on 2 shards ...: any keys | one tag`: Crimson alone, in the columns of both servers; the ratio says what it
+//!   costs that the keys are on both shards.
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+mod load;
 mod measure;
 mod plan;
 mod report;

@@ -1,7 +1,8 @@
-//! Runs the cases on both servers and reads what redis-benchmark and `/proc` tell.
+//! Runs the cases on both servers and reads what the clients and `/proc` tell.
 
-use crate::plan::{self, Case, KEYS, LIST_LEN, Options, Place};
-use crate::support::process::{cpu_ns, resident_bytes};
+use crate::load::{self, Outcome};
+use crate::plan::{self, Case, KEYS, LIST_LEN, Load, Options, Place};
+use crate::support::process::{cpu_ns, raise_open_files, resident_bytes};
 use crate::support::server::has_program;
 use crate::support::{Client, Server, encode};
 use std::process::Command;
@@ -49,7 +50,7 @@ impl Machine {
     }
 }
 
-/// What one run of redis-benchmark showed.
+/// What one run of a load showed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sample {
     /// Requests a second.
@@ -69,6 +70,8 @@ pub struct Sample {
 pub enum Measured {
     /// A load.
     Load { name: String, crimson: Sample, redis: Sample },
+    /// Two loads on Crimson: one whose keys are on all shards, one with keys of one tag.
+    Shards { name: String, any_keys: Sample, one_tag: Sample },
     /// Resident bytes a key.
     Memory { name: String, crimson: f64, redis: f64 },
 }
@@ -76,6 +79,8 @@ pub enum Measured {
 /// Measures everything that `options` asks for; `tell` is told how far it is.
 pub fn run(options: &Options, machine: &Machine, tell: &mut dyn FnMut(&str)) -> Vec<Measured> {
     let cases = plan::cases(options);
+    // Servers take over the limit, which a thousand subscribers need as well.
+    raise_open_files(8192);
     let mut measured = Vec::new();
     let mut place = None;
     let mut servers: Option<[Server; 2]> = None;
@@ -87,13 +92,21 @@ pub fn run(options: &Options, machine: &Machine, tell: &mut dyn FnMut(&str)) -> 
         let [crimson, redis] = servers.get_or_insert_with(|| start(options, machine, case.place));
         let mut samples = [Vec::new(), Vec::new()];
         for _ in 0..options.rounds() {
-            for (server, samples) in [&*crimson, &*redis].into_iter().zip(&mut samples) {
+            let beside = case.beside();
+            let pair = match &beside {
+                Some(beside) => [(&*crimson, case), (&*crimson, beside)],
+                None => [(&*crimson, case), (&*redis, case)],
+            };
+            for ((server, case), samples) in pair.into_iter().zip(&mut samples) {
                 samples.push(load(server, machine, case));
             }
         }
         tell(&format!("[{}/{}] {}", index + 1, cases.len(), case.name()));
-        let [crimson, redis] = samples.map(median);
-        measured.push(Measured::Load { name: case.name(), crimson, redis });
+        let (name, [one, other]) = (case.name(), samples.map(median));
+        measured.push(match case.beside() {
+            Some(_) => Measured::Shards { name, any_keys: one, one_tag: other },
+            None => Measured::Load { name, crimson: one, redis: other },
+        });
     }
     drop(servers);
     for &value_bytes in plan::memory_value_bytes(options) {
@@ -155,6 +168,13 @@ fn fill(client: &mut Client, keys: usize, key: impl Fn(usize) -> String, value: 
 
 fn load(server: &Server, machine: &Machine, case: &Case) -> Sample {
     prepare(server, case);
+    match &case.load {
+        Load::Benchmark(command) => redis_benchmark(server, machine, case, command),
+        _ => own_load(server, machine, case),
+    }
+}
+
+fn redis_benchmark(server: &Server, machine: &Machine, case: &Case, words: &[String]) -> Sample {
     let mut command = match case.place {
         Place::OwnCore => {
             let mut taskset = Command::new("taskset");
@@ -167,7 +187,7 @@ fn load(server: &Server, machine: &Machine, case: &Case) -> Sample {
     command
         .args(["-p", &number(server.port.into()), "-n", &number(case.requests), "-c", &number(case.connections)])
         .args(["-P", &number(case.pipeline), "-r", &number(KEYS)])
-        .args(&case.command);
+        .args(words);
     let before = cpu_ns(server.pid());
     let output = command.output().expect("redis-benchmark was there a moment ago");
     let cpu_us = (cpu_ns(server.pid()) - before) as f64 / 1e3 / case.requests as f64;
@@ -177,6 +197,31 @@ fn load(server: &Server, machine: &Machine, case: &Case) -> Sample {
         panic!("redis-benchmark fails on {}:\n{text}\n{}", server.name(), String::from_utf8_lossy(&output.stderr))
     });
     Sample { cpu_us, ..sample }
+}
+
+/// A load of this program's own, from a thread that is pinned where redis-benchmark would be.
+fn own_load(server: &Server, machine: &Machine, case: &Case) -> Sample {
+    let run = || {
+        if case.place == Place::OwnCore {
+            assert!(core_affinity::set_for_current(core_affinity::CoreId { id: machine.client_cpu }), "pinned");
+        }
+        let prepared = load::prepare(server.port, case);
+        let before = cpu_ns(server.pid());
+        let outcome = prepared.run();
+        (outcome, cpu_ns(server.pid()) - before)
+    };
+    let ended = std::thread::scope(|scope| scope.spawn(run).join());
+    let (outcome, cpu_ns) = ended.unwrap_or_else(|_| panic!("{} fails on {}", case.name(), server.name()));
+    let Outcome { requests, elapsed, mut latencies_ns } = outcome;
+    latencies_ns.sort_unstable();
+    let at_ms = |share: f64| latencies_ns[((latencies_ns.len() - 1) as f64 * share) as usize] as f64 / 1e6;
+    Sample {
+        rate: requests as f64 / elapsed.as_secs_f64(),
+        p50_ms: at_ms(0.5),
+        p99_ms: at_ms(0.99),
+        p999_ms: at_ms(0.999),
+        cpu_us: cpu_ns as f64 / 1e3 / requests as f64,
+    }
 }
 
 /// Reads the report of redis-benchmark.

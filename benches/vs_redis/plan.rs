@@ -6,7 +6,7 @@ use std::path::PathBuf;
 pub const USAGE: &str = "usage: vs_redis [--quick] [--json FILE] [--tests GET,SET,...] [--only TEXT] [--crimson BINARY]
   --quick    fewer cases and rounds: about a minute instead of a quarter of an hour
   --json     write the results to a file
-  --tests    only these tests: GET SET INCR LPUSH LRANGE_100 SADD HSET MSET MEMORY
+  --tests    only these tests: GET SET INCR LPUSH LRANGE_100 SADD HSET MSET MULTI BLPOP PUBLISH MSET_SHARDS MEMORY
   --only     only cases whose name contains this text, such as P=16
   --crimson  measure this binary instead of the one just built";
 
@@ -76,20 +76,37 @@ pub enum Place {
     Shared(usize),
 }
 
+/// Who loads the servers with what.
+#[derive(Clone, Debug)]
+pub enum Load {
+    /// redis-benchmark with this command.
+    Benchmark(Vec<String>),
+    /// MULTI, five INCRs of keys with one tag, EXEC.
+    Transactions,
+    /// RPUSH to a list that clients wait for in BLPOP.
+    Queue,
+    /// PUBLISH to a channel with so many subscribers.
+    Publish { subscribers: usize },
+    /// MSET of ten keys on any shards.
+    MsetOfAnyKeys,
+    /// MSET of ten keys with one tag, another one each time.
+    MsetOfOneTag,
+}
+
 /// One load.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// The test's name.
     pub test: &'static str,
-    /// The command, as redis-benchmark takes it.
-    pub command: Vec<String>,
+    /// What the servers are loaded with.
+    pub load: Load,
     /// Requests a client sends before it waits for replies.
     pub pipeline: usize,
     /// Bytes of a value.
     pub value_bytes: usize,
-    /// Connections.
+    /// Connections: of [`Load::Queue`] those that wait, of [`Load::Publish`] those that publish.
     pub connections: usize,
-    /// Requests.
+    /// Requests; a transaction, an element and a message are one.
     pub requests: usize,
     /// Where the servers run.
     pub place: Place,
@@ -103,7 +120,22 @@ impl Case {
             Place::Shared(shards) => format!(", {shards} shards sharing the client's cores"),
         };
         let Self { test, pipeline, value_bytes, connections, .. } = self;
-        format!("{test} P={pipeline}, {value_bytes} B, {connections} connections{place}")
+        match self.load {
+            Load::Benchmark(_) => format!("{test} P={pipeline}, {value_bytes} B, {connections} connections{place}"),
+            Load::Transactions => format!("MULTI of 5 INCR P={pipeline}, {connections} connections"),
+            Load::Queue => format!("BLPOP by {connections} consumers, RPUSH P={pipeline}, {value_bytes} B"),
+            Load::Publish { subscribers } => {
+                format!("PUBLISH to {subscribers} subscribers P={pipeline}, {value_bytes} B")
+            }
+            Load::MsetOfAnyKeys | Load::MsetOfOneTag => {
+                format!("MSET of 10 on 2 shards P={pipeline}, {value_bytes} B: any keys | one tag")
+            }
+        }
+    }
+
+    /// The load that Crimson alone is compared with under [`Load::MsetOfAnyKeys`].
+    pub fn beside(&self) -> Option<Self> {
+        matches!(self.load, Load::MsetOfAnyKeys).then(|| Self { load: Load::MsetOfOneTag, ..self.clone() })
     }
 }
 
@@ -113,7 +145,7 @@ pub const KEYS: usize = 100_000;
 /// Members of the list that LRANGE_100 reads.
 pub const LIST_LEN: usize = 200;
 
-fn command(test: &str, value_bytes: usize) -> Vec<String> {
+fn load(test: &str, value_bytes: usize) -> Load {
     let value = "x".repeat(value_bytes);
     let words = match test {
         "GET" => vec!["GET", "key:__rand_int__"],
@@ -126,11 +158,11 @@ fn command(test: &str, value_bytes: usize) -> Vec<String> {
         "MSET" => std::iter::once("MSET").chain((0..10).flat_map(|_| ["key:__rand_int__", &value])).collect(),
         other => unreachable!("{other} is in the list of tests"),
     };
-    words.into_iter().map(String::from).collect()
+    Load::Benchmark(words.into_iter().map(String::from).collect())
 }
 
 /// Requests that take about a second and a half.
-fn requests(test: &str, pipeline: usize, value_bytes: usize) -> usize {
+fn requests(test: &str, load: &Load, pipeline: usize, value_bytes: usize) -> usize {
     let simple = match pipeline {
         1 => 120_000,
         16 => 1_200_000,
@@ -139,7 +171,16 @@ fn requests(test: &str, pipeline: usize, value_bytes: usize) -> usize {
     let shrunk = match test {
         "LRANGE_100" => simple / 12,
         "MSET" => simple / 6,
+        "MULTI" => simple / 3,
+        "BLPOP" => simple / 8,
+        "MSET_SHARDS" => simple / 6,
+        "PUBLISH" => simple / 3,
         _ => simple,
+    };
+    let shrunk = match load {
+        // Each message is many replies.
+        Load::Publish { subscribers } => shrunk / (1 + subscribers / 5),
+        _ => shrunk,
     };
     if value_bytes > 1000 { shrunk / 3 } else { shrunk }
 }
@@ -148,11 +189,10 @@ fn requests(test: &str, pipeline: usize, value_bytes: usize) -> usize {
 pub fn cases(options: &Options) -> Vec<Case> {
     const TESTS: [&str; 8] = ["GET", "SET", "INCR", "LPUSH", "LRANGE_100", "SADD", "HSET", "MSET"];
     let mut cases = Vec::new();
-    let mut add = |test: &'static str, pipeline, value_bytes, connections, place| {
+    let mut add = |test: &'static str, load: Load, pipeline, value_bytes, connections, place| {
         let divisor = if options.tiny { 400 } else { 1 + 2 * usize::from(options.quick) };
-        let requests = (requests(test, pipeline, value_bytes) / divisor).max(200);
-        let command = command(test, value_bytes);
-        let case = Case { test, command, pipeline, value_bytes, connections, requests, place };
+        let requests = (requests(test, &load, pipeline, value_bytes) / divisor).max(200);
+        let case = Case { test, load, pipeline, value_bytes, connections, requests, place };
         if options.wants(test, &case.name()) {
             cases.push(case);
         }
@@ -161,18 +201,29 @@ pub fn cases(options: &Options) -> Vec<Case> {
         for pipeline in [1, 16, 64] {
             let main = matches!(test, "GET" | "SET");
             if main || pipeline == 16 || !options.quick {
-                add(test, pipeline, 64, 50, Place::OwnCore);
+                add(test, load(test, 64), pipeline, 64, 50, Place::OwnCore);
             }
             if main && !options.quick {
-                add(test, pipeline, 4096, 50, Place::OwnCore);
-                add(test, pipeline, 64, 1000, Place::OwnCore);
+                add(test, load(test, 4096), pipeline, 4096, 50, Place::OwnCore);
+                add(test, load(test, 64), pipeline, 64, 1000, Place::OwnCore);
             }
         }
     }
-    for (shards, pipeline) in [(1, 1), (2, 1), (1, 16), (2, 16)] {
-        if !options.quick || pipeline == 16 {
-            add("GET", pipeline, 64, 50, Place::Shared(shards));
+    let pipelines = if options.quick { &[16][..] } else { &[1, 16] };
+    for &pipeline in pipelines {
+        add("MULTI", Load::Transactions, pipeline, 64, 50, Place::OwnCore);
+        add("BLPOP", Load::Queue, pipeline, 64, 50, Place::OwnCore);
+        for subscribers in [1, 100, 1000] {
+            add("PUBLISH", Load::Publish { subscribers }, pipeline, 64, 10, Place::OwnCore);
         }
+    }
+    for shards in [1, 2] {
+        for &pipeline in pipelines {
+            add("GET", load("GET", 64), pipeline, 64, 50, Place::Shared(shards));
+        }
+    }
+    for &pipeline in pipelines {
+        add("MSET_SHARDS", Load::MsetOfAnyKeys, pipeline, 64, 50, Place::Shared(2));
     }
     cases
 }

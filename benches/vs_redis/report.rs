@@ -11,7 +11,7 @@ fn ratio(crimson: f64, redis: f64) -> f64 {
 }
 
 /// The results as a table. Ratios are Crimson's number through Redis's: above 1 is better for requests/s, below 1 for
-/// all others.
+/// all others. Two loads on Crimson stand in the same columns: keys anywhere, keys of one tag.
 pub fn table(measured: &[Measured]) -> String {
     let width = measured.iter().map(|one| name(one).len()).max().unwrap_or(0);
     let mut text = format!(
@@ -20,21 +20,23 @@ pub fn table(measured: &[Measured]) -> String {
     );
     for one in measured {
         let line = match one {
-            Measured::Load { name, crimson: c, redis: r } => format!(
-                "{name:width$}  {:>9.0} | {:>9.0} {:>5.2}  {:>6.3} | {:>6.3} {:>5.2}  {:>5.2} | {:>5.2} {:>5.2} | {:>5.2} {:>6.2} | {:>6.2}",
-                c.rate,
-                r.rate,
-                ratio(c.rate, r.rate),
-                c.cpu_us,
-                r.cpu_us,
-                ratio(c.cpu_us, r.cpu_us),
-                c.p50_ms,
-                r.p50_ms,
-                c.p99_ms,
-                r.p99_ms,
-                c.p999_ms,
-                r.p999_ms
-            ),
+            Measured::Load { name, crimson: c, redis: r } | Measured::Shards { name, any_keys: c, one_tag: r } => {
+                format!(
+                    "{name:width$}  {:>9.0} | {:>9.0} {:>5.2}  {:>6.3} | {:>6.3} {:>5.2}  {:>5.2} | {:>5.2} {:>5.2} | {:>5.2} {:>6.2} | {:>6.2}",
+                    c.rate,
+                    r.rate,
+                    ratio(c.rate, r.rate),
+                    c.cpu_us,
+                    r.cpu_us,
+                    ratio(c.cpu_us, r.cpu_us),
+                    c.p50_ms,
+                    r.p50_ms,
+                    c.p99_ms,
+                    r.p99_ms,
+                    c.p999_ms,
+                    r.p999_ms
+                )
+            }
             Measured::Memory { name, crimson, redis } => {
                 format!("{name:width$}  {crimson:>9.1} | {redis:>9.1} {:>5.2}  bytes", ratio(*crimson, *redis))
             }
@@ -46,7 +48,7 @@ pub fn table(measured: &[Measured]) -> String {
 
 fn name(measured: &Measured) -> &str {
     match measured {
-        Measured::Load { name, .. } | Measured::Memory { name, .. } => name,
+        Measured::Load { name, .. } | Measured::Shards { name, .. } | Measured::Memory { name, .. } => name,
     }
 }
 
@@ -60,6 +62,14 @@ fn sample(s: &Sample) -> Value {
     })
 }
 
+fn ratios(one: &Sample, other: &Sample) -> Value {
+    json!({
+        "requests_per_second": ratio(one.rate, other.rate),
+        "cpu_us_per_request": ratio(one.cpu_us, other.cpu_us),
+        "p99_ms": ratio(one.p99_ms, other.p99_ms),
+    })
+}
+
 /// The results as JSON.
 pub fn json(measured: &[Measured], machine: &Machine, options: &Options) -> String {
     let results: Vec<Value> = measured
@@ -69,11 +79,13 @@ pub fn json(measured: &[Measured], machine: &Machine, options: &Options) -> Stri
                 "case": name,
                 "crimson": sample(crimson),
                 "redis": sample(redis),
-                "ratio": {
-                    "requests_per_second": ratio(crimson.rate, redis.rate),
-                    "cpu_us_per_request": ratio(crimson.cpu_us, redis.cpu_us),
-                    "p99_ms": ratio(crimson.p99_ms, redis.p99_ms),
-                },
+                "ratio": ratios(crimson, redis),
+            }),
+            Measured::Shards { name, any_keys, one_tag } => json!({
+                "case": name,
+                "any_keys": sample(any_keys),
+                "one_tag": sample(one_tag),
+                "ratio": ratios(any_keys, one_tag),
             }),
             Measured::Memory { name, crimson, redis } => json!({
                 "case": name,

@@ -259,11 +259,13 @@ impl Engine {
         let operation = self.operations.get_mut(index);
         let (id, entry, call) = (operation.id, operation.entry, operation.call);
         let (key, number) = (operation.session, operation.number);
-        let Work::Gather(gather) = &mut operation.work else { unreachable!("the caller has looked") };
-        let intact = gather.is_intact(self.now);
+        let (now, given_up) = (self.now, call.may_block && self.has_given_up(key, number));
+        let gather = self.gather_mut(index);
+        let intact = gather.is_intact(now);
         let mut job = std::mem::replace(&mut gather.job, Job::Done(Output::default()));
         let mut lenders = std::mem::take(&mut gather.shards);
         let Worked { effects, payloads } = self.work_on(&mut lenders, |engine| match &mut job {
+            Job::Command(_) if given_up => {}
             Job::Command(request) => {
                 let mut out = Output::default();
                 let started = engine.clock.raw();
@@ -280,7 +282,7 @@ impl Engine {
         });
         // A command that has found nothing, and may wait, leaves its job undone: nobody is answered.
         let wait = self.blocking.wait.take();
-        let (answers, tries) = (wait.is_none(), call.may_block && self.is_trying(key, number));
+        let (answers, tries) = (wait.is_none() && !given_up, call.may_block && self.is_trying(key, number));
         let waiting = match (wait, &job) {
             (Some(wait), Job::Command(request)) if !tries => {
                 self.wait_gathered(key, number, entry, call, request.clone(), wait)

@@ -112,7 +112,7 @@ impl Engine {
             return log.append(database, key, args.iter_from(0));
         }
         let changed = |effect: &Effect| match &effect.act {
-            Act::Key { key, changed: true, .. } => Some((effect.database, key.clone())),
+            Act::Key { key, changed: true, .. } if !bench.only_reads(key) => Some((effect.database, key.clone())),
             _ => None,
         };
         let places: BTreeSet<_> = effects.list[bench.effects_logged..].iter().filter_map(changed).collect();

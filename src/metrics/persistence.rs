@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, O
 pub struct ShardLog {
     /// Length of the file that is appended to, with what is not written yet.
     pub file_bytes: Counter,
+    /// Bytes of the files that it has appended to before, since the last rewrite that went well; the control thread sets this
+    /// back when one has.
+    pub earlier_bytes: Counter,
     /// Bytes that wait to be written.
     pub unwritten_bytes: Counter,
     /// Bytes of memory for what the shard has logged in a turn.
@@ -132,7 +135,7 @@ impl Persistence {
 
     /// Bytes of all files that the next start would load.
     pub fn current_bytes(&self) -> u64 {
-        self.base_bytes.load(Relaxed) + self.sum(|shard| &shard.file_bytes)
+        self.base_bytes.load(Relaxed) + self.sum(|shard| &shard.file_bytes) + self.sum(|shard| &shard.earlier_bytes)
     }
 
     /// The sum of a number over all shards.

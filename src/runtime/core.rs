@@ -463,7 +463,7 @@ impl Core {
             let Some(CutFiles { increment, base }) = files else { continue };
             match &mut self.log {
                 _ if !cut.logs => {}
-                Some(log) => log.switch(increment, segment(Kind::Increment)),
+                Some(log) => log.switch(increment, segment(Kind::Increment), self.engine.shard_log()),
                 None => {
                     let policy = self.engine.config().appendfsync;
                     let sealer = Sealer::new(segment(Kind::Increment));

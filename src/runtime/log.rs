@@ -73,9 +73,11 @@ impl<F> Log<F> {
         &mut self.writer
     }
 
-    /// From now on appends to another, empty file.
-    pub fn switch(&mut self, file: F, segment: SegmentId) {
+    /// From now on appends to another, empty file. What it has appended to up to now stays a part of the log.
+    pub fn switch(&mut self, file: F, segment: SegmentId, shard: &ShardLog) {
+        shard.earlier_bytes.add(self.writer.file_bytes());
         self.writer.switch(file, segment);
+        self.tell(shard);
     }
 
     /// Appends what `take` gives.

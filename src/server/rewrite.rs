@@ -140,6 +140,8 @@ impl<'a> Rewriter<'a> {
                 state.last_rewrite_ok.store(true, Relaxed);
                 state.rewrite_failures.store(0, Relaxed);
                 state.base_bytes.store(bytes, Relaxed);
+                // The cores add to it at a cut, and the next one is made here.
+                state.shards.iter().for_each(|shard| shard.earlier_bytes.set(0));
                 info!("The append-only log is rewritten: {bytes} bytes in {} ms", now - under_way.started_ms);
             }
             Err(error) => {

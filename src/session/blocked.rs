@@ -23,7 +23,8 @@ pub struct Blocked {
     pub trying: bool,
     /// Whether it waits for the append-only log and not for keys.
     pub for_log: bool,
-    /// How it has been ended; with a try under way, what holds if that finds nothing. The claim is taken.
+    /// How it has been ended; with a try under way, which then takes nothing, its client is told behind that. The claim is
+    /// taken.
     pub unblock: Option<Unblock>,
 }
 

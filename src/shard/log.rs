@@ -52,6 +52,11 @@ impl Bench {
         self.router.shard_of(key)
     }
 
+    /// Whether `key` is only looked at.
+    pub fn only_reads(&self, key: &[u8]) -> bool {
+        self.read.contains(key)
+    }
+
     /// The records for the shard that owns `key`.
     pub fn records_for(&mut self, key: &[u8]) -> &mut Records {
         let owner = self.owner(key);
@@ -90,7 +95,7 @@ impl Log {
     /// Logs that the time of `key` was over.
     #[cold]
     pub fn expired(&mut self, database: u16, key: &[u8]) {
-        if self.wanted && self.bench.as_ref().is_none_or(|bench| !bench.read.contains(key)) {
+        if self.wanted && self.bench.as_ref().is_none_or(|bench| !bench.only_reads(key)) {
             self.append(database, key, [&b"DEL"[..], key].into_iter());
         }
     }

@@ -107,3 +107,55 @@ fn a_rewrite_right_after_one_that_has_failed_does_not_end_well_with_less() {
     assert_eq!(info(&server, "aof_last_bgrewrite_status"), "err");
     assert_eq!(client.run("DBSIZE").integer(), i64::from(keys));
 }
+
+/// Bytes of all files of the log but its manifest.
+fn log_bytes(dir: &Path) -> u64 {
+    let files = std::fs::read_dir(dir.join("appendonlydir")).unwrap().flatten();
+    let segments = files.filter(|file| !file.file_name().to_string_lossy().ends_with(".manifest"));
+    segments.map(|file| file.metadata().unwrap().len()).sum()
+}
+
+/// A rewrite that fails leaves the files before it in the log, and those that it has begun behind them.
+#[test]
+fn the_size_of_the_log_is_that_of_its_files_whatever_becomes_of_a_rewrite() {
+    let Some(disk) = SmallDisk::mount("4m") else {
+        println!("not tested: this process may not mount a file system");
+        return;
+    };
+    let arguments = ["--bind", "127.0.0.1", "--dir", disk.path().to_str().unwrap(), "--appendonly", "yes"];
+    let mut server = Server::crimson(2, &arguments);
+    wait_until("it is loaded", || server.client().show("PING") == "PONG");
+    let mut client = server.client();
+    let mut fill = |from: usize| {
+        for number in from..from + 1000 {
+            assert_eq!(client.call(&["SET", &format!("key:{number}"), &"v".repeat(1000)]).text(), "OK");
+        }
+    };
+    let same = |server: &Server, when: &str| {
+        wait_until(when, || info(server, "aof_current_size").parse() == Ok(log_bytes(disk.path())));
+    };
+    fill(0);
+    same(&server, "all is written");
+    // No room for another copy of the keys.
+    let ballast = disk.path().join("ballast");
+    std::fs::write(&ballast, vec![b'x'; 2_500_000]).unwrap();
+    for failures in ["1", "2"] {
+        server.client().run("BGREWRITEAOF");
+        wait_until("it fails", || info(&server, "aof_rewrites_consecutive_failures") == failures);
+        assert_eq!(info(&server, "aof_last_bgrewrite_status"), "err");
+        server.client().run("SET small value");
+        same(&server, "a rewrite has failed");
+        assert!(log_bytes(disk.path()) > 1_000_000);
+    }
+    std::fs::remove_file(&ballast).unwrap();
+    fill(0);
+    same(&server, "there is room again");
+    server.client().run("BGREWRITEAOF");
+    wait_until("it ends well", || info(&server, "aof_rewrites") == "1");
+    same(&server, "it is rewritten");
+    assert!(log_bytes(disk.path()) < 1_200_000);
+    server.stop(libc::SIGTERM);
+    let server = Server::crimson(2, &arguments);
+    wait_until("it is loaded", || server.client().show("PING") == "PONG");
+    same(&server, "it is loaded");
+}

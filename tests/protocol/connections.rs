@@ -75,11 +75,36 @@ fn client_kill_closes_clients_of_any_core() {
         assert!(victims[7].is_closed());
         assert_eq!(killer.run("CLIENT KILL TYPE normal SKIPME yes").integer(), 4);
         assert!(victims[8..].iter_mut().all(Client::is_closed));
-        wait_until("the killed clients leave the list", || killer.run("CLIENT LIST").text().lines().count() == 1);
+        assert_eq!(killer.run("CLIENT LIST").text().lines().count(), 1);
         // One that kills itself still gets its answer.
         let own = id(&mut killer);
         assert_eq!(killer.call(&["CLIENT", "KILL", "ID", &own.to_string(), "SKIPME", "no"]).integer(), 1);
         assert!(killer.is_closed());
+    }
+}
+
+#[test]
+fn a_killed_client_is_gone_for_the_next_command() {
+    for shards in SHARDS {
+        let server = Server::subject(shards, &[]);
+        let mut killer = server.client();
+        let mut victims: Vec<Client> = (0..6).map(|_| server.client()).collect();
+        for (index, victim) in victims.iter_mut().enumerate() {
+            let own = id(victim).to_string();
+            let (kill, list) = (["CLIENT", "KILL", "ID", &own], ["CLIENT", "LIST", "ID", &own]);
+            // A victim that waits is gone, too, and gets nothing.
+            if index % 2 == 0 {
+                victim.send(&encode(&["BLPOP", "queue", "0"]));
+                wait_until("it waits", || killer.call(&list).text().contains(" cmd=blpop "));
+            }
+            let push = encode(&["RPUSH", "queue", "a"]);
+            killer.send(&[encode(&kill), encode(&list), encode(&kill), push, encode(&["DEL", "queue"])].concat());
+            assert_eq!(killer.read().integer(), 1);
+            assert_eq!(killer.read().text(), "");
+            assert_eq!(killer.read().integer(), 0);
+            assert_eq!((killer.read().integer(), killer.read().integer()), (1, 1));
+            assert!(victim.is_closed());
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! What is logged, replayed: random commands of every kind on one or several engines in one thread, then their segments
 //! into empty shards, which must hold the same. And what recovery makes of segments that have lost their tails. A failure
-//! prints its seed; `REPLAY_SEED` runs just that one, `REPLAY_CASES` more.
+//! prints its seed; `REPLAY_SEED` runs just that one, `REPLAY_CASES` more. Beside that, tables of what every writing command
+//! logs, word by word, on one shard (`words`) and on two (`apart`).
 
+mod apart;
 mod digest;
 #[allow(dead_code, reason = "it also makes commands that change nothing")]
 #[path = "../oracle/generate/mod.rs"]

@@ -94,6 +94,7 @@ pub fn show(segment: &Segment, key: &[u8]) {
     lines[first..].iter().for_each(|line| println!("{line}"));
 }
 
-fn line(args: Args<'_>) -> String {
+/// A record in words.
+pub fn line(args: Args<'_>) -> String {
     args.iter_from(0).map(|argument| argument.escape_ascii().to_string()).collect::<Vec<_>>().join(" ")
 }

@@ -9,20 +9,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const KEYS: usize = 6;
 
+/// Milliseconds of a pause.
+const PAUSE_MS_MAX: i64 = 8;
+
 /// Clients that ask one thing after another.
-struct Scene {
-    world: World,
+pub struct Scene {
+    pub world: World,
     /// By client, what it has sent last and not been answered yet.
     asked: BTreeMap<usize, Vec<String>>,
 }
 
 impl Scene {
-    fn new(shards: usize, seed: u64) -> Self {
+    /// Engines, and nobody there.
+    pub fn new(shards: usize, seed: u64) -> Self {
         Self { world: World::new(shards, seed), asked: BTreeMap::new() }
     }
 
     /// Sends a command, or several with a `;` between them.
-    fn send(&mut self, client: usize, words: &[&str]) {
+    pub fn send(&mut self, client: usize, words: &[&str]) {
         for words in words.split(|word| *word == ";") {
             self.world.send_bytes(client, request(words));
         }
@@ -34,17 +38,28 @@ impl Scene {
         self.asked.remove(&client);
     }
 
-    fn settle(&mut self) {
+    /// Runs until nothing is under way.
+    pub fn settle(&mut self) {
         self.world.settle();
         assert!(self.world.engines().all(Engine::is_settled));
     }
 
-    fn is_waiting(&self, client: usize) -> bool {
+    /// The same when no pause holds anything back any more. One may hold back the beginning of another.
+    fn settle_unpaused(&mut self) {
+        self.settle();
+        for _ in 0..2 {
+            self.world.now += PAUSE_MS_MAX;
+            self.settle();
+        }
+    }
+
+    /// Whether a client is not answered.
+    pub fn is_waiting(&self, client: usize) -> bool {
         self.asked.contains_key(&client) && self.world.clients[client].received.is_empty()
     }
 
     /// What a client has been answered last, if it has been answered all; it may ask again then.
-    fn take_reply(&mut self, client: usize) -> Option<(Vec<String>, Reply)> {
+    pub fn take_reply(&mut self, client: usize) -> Option<(Vec<String>, Reply)> {
         let mut replies = Reply::all(&self.world.clients[client].received);
         let asked = self.asked.get(&client)?;
         if replies.len() < asked.split(|word| word == ";").count() {
@@ -54,7 +69,8 @@ impl Scene {
         Some((self.asked.remove(&client)?, replies.pop()?))
     }
 
-    fn ask(&mut self, client: usize, words: &[&str]) -> Reply {
+    /// Sends a command and waits for its reply.
+    pub fn ask(&mut self, client: usize, words: &[&str]) -> Reply {
         self.send(client, words);
         self.settle();
         self.take_reply(client).expect("it is answered").1
@@ -62,7 +78,7 @@ impl Scene {
 }
 
 /// Every bulk string in a reply.
-fn bulks(reply: &Reply) -> Vec<String> {
+pub fn bulks(reply: &Reply) -> Vec<String> {
     match reply {
         Reply::Bulk(_) => vec![reply.text()],
         Reply::Array(elements) => elements.iter().flat_map(bulks).collect(),
@@ -197,10 +213,12 @@ fn every_element_is_delivered_once(seed: u64) {
             let words = if client == other {
                 let victim = scene.world.clients[consumers[random.below(consumers.len())]].id.to_string();
                 let how = ["TIMEOUT", "ERROR"][random.below(2)];
-                if random.below(8) > 0 {
-                    continue;
+                let pause = (1 + random.below(PAUSE_MS_MAX as usize)).to_string();
+                match random.below(32) {
+                    0..4 => ["CLIENT", "UNBLOCK", &victim, how].map(String::from).to_vec(),
+                    4 => ["CLIENT", "PAUSE", &pause, ["WRITE", "ALL"][random.below(2)]].map(String::from).to_vec(),
+                    _ => continue,
                 }
-                ["CLIENT", "UNBLOCK", &victim, how].map(String::from).to_vec()
             } else if consumers.contains(&client) {
                 consume(&mut random)
             } else {
@@ -219,11 +237,11 @@ fn every_element_is_delivered_once(seed: u64) {
             scene.world.step();
         }
         if random.below(30) == 0 {
-            scene.settle();
+            scene.settle_unpaused();
             nobody_sleeps_beside_an_element(&mut scene, &consumers, reader);
         }
     }
-    scene.settle();
+    scene.settle_unpaused();
     nobody_sleeps_beside_an_element(&mut scene, &consumers, reader);
     // Those who wait for ever are unblocked or leave.
     for &consumer in &consumers {

@@ -4,6 +4,7 @@
 //! - `commands`        pipelines over several shards, pauses, clients that leave
 //! - `transactions`    MULTI and WATCH
 //! - `blocking`        clients that wait
+//! - `trying`          moves that wait, from one shard to another, and what comes to them meanwhile
 //! - `pubsub`          subscribers and publishers
 //! - `tracking`        clients that keep what they read
 //! - `watching`        monitors that come and go, and the slow log
@@ -19,6 +20,7 @@ mod pubsub;
 mod serializability;
 mod tracking;
 mod transactions;
+mod trying;
 mod watching;
 
 #[path = "../support/disk.rs"]

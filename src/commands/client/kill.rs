@@ -77,8 +77,8 @@ impl Filter {
 
     fn fits(&self, session: &Session, own_id: u64, now: Millis) -> bool {
         let identity = &session.identity;
-        // A zombie's connection is closed already.
-        !session.flags.contains(SessionFlags::ZOMBIE)
+        // One that has been killed is gone, though its connection may take a moment to close.
+        !session.flags.intersects(SessionFlags::GONE)
             && self.id.is_none_or(|id| id == session.id)
             && self.kind.is_none_or(|kind| kind == ClientType::of(session))
             && self.address.as_ref().is_none_or(|address| *address == identity.address)
@@ -169,11 +169,26 @@ mod tests {
         assert_eq!(console.run("CLIENT KILL MAXAGE 10"), ":1\r\n");
         assert!(marked(&mut console, old) && !marked(&mut console, other));
         assert_eq!(console.run("CLIENT KILL TYPE normal USER default"), ":2\r\n");
+        assert!(marked(&mut console, old) && marked(&mut console, other));
         assert_eq!(console.run("CLIENT KILL LADDR 127.0.0.1:6379 SKIPME yes ID 9"), ":1\r\n");
+        assert!(marked(&mut console, other));
         assert_eq!(console.run("CLIENT KILL TYPE pubsub"), ":0\r\n");
         assert!(!console.closed);
         assert_eq!(console.run("CLIENT KILL SKIPME no"), ":3\r\n");
         assert!(console.closed);
+    }
+
+    #[test]
+    fn who_has_been_killed_is_gone() {
+        let mut console = Console::new();
+        console.connect(8);
+        assert_eq!(console.run("CLIENT KILL ID 8"), ":1\r\n");
+        assert_eq!(console.run("CLIENT KILL ID 8"), ":0\r\n");
+        assert_eq!(console.run("CLIENT KILL 127.0.0.1:50008"), "-ERR No such client\r\n");
+        assert_eq!(console.run("CLIENT LIST ID 8"), "$0\r\n\r\n");
+        // The asking one is there until it has its reply.
+        assert_eq!(console.run("CLIENT KILL SKIPME no"), ":1\r\n");
+        assert_eq!(console.run("CLIENT LIST").matches("id=").count(), 1);
     }
 
     #[test]

@@ -39,7 +39,7 @@ type Part = Vec<(u64, Vec<u8>)>;
 impl EveryCore for List {
     fn run(&self, core: &mut CoreView<'_>) -> Box<dyn Any + Send> {
         let wanted = |session: &&mut Session| {
-            !session.flags.contains(SessionFlags::ZOMBIE)
+            !session.flags.intersects(SessionFlags::GONE)
                 && self.kind.is_none_or(|kind| kind == ClientType::of(session))
                 && self.ids.as_ref().is_none_or(|ids| ids.contains(&session.id))
         };
@@ -108,7 +108,8 @@ fn last_command(session: &Session) -> &'static str {
     session.last_command.checked_sub(1).map_or("NULL", |id| table().get(id).row.spec.name)
 }
 
-/// Redis's letters; `N` when there is none. Differs: `d`, a watched key has changed, is not shown: the key's shard knows.
+/// Redis's letters; `N` when there is none. Differs: `d`, a watched key has changed, is not shown: the key's shard knows. Nor
+/// is `A`: a client that is to be closed at once is not listed, as after Redis's CLIENT KILL.
 fn flags(session: &Session) -> String {
     const LETTERS: &[(SessionFlags, char)] = &[
         (SessionFlags::MULTI, 'x'),
@@ -117,7 +118,6 @@ fn flags(session: &Session) -> String {
         (SessionFlags::TRACKING_BROKEN, 'R'),
         (SessionFlags::TRACKING_PREFIXES, 'B'),
         (SessionFlags::CLOSE_AFTER_REPLY, 'c'),
-        (SessionFlags::CLOSE_NOW, 'A'),
         (SessionFlags::UNIX_SOCKET, 'U'),
         (SessionFlags::NO_EVICT, 'e'),
         (SessionFlags::NO_TOUCH, 'T'),

@@ -327,6 +327,13 @@ impl Engine {
         blocked.is_some_and(|blocked| blocked.number == number)
     }
 
+    /// Whether that request's wait has been ended, by its timeout or another client, since it was asked to try again. Who was
+    /// told so must be right: it takes nothing any more.
+    pub(super) fn has_given_up(&mut self, key: SessionKey, number: u32) -> bool {
+        let blocked = self.sessions.get_mut(key).and_then(|session| session.blocked.as_deref());
+        blocked.is_some_and(|blocked| blocked.number == number && blocked.unblock.is_some())
+    }
+
     /// A try is over. If it has found something, so is the wait, and its operation answers. Else the session goes on
     /// waiting where it stood, unless its wait has ended meanwhile.
     pub(super) fn end_try(&mut self, key: SessionKey, found: bool) {

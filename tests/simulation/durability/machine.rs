@@ -244,7 +244,8 @@ impl<'a> Machine<'a> {
             if !here.before.is_empty() {
                 log.append(now, false, |records| records.extend_from_slice(&here.before));
             }
-            log.switch(path(Kind::Increment), segment(Kind::Increment));
+            let shard = &self.world.engine(core).node().persistence.shards[core];
+            log.switch(path(Kind::Increment), segment(Kind::Increment), shard);
             self.cores[core].base = Some(Base::new(path(Kind::Base), segment(Kind::Base), now));
         }
     }

@@ -155,8 +155,7 @@ impl Search<'_> {
         self.next(state, client).and_then(|operation| wait_of(&operation.request[0])).map(|wait| wait.keys)
     }
 
-    /// CLIENT UNBLOCK. A client whose move is being tried over several shards may be declared unblocked and get its element
-    /// all the same.
+    /// CLIENT UNBLOCK.
     fn unblock(&self, state: &State, client: usize, operation: &Operation, found: &mut Vec<State>) {
         let command = &operation.request[0];
         let target: usize = command[2][1..].parse().expect("the number of a client");
@@ -171,9 +170,6 @@ impl Search<'_> {
         };
         if yes && waits.fits(&[end]) {
             found.push(state.clone().over(client).over(target));
-        }
-        if matches!(waits.request[0][0].as_str(), "BLMOVE" | "BRPOPLPUSH") {
-            found.push(state.clone().over(client));
         }
     }
 }
