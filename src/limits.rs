@@ -138,7 +138,13 @@ pub const SNAPSHOT_UNWRITTEN_BYTES_MAX: u64 = 8 << 20;
 pub const AOF_CHUNK_BYTES: usize = 1 << 20;
 
 /// A busy core writes its log when this much waits, unless somebody waits for it.
-pub const AOF_WRITE_BYTES: u64 = 128 << 10;
+pub const AOF_WRITE_BYTES: u64 = 512 << 10;
+
+/// Whole blocks of this size are written past the kernel's page cache. No disk has larger ones.
+pub const AOF_BLOCK_BYTES: usize = 4096;
+
+/// Less than this is written through the page cache: one operation for each block, or nearly, costs more than the copy.
+pub const AOF_DIRECT_BYTES_MIN: usize = 64 << 10;
 
 /// With `everysec` the log is synced early when this much waits for it: it stays in memory until then.
 pub const AOF_UNSYNCED_BYTES_MAX: usize = 8 << 20;

@@ -195,9 +195,6 @@ impl Core {
                 return if self.ring.has_events() { self.ring.turn() } else { Ok(()) };
             }
         }
-        if let Some(log) = &mut self.log {
-            log.submit(&mut self.ring, socket::now_ms(), false);
-        }
         if self.mailbox.prepare_sleep() {
             self.ring.turn_and_wait(self.wait_in_ring())?;
         } else {
@@ -237,6 +234,10 @@ impl Core {
     /// Sleeps in glommio until a completion, another core or a timer signals.
     async fn park(&mut self, event: &BufferedFile) -> io::Result<()> {
         self.set_alarm()?;
+        // Who parks may sleep for long. What the log has to do is work that keeps from it, once.
+        if let Some(log) = &mut self.log {
+            log.submit(&mut self.ring, socket::now_ms(), false);
+        }
         self.ring.signal_events(true);
         if self.mailbox.prepare_sleep() && !self.ring.has_work() && !self.stop.load(Ordering::SeqCst) {
             event.read_at(0, 8).await.map_err(|error| io::Error::other(error.to_string()))?;

@@ -11,17 +11,23 @@
 use super::ring::{Ring, Token};
 use crate::config::Fsync;
 use crate::engine::message::Message;
-use crate::limits::{AOF_CHUNK_BYTES, AOF_WRITE_BYTES, SNAPSHOT_UNWRITTEN_BYTES_MAX};
+use crate::limits::SNAPSHOT_UNWRITTEN_BYTES_MAX;
+use crate::limits::{AOF_BLOCK_BYTES, AOF_CHUNK_BYTES, AOF_DIRECT_BYTES_MIN, AOF_WRITE_BYTES};
 use crate::metrics::persistence::ShardLog;
 use crate::persistence::aof::record::write_timestamp;
 use crate::persistence::aof::writer::{Done, Job};
-use crate::persistence::aof::{Sealer, SegmentId, Writer};
+use crate::persistence::aof::{Direct, Sealer, SegmentId, Writer};
 use crate::session::SessionKey;
 use crate::shard::{Millis, ShardId};
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// A busy core writes its log at least this often.
+/// A core writes its log at least this often, and at once where it has not for so long. To do so whenever it has a moment
+/// would be thousands of small writes a second where clients wait for each other.
 const WRITE_AFTER_MS: Millis = 10;
+
+/// How files are written past the page cache.
+const DIRECT: Direct = Direct { block_bytes: AOF_BLOCK_BYTES, least_bytes: AOF_DIRECT_BYTES_MIN };
 
 /// What may leave a core at the end of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +70,8 @@ pub struct Log<F = OwnedFd> {
 impl<F> Log<F> {
     /// Appends to a file that ends at `offset`. `before` bytes have been logged since the core started.
     pub fn new(file: F, sealer: Sealer, offset: u64, policy: Fsync, now: Millis, before: u64) -> Self {
-        let writer = Writer::new(policy, file, sealer, offset, now);
+        let mut writer = Writer::new(policy, file, sealer, offset, now);
+        writer.set_direct(Some(DIRECT));
         Self { writer, records: Vec::new(), group: None, stamped_s: 0, written_ms: now, lost: false, before }
     }
 
@@ -98,8 +105,8 @@ impl<F> Log<F> {
         self.lost |= self.writer.trouble().is_some() && self.writer.holds_replies();
     }
 
-    /// Whether what is appended should be written now, although the core has more to do: nobody waits for it, so that
-    /// few large writes are better than many small ones.
+    /// Whether what is appended should be written now: unless somebody waits for it, few large writes are better than many
+    /// small ones.
     pub fn is_due(&self, now: Millis) -> bool {
         let much = self.writer.unwritten_bytes() >= AOF_WRITE_BYTES;
         much || self.writer.holds_replies() || now - self.written_ms >= WRITE_AFTER_MS
@@ -160,9 +167,10 @@ impl<F> Log<F> {
 impl Log {
     /// Submits the next job, if there is one.
     pub(super) fn submit(&mut self, ring: &mut Ring, now: Millis, flush: bool) {
-        if let Some(job) = self.next(now, flush) {
-            // SAFETY: a log lives as long as the ring, or until it is settled.
-            unsafe { submit(job, ring, Token::Log) };
+        // SAFETY: a log lives as long as the ring, or until it is settled.
+        let submitted = self.next(now, flush).map(|job| unsafe { submit(job, ring, Token::Log) });
+        if let Some(Err(_)) = submitted {
+            self.writer.set_direct(None);
         }
     }
 }
@@ -179,7 +187,8 @@ impl<F> Base<F> {
     /// Writes to an empty file.
     pub fn new(file: F, segment: SegmentId, now: Millis) -> Self {
         // Synced piece by piece: one sync of all at the end would hold up those of the increment.
-        let writer = Writer::new(Fsync::EverySecond, file, Sealer::new(segment), 0, now);
+        let mut writer = Writer::new(Fsync::EverySecond, file, Sealer::new(segment), 0, now);
+        writer.set_direct(Some(DIRECT));
         Self { writer, records: Vec::new(), whole: false }
     }
 
@@ -196,9 +205,10 @@ impl<F> Base<F> {
         }
     }
 
-    /// Begins the next job, if none is under way.
+    /// Begins the next job, if none is under way and it is worth one.
     pub fn next(&mut self, now: Millis) -> Option<Job<'_, F>> {
-        self.writer.next(now, self.whole)
+        let much = self.writer.unwritten_bytes() >= AOF_WRITE_BYTES;
+        if much || self.whole { self.writer.next(now, self.whole) } else { None }
     }
 
     /// The job under way is over; whether it went well.
@@ -225,23 +235,42 @@ impl<F> Base<F> {
 impl Base {
     /// Submits the next job, if there is one.
     pub(super) fn submit(&mut self, ring: &mut Ring, now: Millis) {
-        if let Some(job) = self.next(now) {
-            // SAFETY: a base is given up only when a job is over.
-            unsafe { submit(job, ring, Token::Base) };
+        // SAFETY: a base is given up only when a job is over.
+        let submitted = self.next(now).map(|job| unsafe { submit(job, ring, Token::Base) });
+        if let Some(Err(_)) = submitted {
+            self.writer.set_direct(None);
         }
     }
 }
 
-/// Submits a job; its completion comes with `token`.
+/// Submits a job; its completion comes with `token`. An error: the file cannot be written past the page cache, and the
+/// job goes through it.
 ///
 /// # Safety
 /// The writer that has named the job, which leaves its bytes alone until it is done, must live until then.
-unsafe fn submit(job: Job<'_, OwnedFd>, ring: &mut Ring, token: Token) {
+unsafe fn submit(job: Job<'_, OwnedFd>, ring: &mut Ring, token: Token) -> io::Result<()> {
     match job {
-        Job::Sync { file } => ring.sync_file(file.as_raw_fd(), token),
-        Job::Write { file, offset, bytes, durable } => {
+        Job::Sync { file } => {
+            ring.sync_file(file.as_raw_fd(), token);
+            Ok(())
+        }
+        Job::Write { file, offset, bytes, durable, direct } => {
+            // One job at a time: none is under way that it could concern.
+            let switched = set_direct(file, direct);
             // SAFETY: the caller sees to it that the bytes stay.
             unsafe { ring.write_file(file.as_raw_fd(), offset, bytes, durable, token) };
+            switched
         }
     }
+}
+
+/// Has a file written past the kernel's page cache from now on, or through it.
+fn set_direct(file: &OwnedFd, direct: bool) -> io::Result<()> {
+    // SAFETY: asks for the flags of a file that is open.
+    let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) };
+    let wanted = if direct { flags | libc::O_DIRECT } else { flags & !libc::O_DIRECT };
+    // SAFETY: sets one flag of it.
+    let failed =
+        flags == -1 || flags != wanted && unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, wanted) } == -1;
+    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! Batches: what was appended with one write, ended by an annotation line that tells whether all of it is there.
+//! Batches: what was appended at once, ended by an annotation line that tells whether all of it is there.
 //!
 //! ```text
 //! records ...                                       as `record` draws them; #TS: lines may stand between them

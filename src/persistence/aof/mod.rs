@@ -5,7 +5,8 @@
 //! - `rebuild`      the records that make a key's whole value
 //! - `transaction`  the record of a transaction over several shards, the same on each of them
 //! - `stamps`       which of those a shard has seen
-//! - `batch`        what was appended with one write, and the line that seals it
+//! - `batch`        what was appended at once, and the line that seals it
+//! - `chunk`        a piece of a file in memory
 //! - `writer`       what is appended, written and known to be on disk
 //! - `reader`       a file read back: only what stands in good batches
 //! - `manifest`     which files make up the log, ours or Redis's
@@ -14,6 +15,7 @@
 
 pub mod batch;
 pub mod check;
+mod chunk;
 pub mod cut;
 pub mod manifest;
 pub mod reader;
@@ -34,4 +36,4 @@ pub use reader::{Damage, End, Format, Reader, Reason, Step};
 pub use records::Records;
 pub use stamps::{Missing, Stamps};
 pub use transaction::{Transaction, TransactionView};
-pub use writer::Writer;
+pub use writer::{Direct, Writer};

@@ -4,8 +4,13 @@
 //! What is not known to be on disk stays in memory. After a write or sync that failed nobody can say what of it the disk
 //! has; then it is written again from the last place that is known, once a second until it works. So a log that has
 //! failed and recovered has no gap.
+//!
+//! With `everysec`, whole blocks are written past the kernel's page cache where many wait: to copy them there and to find
+//! them again at the sync costs several times what the disk does. The rest of the last block goes with what follows, or
+//! by an ordinary write if nothing does.
 
 use super::batch::{Sealer, SegmentId};
+use super::chunk::Chunk;
 use crate::config::Fsync;
 use crate::limits::{AOF_CHUNK_BYTES, AOF_UNSYNCED_BYTES_MAX, AOF_UNWRITTEN_BYTES_MAX};
 use std::collections::VecDeque;
@@ -28,17 +33,13 @@ struct Segment<F> {
     dirty: bool,
 }
 
-/// Whole batches.
-struct Chunk {
-    bytes: Vec<u8>,
-    /// The number of the last one.
-    sequence: u64,
-}
-
-impl Chunk {
-    fn len(&self) -> usize {
-        self.bytes.len()
-    }
+/// How bytes are written past the kernel's page cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Direct {
+    /// Places in the file and in memory, and lengths, are multiples of this; a power of two.
+    pub block_bytes: usize,
+    /// Fewer are written through the cache.
+    pub least_bytes: usize,
 }
 
 impl<F> Segment<F> {
@@ -51,15 +52,51 @@ impl<F> Segment<F> {
         self.chunks.iter().skip(from).map(Chunk::len).sum()
     }
 
+    /// Begins a chunk for so many bytes at least. `ends`: the last one may end where a block does from now on.
+    fn begin_chunk(&mut self, spare: Vec<u8>, bytes: usize, direct: Option<Direct>, ends: bool) {
+        let end = self.synced + self.bytes_from(0) as u64;
+        let begun = if self.written + 1 == self.chunks.len() { self.begun } else { 0 };
+        let before = self.chunks.back_mut();
+        // What came last tells best how much is to come.
+        let capacity = bytes.max(before.as_ref().map_or(0, |chunk| chunk.len() / 4 * 5)).min(AOF_CHUNK_BYTES);
+        let block = direct.filter(|direct| capacity >= direct.least_bytes).map_or(1, |direct| direct.block_bytes);
+        let cut = |last: &&mut Chunk| ends && last.has_blocks(block, 0) && begun + last.behind_blocks() < last.len();
+        let mut last = before.filter(cut);
+        let rest = last.as_ref().map_or(0, |last| last.behind_blocks());
+        let mut chunk = Chunk::new(spare, end - rest as u64, block, capacity);
+        if let Some(last) = &mut last {
+            last.cut(&mut chunk);
+        }
+        self.chunks.push_back(chunk);
+    }
+
+    /// What the next write takes of the next chunk, from `begun` on: so many bytes, and whether past the cache.
+    fn plan(&mut self, direct: Option<Direct>, spare: &mut Vec<u8>) -> (usize, bool) {
+        let start = self.offset() + self.begun as u64;
+        let left = self.chunks[self.written].len() - self.begun;
+        let Some(direct) = direct else { return (left, false) };
+        let block = direct.block_bytes as u64;
+        let (end, first) = (start + left as u64, start.next_multiple_of(block));
+        let last = end - end % block;
+        let lies_well = self.chunks[self.written].has_blocks(direct.block_bytes, self.begun);
+        if !lies_well || last < first + direct.least_bytes as u64 {
+            return (left, false);
+        }
+        if last < end && self.written + 1 == self.chunks.len() {
+            self.begin_chunk(std::mem::take(spare), left, Some(direct), true);
+        }
+        if start < first { ((first - start) as usize, false) } else { ((last - start) as usize, true) }
+    }
+
     /// The first chunks need not be kept any longer; a buffer that is free again. `durable`: they are on disk.
     fn settle(&mut self, count: usize, durable: bool) -> Option<Vec<u8>> {
         let mut spare = None;
         for chunk in self.chunks.drain(..count) {
             self.synced += chunk.len() as u64;
             if durable {
-                self.sealer.synced(chunk.sequence);
+                self.sealer.synced(chunk.sequence());
             }
-            spare = Some(chunk.bytes);
+            spare = Some(chunk.into_buffer());
         }
         self.written -= count;
         spare
@@ -79,6 +116,8 @@ pub enum Job<'a, F> {
         bytes: &'a [u8],
         /// Whether it is done only when it is on disk.
         durable: bool,
+        /// Whether it goes past the kernel's page cache: the place, the length and the bytes' own place are whole blocks.
+        direct: bool,
     },
     /// Force to disk what is written.
     Sync {
@@ -91,6 +130,7 @@ pub enum Job<'a, F> {
 enum Flight {
     Write {
         durable: bool,
+        direct: bool,
     },
     /// Covers so many written chunks, and all that was written before them.
     Sync {
@@ -130,6 +170,8 @@ pub struct Writer<F> {
     /// What is on disk whatever the policy.
     synced: u64,
     spare: Vec<u8>,
+    /// Whether and how the page cache is gone past.
+    direct: Option<Direct>,
 }
 
 impl<F> Writer<F> {
@@ -145,6 +187,7 @@ impl<F> Writer<F> {
             durable: 0,
             synced: 0,
             spare: Vec::new(),
+            direct: None,
         };
         writer.push(file, sealer, offset);
         writer
@@ -167,27 +210,34 @@ impl<F> Writer<F> {
         self.policy = policy;
     }
 
+    /// From now on goes past the page cache where it pays, or no longer.
+    pub fn set_direct(&mut self, direct: Option<Direct>) {
+        self.direct = direct;
+    }
+
+    /// How the next write may go past the page cache. Without syncs the cache is what is asked for, and with one after
+    /// each write there is never much.
+    fn direct(&self) -> Option<Direct> {
+        self.direct.filter(|_| self.policy == Fsync::EverySecond)
+    }
+
     /// Appends the records of a turn as a batch, and empties `records`.
     pub fn append(&mut self, records: &mut Vec<u8>, now_ms: i64) {
         if records.is_empty() {
             return;
         }
         let in_flight = matches!(self.flight, Some(Flight::Write { .. })) && self.segments.len() == 1;
-        let mut spare = std::mem::take(&mut self.spare);
+        let direct = self.direct();
         let segment = self.segments.back_mut().expect("there is always a file to append to");
         let taken = segment.written + usize::from(in_flight);
-        let room = segment.chunks.len() > taken
-            && segment.chunks.back().is_some_and(|chunk| chunk.len() + records.len() <= AOF_CHUNK_BYTES);
-        if !room {
-            spare.clear();
-            segment.chunks.push_back(Chunk { bytes: std::mem::take(&mut spare), sequence: 0 });
+        let open = segment.chunks.len() > taken;
+        let fits = |chunk: &Chunk| chunk.len() + records.len() <= AOF_CHUNK_BYTES;
+        if !open || !segment.chunks.back().is_some_and(fits) {
+            segment.begin_chunk(std::mem::take(&mut self.spare), records.len(), direct, open);
         }
-        self.spare = spare;
         let chunk = segment.chunks.back_mut().expect("just seen");
         let start = chunk.len();
-        chunk.bytes.append(records);
-        segment.sealer.seal(&mut chunk.bytes, start, now_ms.max(0) as u64);
-        chunk.sequence = segment.sealer.sequence();
+        chunk.seal(records, &mut segment.sealer, now_ms.max(0) as u64);
         self.appended += (chunk.len() - start) as u64;
     }
 
@@ -213,7 +263,7 @@ impl<F> Writer<F> {
 
     /// Whether something is being forced to disk.
     pub fn is_syncing(&self) -> bool {
-        matches!(self.flight, Some(Flight::Sync { .. } | Flight::Write { durable: true }))
+        matches!(self.flight, Some(Flight::Sync { .. } | Flight::Write { durable: true, .. }))
     }
 
     /// Whether everything appended is on disk.
@@ -241,7 +291,7 @@ impl<F> Writer<F> {
     /// Bytes of memory for what is not written or, where it may have to be written again, not synced yet.
     pub fn held_bytes(&self) -> u64 {
         let chunks = self.segments.iter().flat_map(|segment| &segment.chunks);
-        (chunks.map(|chunk| chunk.bytes.capacity()).sum::<usize>() + self.spare.capacity()) as u64
+        (chunks.map(Chunk::held_bytes).sum::<usize>() + self.spare.capacity()) as u64
     }
 
     /// Bytes that are not written yet.
@@ -269,23 +319,30 @@ impl<F> Writer<F> {
         if segment.dirty && must {
             let (chunks, position) = (segment.written, self.appended - self.unwritten_bytes());
             self.flight = Some(Flight::Sync { chunks, position });
-            return Some(Job::Sync { file: &segment.file });
+            return Some(Job::Sync { file: &self.segments[0].file });
         }
         if !writes {
             return None;
         }
         // A durable write is durable for its own bytes only, not for those that another one has written before it.
         let durable = self.policy == Fsync::Always && segment.begun == 0;
-        self.flight = Some(Flight::Write { durable });
-        let segment = self.segments.front().expect("just seen");
-        let bytes = &segment.chunks[segment.written].bytes[segment.begun..];
+        let how = self.direct();
+        let segment = self.segments.front_mut().expect("just seen");
+        let (len, direct) = segment.plan(how, &mut self.spare);
+        self.flight = Some(Flight::Write { durable, direct });
+        let bytes = &segment.chunks[segment.written].bytes()[segment.begun..][..len];
         let offset = segment.offset() + segment.begun as u64;
-        Some(Job::Write { file: &segment.file, offset, bytes, durable })
+        Some(Job::Write { file: &segment.file, offset, bytes, durable, direct })
     }
 
     /// The job under way is over: `result` is the bytes written or synced, or a negative error number.
     pub fn done(&mut self, result: i32, now_ms: i64) -> Done {
         let flight = self.flight.take().expect("a job was under way");
+        if matches!(flight, Flight::Write { direct: true, .. }) && result == -libc::EINVAL {
+            // This file system wants something else of such writes, or has none.
+            self.direct = None;
+            return Done::Well;
+        }
         let closing = self.segments.len() > 1;
         let segment = self.segments.front_mut().expect("there is always a file to append to");
         let failed = match flight {
@@ -312,7 +369,7 @@ impl<F> Writer<F> {
         self.trouble = None;
         let before = segment.synced;
         let spare = match flight {
-            Flight::Write { durable } => {
+            Flight::Write { durable, .. } => {
                 segment.written += 1;
                 segment.dirty |= !durable;
                 let keeps = !durable && (self.policy != Fsync::No || closing);
@@ -326,7 +383,7 @@ impl<F> Writer<F> {
             }
         };
         self.durable += segment.synced - before;
-        if matches!(flight, Flight::Write { durable: true }) {
+        if matches!(flight, Flight::Write { durable: true, .. }) {
             self.synced = self.appended - self.unwritten_bytes();
         }
         if let Some(spare) = spare
@@ -341,6 +398,7 @@ impl<F> Writer<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::persistence::aof::batch::Line;
     use crate::persistence::aof::{End, Format, Kind, Reader, Step};
     use proptest::prelude::*;
 
@@ -350,14 +408,27 @@ mod tests {
         Writer::new(policy, 1, Sealer::new(SEGMENT), 0, 0)
     }
 
+    /// Small ones; every allocation is aligned to as much.
+    const DIRECT: Direct = Direct { block_bytes: 16, least_bytes: 64 };
+
+    fn is_whole_blocks(offset: u64, bytes: &[u8]) -> bool {
+        (offset as usize | bytes.as_ptr() as usize | bytes.len()).is_multiple_of(DIRECT.block_bytes)
+    }
+
     fn record() -> Vec<u8> {
         b"*1\r\n$4\r\nPING\r\n".to_vec()
+    }
+
+    /// The lines of all whole batches.
+    fn batches(disk: &[u8]) -> Vec<Line> {
+        let lines = disk.split_inclusive(|&byte| byte == b'\n').filter_map(|line| line.strip_suffix(b"\r\n"));
+        lines.filter_map(Line::parse).collect()
     }
 
     /// Begins the next job: its file, `w` with the offset and length, `d` where durable, or `s`.
     fn job(writer: &mut Writer<u8>, now: i64) -> Option<(u8, char, u64, usize)> {
         writer.next(now, false).map(|job| match job {
-            Job::Write { file, offset, bytes, durable } => {
+            Job::Write { file, offset, bytes, durable, .. } => {
                 (*file, if durable { 'd' } else { 'w' }, offset, bytes.len())
             }
             Job::Sync { file } => (*file, 's', 0, 0),
@@ -440,6 +511,65 @@ mod tests {
         }
     }
 
+    /// As many batches of records as make about so many bytes.
+    fn append_bytes(writer: &mut Writer<u8>, bytes: u64) {
+        let end = writer.file_bytes() + bytes;
+        while writer.file_bytes() < end {
+            writer.append(&mut record(), 0);
+        }
+    }
+
+    /// Begins a write and ends it well: its offset, its length, and whether it goes past the cache.
+    fn write(writer: &mut Writer<u8>) -> (u64, u64, bool) {
+        let Some(Job::Write { offset, bytes, direct, .. }) = writer.next(0, false) else {
+            panic!("there is something")
+        };
+        assert!(!direct || is_whole_blocks(offset, bytes));
+        let len = bytes.len();
+        writer.done(len as i32, 0);
+        (offset, len as u64, direct)
+    }
+
+    /// A writer of which much is asked, and where what comes next begins: not where a block does.
+    fn direct_writer() -> (Writer<u8>, u64) {
+        let mut writer = writer(Fsync::EverySecond);
+        writer.set_direct(Some(DIRECT));
+        append_bytes(&mut writer, 100);
+        let end = writer.file_bytes();
+        assert_eq!(write(&mut writer), (0, end, false), "nobody knew yet how much is to come");
+        assert!(!end.is_multiple_of(16));
+        (writer, end)
+    }
+
+    #[test]
+    fn whole_blocks_go_past_the_cache_and_the_rest_with_what_follows() {
+        let (mut writer, start) = direct_writer();
+        append_bytes(&mut writer, 100);
+        let (first, end) = (start.next_multiple_of(16), writer.file_bytes());
+        let last = end - end % 16;
+        assert_eq!(write(&mut writer), (start, first - start, false), "up to where a block begins");
+        assert_eq!(write(&mut writer), (first, last - first, true));
+        append_bytes(&mut writer, 100);
+        let end = writer.file_bytes();
+        let (first, last) = (last, end - end % 16);
+        assert_eq!(write(&mut writer), (first, last - first, true), "the rest begins a block");
+        assert_eq!(write(&mut writer), (last, end - last, false), "nothing has followed");
+        assert_eq!(writer.unwritten_bytes(), 0);
+    }
+
+    #[test]
+    fn a_file_system_that_wants_no_direct_writes_gets_none() {
+        let (mut writer, start) = direct_writer();
+        append_bytes(&mut writer, 100);
+        let (first, end) = (start.next_multiple_of(16), writer.file_bytes());
+        let last = end - end % 16;
+        write(&mut writer);
+        assert!(matches!(writer.next(0, false), Some(Job::Write { direct: true, .. })));
+        assert_eq!((writer.done(-libc::EINVAL, 0), writer.trouble()), (Done::Well, None));
+        assert_eq!(write(&mut writer), (first, last - first, false));
+        assert_eq!(write(&mut writer), (last, end - last, false));
+    }
+
     #[test]
     fn a_sync_that_has_failed_is_tried_again_though_nothing_is_left_to_write() {
         let mut writer = writer(Fsync::No);
@@ -495,16 +625,26 @@ mod tests {
     proptest! {
         /// Whatever fails, what is on disk in the end is what was appended.
         #[test]
-        fn nothing_is_lost(steps in prop::collection::vec((0..6u8, any::<bool>()), 1..60), policy in 0..3usize) {
+        fn nothing_is_lost(
+            steps in prop::collection::vec((0..6u8, any::<bool>()), 1..60),
+            policy in 0..3usize,
+            direct in any::<bool>(),
+        ) {
             let mut writer = writer(Fsync::from_index(policy));
+            writer.set_direct(direct.then_some(DIRECT));
             let mut disk: Vec<u8> = Vec::new();
             let mut expected = 0;
+            // How many batches were on disk when each was appended.
+            let (mut durable, mut when_appended) = (0, Vec::new());
             let mut now = 0;
-            let go = |writer: &mut Writer<u8>, disk: &mut Vec<u8>, now: i64, fails: bool, flush: bool| {
+            let go = |writer: &mut Writer<u8>, disk: &mut Vec<u8>, durable: &mut u64, now: i64, fails: bool, flush: bool| {
+                let mut syncs = true;
                 let result = match writer.next(now, flush) {
                     None => return false,
                     Some(Job::Sync { .. }) => 0,
-                    Some(Job::Write { offset, bytes, .. }) => {
+                    Some(Job::Write { offset, bytes, direct, durable, .. }) => {
+                        syncs = durable;
+                        assert!(!direct || is_whole_blocks(offset, bytes));
                         let bytes = if fails { &bytes[..bytes.len() / 2] } else { bytes };
                         disk.truncate(offset as usize);
                         disk.extend_from_slice(bytes);
@@ -512,21 +652,28 @@ mod tests {
                     }
                 };
                 writer.done(if fails { -libc::EIO } else { result }, now);
+                if syncs && !fails {
+                    *durable = batches(disk).len() as u64;
+                }
                 true
             };
             for (step, fails) in steps {
                 match step {
                     0 | 1 => {
                         expected += 1;
+                        when_appended.push(durable);
                         writer.append(&mut record(), now);
                     }
                     2 => now += 400,
-                    _ => { go(&mut writer, &mut disk, now, fails, false); }
+                    _ => { go(&mut writer, &mut disk, &mut durable, now, fails, false); }
                 }
             }
             now += 5000;
-            while go(&mut writer, &mut disk, now, false, true) {}
+            while go(&mut writer, &mut disk, &mut durable, now, false, true) {}
             prop_assert!(writer.is_settled());
+            for (line, durable) in batches(&disk).iter().zip(when_appended) {
+                prop_assert!(line.synced <= durable, "batch {} is called durable", line.synced);
+            }
             let mut reader = Reader::new(Format::Batches(SEGMENT));
             let end = loop {
                 match reader.step() {

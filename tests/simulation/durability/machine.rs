@@ -7,7 +7,7 @@ use crate::records::each_record;
 use crimson::config::Fsync;
 use crimson::metrics::persistence::{BASE_DONE, BASE_FAILED};
 use crimson::persistence::aof::writer::Job;
-use crimson::persistence::aof::{Kind, Manifest, Sealer, SegmentId, TransactionView};
+use crimson::persistence::aof::{Direct, Kind, Manifest, Sealer, SegmentId, TransactionView};
 use crimson::persistence::storage::Storage;
 use crimson::runtime::log::{Base, Gate, Group, Log};
 use crimson::server::rewrite::Rewriter;
@@ -49,7 +49,7 @@ impl Flight {
             Job::Sync { file } => {
                 Self { file: file.clone(), offset: 0, bytes: None, syncs: true, len: 0, result: None }
             }
-            Job::Write { file, offset, bytes, durable } => Self {
+            Job::Write { file, offset, bytes, durable, .. } => Self {
                 file: file.clone(),
                 offset,
                 bytes: Some(bytes.to_vec()),
@@ -366,7 +366,10 @@ impl<'a> Machine<'a> {
         policy: Fsync,
         now: i64,
     ) -> Log<PathBuf> {
-        Log::new(path, Sealer::resume(segment, sequence), offset, policy, now, 0)
+        let mut log = Log::new(path, Sealer::resume(segment, sequence), offset, policy, now, 0);
+        // Small, so that what little there is here is cut where blocks end. Allocations are aligned to as much.
+        log.writer().set_direct(Some(Direct { block_bytes: 16, least_bytes: 64 }));
+        log
     }
 }
 
