@@ -13,6 +13,8 @@ const PANEL: [f64; 2] = [250.0, 170.0];
 const COLUMNS: usize = 3;
 const BAR: f64 = 14.0;
 const CHART_HEIGHT: f64 = 110.0;
+const MARGIN: f64 = 8.0;
+const CAPTION: &str = "Hit ratio, where 1, 10 and 50 % of the keys have room";
 
 fn text(svg: &mut String, x: f64, y: f64, anchor: &str, size: u32, content: &str) {
     _ = writeln!(svg, r#"<text x="{x:.0}" y="{y:.0}" text-anchor="{anchor}" font-size="{size}">{content}</text>"#);
@@ -42,7 +44,7 @@ fn panel(svg: &mut String, cells: &[&Cell], x: f64, y: f64) {
             let place = format!(r#"x="{at:.1}" y="{:.1}" width="{}" height="{height:.1}""#, floor - height, BAR - 1.0);
             _ = writeln!(svg, r#"<rect {place} fill="{colour}"><title>{name}: {:.2} %</title></rect>"#, ratio * 100.0);
         }
-        text(svg, left + 2.0 * BAR, floor + 12.0, "middle", 9, &format!("{} % of the keys", cell.percent));
+        text(svg, left + 2.0 * BAR, floor + 12.0, "middle", 9, &format!("{} %", cell.percent));
     }
 }
 
@@ -51,11 +53,12 @@ pub fn svg(cells: &[Cell]) -> String {
     let mut loads: Vec<&str> = cells.iter().map(|cell| cell.workload).collect();
     loads.dedup();
     let (width, rows) = (PANEL[0] * COLUMNS as f64, loads.len().div_ceil(COLUMNS));
-    let height = 30.0 + rows as f64 * PANEL[1];
+    let height = 44.0 + rows as f64 * PANEL[1];
     let mut svg = format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0} {height:.0}" font-family="sans-serif" fill="#333">
-<rect width="100%" height="100%" fill="#fff"/>
-"##
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="-{MARGIN} 0 {:.0} {height:.0}" font-family="sans-serif" fill="#333">
+<rect x="-{MARGIN}" width="100%" height="100%" fill="#fff"/>
+"##,
+        width + MARGIN
     );
     for (index, (name, colour)) in COLOURS.into_iter().enumerate() {
         let x = 30.0 + index as f64 * 180.0;
@@ -67,5 +70,6 @@ pub fn svg(cells: &[Cell]) -> String {
         let (x, y) = ((index % COLUMNS) as f64 * PANEL[0], 30.0 + (index / COLUMNS) as f64 * PANEL[1]);
         panel(&mut svg, &of_load, x, y);
     }
+    text(&mut svg, width / 2.0, height - 10.0, "middle", 11, CAPTION);
     svg + "</svg>\n"
 }
