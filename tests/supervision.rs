@@ -71,6 +71,27 @@ fn the_watchdog_hears_nothing_while_cores_are_stuck() {
 }
 
 #[test]
+fn one_core_that_is_stuck_is_enough() {
+    let systemd = Supervisor::new();
+    let environment = [("NOTIFY_SOCKET", systemd.path()), ("WATCHDOG_USEC", "1000000".into())];
+    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let mut server = Server::crimson_in(&environment, 2, SYSTEMD);
+    systemd.until("WATCHDOG=1");
+
+    // As slow as a command can be made, and many of them at once: they keep a single core busy for a minute or so.
+    let mut client = server.client();
+    for (key, text) in [("{tag}a", "ab"), ("{tag}b", "ba")] {
+        assert_eq!(client.run(&format!("SET {key} {}", text.repeat(5500))).text(), "OK");
+    }
+    client.send(&b"LCS {tag}a {tag}b LEN\r\n".repeat(200));
+    systemd.until("STATUS=Core ");
+    let stuck = systemd.during(Duration::from_millis(700));
+    assert!(stuck.iter().all(|message| !message.contains("WATCHDOG=1")), "{stuck:?}");
+    // It would finish what it has read first.
+    server.stop(libc::SIGKILL);
+}
+
+#[test]
 fn nobody_is_told_who_does_not_want_to_know() {
     let systemd = Supervisor::new();
     let path = systemd.path();
