@@ -8,7 +8,6 @@
 //! A hash leads to a set of [`WAYS`] entries; a new one takes the place of the one that counts least. Two keys with the same
 //! fingerprint in the same set are taken for each other, once in a thousand lookups: one of them is kept too long then.
 
-use super::lrfu::Trial;
 use crate::limits::EVICTION_GHOSTS_MAX;
 
 /// Entries in a set.
@@ -17,6 +16,15 @@ const WAYS: usize = 4;
 const TIME_SHIFT: u32 = 6;
 const TIME_MASK: u32 = 0xfff;
 const WEIGHT_MASK: u32 = 0x3f;
+
+/// A victim that was chosen with another half-life, to see what that is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trial {
+    /// With a shorter one.
+    Short,
+    /// With a longer one.
+    Long,
+}
 
 /// What is remembered of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@
 //! - **Ghosts** remember the weights of as many keys as there are that were evicted, so that one that returns does not begin
 //!   anew. They are where trials are judged, too.
 
-use super::ghosts::{Ghost, Ghosts};
+use super::ghosts::{Ghost, Ghosts, Trial};
 use super::pool::{Candidate, Pool};
 use crate::stdx::random::Random;
 use std::sync::LazyLock;
@@ -59,15 +59,6 @@ static ONE_MORE: LazyLock<Box<[u16]>> = LazyLock::new(|| {
     let after = |before: i32| ((f64::from(before) / steps).exp2() + 1.0).log2() * steps;
     (FAINT..=WEIGHT_MAX as i32).map(|before| (after(before).min(f64::from(WEIGHT_MAX)) * 256.0) as u16).collect()
 });
-
-/// A victim that was chosen with another half-life, to see what that is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trial {
-    /// With a shorter one.
-    Short,
-    /// With a longer one.
-    Long,
-}
 
 /// The clock, the half-life and the ghosts.
 #[derive(Clone, Debug)]
