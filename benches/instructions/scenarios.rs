@@ -13,6 +13,8 @@ pub struct Scenario {
     pub arguments: fn(number: u64) -> Vec<String>,
     /// What each is answered.
     pub reply: &'static str,
+    /// Whether it is logged.
+    pub logged: bool,
 }
 
 /// Different keys.
@@ -27,40 +29,70 @@ const BULK: &str = "$64\r\n0123456789abcdef0123456789abcdef0123456789abcdef01234
 
 /// All of them.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "ping", pipeline: 1, arguments: |_| vec!["PING".into()], reply: "+PONG\r\n" },
-    Scenario { name: "get", pipeline: 1, arguments: |n| vec!["GET".into(), key(n)], reply: BULK },
-    Scenario { name: "set", pipeline: 1, arguments: |n| vec!["SET".into(), key(n), VALUE.into()], reply: "+OK\r\n" },
-    Scenario { name: "ping_pipelined_16", pipeline: 16, arguments: |_| vec!["PING".into()], reply: "+PONG\r\n" },
-    Scenario { name: "get_pipelined_16", pipeline: 16, arguments: |n| vec!["GET".into(), key(n)], reply: BULK },
+    Scenario { name: "ping", pipeline: 1, arguments: |_| vec!["PING".into()], reply: "+PONG\r\n", logged: false },
+    Scenario { name: "get", pipeline: 1, arguments: |n| vec!["GET".into(), key(n)], reply: BULK, logged: false },
+    Scenario {
+        name: "set",
+        pipeline: 1,
+        arguments: |n| vec!["SET".into(), key(n), VALUE.into()],
+        reply: "+OK\r\n",
+        logged: false,
+    },
+    Scenario {
+        name: "ping_pipelined_16",
+        pipeline: 16,
+        arguments: |_| vec!["PING".into()],
+        reply: "+PONG\r\n",
+        logged: false,
+    },
+    Scenario {
+        name: "get_pipelined_16",
+        pipeline: 16,
+        arguments: |n| vec!["GET".into(), key(n)],
+        reply: BULK,
+        logged: false,
+    },
     Scenario {
         name: "set_pipelined_16",
         pipeline: 16,
         arguments: |n| vec!["SET".into(), key(n), VALUE.into()],
         reply: "+OK\r\n",
+        logged: false,
+    },
+    Scenario {
+        name: "set_pipelined_16_logged",
+        pipeline: 16,
+        arguments: |n| vec!["SET".into(), key(n), VALUE.into()],
+        reply: "+OK\r\n",
+        logged: true,
     },
     Scenario {
         name: "incr_pipelined_16",
         pipeline: 16,
         arguments: |n| vec!["INCRBY".into(), format!("counter:{}", key(n)), "0".into()],
         reply: ":0\r\n",
+        logged: false,
     },
     Scenario {
         name: "append_pipelined_16",
         pipeline: 16,
         arguments: |n| vec!["APPEND".into(), key(n), String::new()],
         reply: ":64\r\n",
+        logged: false,
     },
     Scenario {
         name: "expire_pipelined_16",
         pipeline: 16,
         arguments: |n| vec!["EXPIRE".into(), key(n), "100000".into()],
         reply: ":1\r\n",
+        logged: false,
     },
     Scenario {
         name: "set_nx_pipelined_16",
         pipeline: 16,
         arguments: |n| vec!["SET".into(), key(n), VALUE.into(), "NX".into()],
         reply: "$-1\r\n",
+        logged: false,
     },
 ];
 
@@ -78,6 +110,9 @@ fn encode(arguments: &[String]) -> Vec<u8> {
 /// what is counted.
 pub fn run(scenario: &Scenario, requests: u64) {
     let mut engine = Loopback::new(Config::default());
+    if scenario.logged {
+        engine.log();
+    }
     let mut reply = Vec::with_capacity(64 * 1024);
     for number in 0..KEYS {
         engine.turn(&encode(&["SET".into(), key(number), VALUE.into()]), &mut reply);

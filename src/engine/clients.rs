@@ -64,6 +64,9 @@ impl Engine {
         for index in 0..self.dirty.len() {
             self.count_place(self.dirty[index]);
         }
+        for index in 0..self.told.len() {
+            self.count_place(self.told[index]);
+        }
     }
 
     /// Bytes have been sent to a client, and so many are still to be.

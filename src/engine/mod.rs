@@ -135,7 +135,11 @@ pub struct Engine {
     batches_away: usize,
     /// Commands of the client whose requests are being read that are split and not sent yet.
     open_split: Option<u32>,
+    /// Sessions with output to send, each once.
     dirty: Vec<SessionKey>,
+    /// Those among them that only hear of what others have done, and are sent it behind the others: whoever publishes can
+    /// go on while its subscribers are told, and what it publishes meanwhile reaches them together.
+    told: Vec<SessionKey>,
     closing: Vec<SessionKey>,
     /// Sessions whose next command waits for the end of a pause.
     paused: Vec<SessionKey>,
@@ -207,6 +211,7 @@ impl Engine {
             batches_away: 0,
             open_split: None,
             dirty: Vec::new(),
+            told: Vec::new(),
             closing: Vec::new(),
             paused: Vec::new(),
             own_parts: VecDeque::new(),
@@ -458,9 +463,9 @@ impl Engine {
         self.operations.is_empty() && self.locks.is_empty() && self.parked.is_empty()
     }
 
-    /// Sessions with output to send, each once.
+    /// Sessions with output to send, each once, in the order in which they should be sent it.
     pub fn take_dirty(&mut self, keys: &mut Vec<SessionKey>) {
-        for key in self.dirty.drain(..) {
+        for key in self.dirty.drain(..).chain(self.told.drain(..)) {
             if let Some(session) = self.sessions.get_mut(key) {
                 session.flags.remove(SessionFlags::DIRTY);
                 keys.push(key);

@@ -91,7 +91,7 @@ impl Engine {
             let logged = self.shard.effects.list.len();
             self.shard.log.bench_mut().expect("just seen").effects_logged = logged;
         } else if !said && call.logged != Logged::Part {
-            self.shard.log.append(call.database, b"", args.iter_from(0));
+            self.shard.log.append_request(call.database, b"", args);
         }
     }
 
@@ -109,7 +109,7 @@ impl Engine {
         });
         let by_place = matches!(entry.row.spec.name, "lset" | "ltrim" | "move");
         if let Some(key) = only.filter(|_| keys == 1 && !by_place) {
-            return log.append(database, key, args.iter_from(0));
+            return log.append_request(database, key, args);
         }
         let changed = |effect: &Effect| match &effect.act {
             Act::Key { key, changed: true, .. } if !bench.only_reads(key) => Some((effect.database, key.clone())),

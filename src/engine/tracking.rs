@@ -384,7 +384,7 @@ impl Engine {
                 add(session);
                 if !session.flags.contains(SessionFlags::DIRTY) {
                     session.flags.insert(SessionFlags::DIRTY);
-                    self.dirty.push(key);
+                    self.told.push(key);
                 }
             }
         }

@@ -49,6 +49,27 @@ impl<'a> Args<'a> {
         (first.min(self.len())..self.len()).map(move |index| args.at(index))
     }
 
+    /// The request as its client has sent it, if that is an array of bulk strings to the byte: no inline command, and not
+    /// some arguments of a request.
+    #[inline]
+    pub fn as_array(&self) -> Option<&'a [u8]> {
+        let first = self.spans.first()?;
+        let mut next = head_before(self.buffer, first.start as usize, b'$', first.len as usize)?;
+        let start = head_before(self.buffer, next, b'*', self.len())?;
+        for span in self.spans {
+            let at = span.start as usize;
+            if head_before(self.buffer, at, b'$', span.len as usize)? != next {
+                return None;
+            }
+            let end = at + span.len as usize;
+            next = end + 2;
+            if self.buffer.get(end..next)? != b"\r\n" {
+                return None;
+            }
+        }
+        Some(&self.buffer[start..next])
+    }
+
     /// The spans of the arguments at `indexes`, for a request made of some of these arguments.
     pub fn select(&self, indexes: impl Iterator<Item = usize>) -> Vec<Span> {
         indexes.map(|index| self.spans[index]).collect()
@@ -91,6 +112,28 @@ impl<'a> Args<'a> {
     /// Argument `index` as a signed 64-bit integer, or "value is not an integer or out of range".
     pub fn integer(&self, index: usize) -> Result<i64, CommandError> {
         integer(self.at(index))
+    }
+}
+
+/// Where the line of a type byte and a number begins that ends at `end`; `None` if no such line ends there.
+#[inline]
+fn head_before(buffer: &[u8], end: usize, kind: u8, number: usize) -> Option<usize> {
+    let (tens, ones) = (b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8);
+    match number {
+        0..10 => {
+            let start = end.checked_sub(4)?;
+            (buffer[start..end] == [kind, ones, b'\r', b'\n']).then_some(start)
+        }
+        10..100 => {
+            let start = end.checked_sub(5)?;
+            (buffer[start..end] == [kind, tens, ones, b'\r', b'\n']).then_some(start)
+        }
+        _ => {
+            let mut digits = itoa::Buffer::new();
+            let digits = digits.format(number).as_bytes();
+            let line = buffer[..end].strip_suffix(b"\r\n")?.strip_suffix(digits)?;
+            line.strip_suffix(&[kind]).map(<[u8]>::len)
+        }
     }
 }
 
@@ -152,4 +195,81 @@ impl<'a> Cursor<'a> {
 /// Whether `argument` is the keyword `token`, in any case.
 pub fn is_token(argument: &[u8], token: &str) -> bool {
     argument.eq_ignore_ascii_case(token.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::parser::{Parsed, ParserLimits, RequestParser, Scratch};
+    use proptest::prelude::*;
+
+    const LIMITS: ParserLimits = ParserLimits { bulk_bytes_max: 512 << 20, authenticated: true };
+
+    fn encode(arguments: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = format!("*{}\r\n", arguments.len()).into_bytes();
+        for argument in arguments {
+            bytes.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
+            bytes.extend_from_slice(argument);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes
+    }
+
+    /// What [`Args::as_array`] says of the request behind `before`; what it gives must be the array of the arguments.
+    fn as_array(before: &[u8], request: &[u8]) -> Option<Vec<u8>> {
+        let mut scratch = Scratch::default();
+        let parsed = RequestParser::default().parse(request, &mut scratch, LIMITS);
+        let whole = [before, request].concat();
+        let shifted = |span: &Span| Span { start: span.start + before.len() as u32, ..*span };
+        let spans: Vec<Span> = scratch.spans.iter().map(shifted).collect();
+        let args = match parsed {
+            Ok(Parsed::Request(_)) => Args::new(&whole, &spans),
+            Ok(Parsed::Inline(_)) => Args::new(&scratch.inline, &scratch.spans),
+            _ => return None,
+        };
+        let array = args.as_array()?;
+        assert_eq!(array, encode(&args.iter_from(0).collect::<Vec<_>>()));
+        Some(array.to_vec())
+    }
+
+    #[test]
+    fn only_what_is_an_array_to_the_byte_is_taken_as_it_is() {
+        for request in [
+            "*1\r\n$4\r\nPING\r\n",
+            "*2\r\n$3\r\nGET\r\n$0\r\n\r\n",
+            "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10\r\n0123456789\r\n",
+        ] {
+            assert_eq!(as_array(b"*9\r\n", request.as_bytes()).as_deref(), Some(request.as_bytes()));
+        }
+        // The last byte of these lines and what stands behind an argument is not looked at when it is read, as in Redis.
+        for request in ["*1\rX$4\r\nPING\r\n", "*1\r\n$4\rXPING\r\n", "*1\r\n$4\r\nPINGXX", "PING\r\n", "SET k v\r\n"] {
+            assert_eq!(as_array(b"*1\r\n$4\r\n", request.as_bytes()), None, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn some_arguments_of_a_request_are_no_array() {
+        let buffer = encode(&[b"MSET", b"a", b"1", b"b", b"2"]);
+        let mut scratch = Scratch::default();
+        RequestParser::default().parse(&buffer, &mut scratch, LIMITS).unwrap();
+        let args = Args::new(&buffer, &scratch.spans);
+        assert_eq!(args.as_array(), Some(&buffer[..]));
+        assert_eq!((args.skip(1).as_array(), args.split_last().0.as_array()), (None, None));
+        let some = args.select([0, 3, 4].into_iter());
+        assert_eq!(args.with_spans(&some).as_array(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_array_is_taken(arguments in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..120)) {
+            let arguments: Vec<&[u8]> = arguments.iter().map(|argument| &argument[..]).collect();
+            let request = encode(&arguments);
+            prop_assert_eq!(as_array(b"", &request), Some(request));
+        }
+
+        #[test]
+        fn nothing_else_is_taken_for_one(before in "[*$0-9\r\n a]{0,12}", request in "[*$0-3\r\n a]{0,40}") {
+            as_array(before.as_bytes(), request.as_bytes());
+        }
+    }
 }

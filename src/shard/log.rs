@@ -15,6 +15,7 @@ use super::locks::TransactionId;
 use super::{Router, ShardId};
 use crate::persistence::aof::records::Mark;
 use crate::persistence::aof::{Records, Transaction};
+use crate::resp::Args;
 use ahash::AHashSet;
 
 /// The log of one shard.
@@ -103,12 +104,27 @@ impl Log {
     /// Appends a record; `key` is one that it concerns.
     #[inline]
     pub fn append<'a>(&mut self, database: u16, key: &[u8], arguments: impl ExactSizeIterator<Item = &'a [u8]>) {
-        let records = match (&mut self.bench, &mut self.collected) {
+        self.records_for(key).append(database, arguments);
+    }
+
+    /// Appends a request as a record; `key` is one that it concerns. Most are what a record is already, byte for byte.
+    #[inline]
+    pub fn append_request(&mut self, database: u16, key: &[u8], request: Args<'_>) {
+        let records = self.records_for(key);
+        match request.as_array() {
+            Some(record) => records.append_array(database, record),
+            None => records.append(database, request.iter_from(0)),
+        }
+    }
+
+    /// Where a record belongs that concerns `key`.
+    #[inline]
+    fn records_for(&mut self, key: &[u8]) -> &mut Records {
+        match (&mut self.bench, &mut self.collected) {
             (None, None) => &mut self.records,
             (Some(bench), _) => bench.records_for(key),
             (None, Some((_, collected))) => collected,
-        };
-        records.append(database, arguments);
+        }
     }
 
     /// Appends the record of a transaction over several shards.

@@ -168,7 +168,7 @@ impl Engine {
 
     /// Gives a message to this core's subscribers; how many there are. Notes which other cores want it.
     fn fan_out(&mut self, kind: ChannelKind, channel: &[u8], payload: &mut Payload<'_>) -> u32 {
-        let Self { exchange, sessions, dirty, spare_buffers, .. } = self;
+        let Self { exchange, sessions, told, spare_buffers, .. } = self;
         let Exchange { registry, held, reached, encoded, .. } = exchange;
         let (mut receivers, mut large) = (0, Vec::new());
         reached.clear();
@@ -199,7 +199,7 @@ impl Engine {
                 let bytes = output.bytes.len();
                 if !session.flags.contains(SessionFlags::DIRTY) {
                     session.flags.insert(SessionFlags::DIRTY);
-                    dirty.push(key);
+                    told.push(key);
                 }
                 if bytes > OUTPUT_CHECK_BYTES {
                     large.push(key);

@@ -79,6 +79,16 @@ impl Records {
         arguments.for_each(|bytes| self.argument(bytes));
     }
 
+    /// Appends a whole record as it is to stand there.
+    #[inline]
+    pub fn append_array(&mut self, database: u16, record: &[u8]) {
+        if self.selected != Some(database) {
+            self.select(database);
+        }
+        self.count += 1;
+        self.bytes.extend_from_slice(record);
+    }
+
     /// Says SELECT where another database is selected.
     #[cold]
     pub fn select(&mut self, database: u16) {
