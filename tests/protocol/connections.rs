@@ -139,6 +139,24 @@ fn client_pause_holds_commands_back() {
 }
 
 #[test]
+fn paused_clients_go_on_in_the_order_in_which_they_came() {
+    // On one core: those on several do not know of each other.
+    let server = Server::subject(1, &[]);
+    let mut client = server.client();
+    assert_eq!(client.run("CLIENT PAUSE 60000 WRITE").text(), "OK");
+    let mut paused: Vec<_> = (0..8).map(|_| server.client()).collect();
+    for (number, paused) in paused.iter_mut().enumerate() {
+        paused.send(&encode(&["RPUSH", "order", &number.to_string()]));
+        // Long enough to be read before the next one's.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(client.run("CLIENT UNPAUSE").text(), "OK");
+    for (number, paused) in paused.iter_mut().enumerate() {
+        assert_eq!(paused.read().integer(), number as i64 + 1);
+    }
+}
+
+#[test]
 fn client_reply_switches_replies_off() {
     for shards in SHARDS {
         let server = Server::subject(shards, &[]);
