@@ -1,7 +1,7 @@
 //! What clients do to connections: QUIT, CLIENT KILL, LIST, PAUSE and REPLY, names, and the unix socket.
 
 use crate::SHARDS;
-use crate::support::{Client, Reply, Server, encode, wait_until};
+use crate::support::{Client, Reply, Server, encode, poll, wait_until};
 use std::time::{Duration, Instant};
 
 fn id(client: &mut Client) -> i64 {
@@ -131,8 +131,14 @@ fn client_pause_holds_commands_back() {
             assert_eq!(third.run("GET k").text(), "v");
             std::thread::sleep(Duration::from_millis(5));
         }
+        let held_back = poll(Duration::from_secs(20), || {
+            let clients = one.run("CLIENT LIST").text().to_string();
+            clients.lines().any(|line| line.contains(" flags=b ") && line.contains(" cmd=set ")).then_some(())
+        });
+        assert!(held_back.is_some(), "CLIENT LIST shows who waits for what");
         assert_eq!(one.run("CLIENT UNPAUSE").text(), "OK");
         assert_eq!(other.read().text(), "OK");
+        assert!(!one.run("CLIENT LIST").text().contains(" flags=b "));
         assert!(start.elapsed() < Duration::from_secs(30), "UNPAUSE took {:?}", start.elapsed());
         assert_eq!(third.run("GET k").text(), "w");
     }
