@@ -97,6 +97,14 @@ impl Config {
         };
         (bytes > 0).then(|| bytes.max(CLIENTS_BYTES_MAX_MIN))
     }
+
+    /// How long a reply can get before its client is closed, whatever its class: a command whose reply may be of any
+    /// length need not go on then. `usize::MAX` where there is a class without such a limit.
+    pub fn reply_bytes_max(&self) -> usize {
+        let limits = [OutputLimit::NORMAL, OutputLimit::PUBSUB];
+        let hard = limits.map(|class| self.client_output_buffer_limits[class].hard_bytes);
+        if hard.contains(&0) { usize::MAX } else { hard[0].max(hard[1]) as usize }
+    }
 }
 
 /// What is freed in the background rather than by the command that removes it; each is a directive of the same name.

@@ -137,7 +137,8 @@ impl Engine {
     /// Lets paused sessions go on when the pause is over, or if their commands are not concerned any more.
     pub(super) fn end_pause(&mut self) {
         if self.node.pause_until_ms.load(Relaxed) <= self.now {
-            self.resumable.append(&mut self.paused);
+            // The last one of `resumable` goes on first.
+            self.resumable.extend(self.paused.drain(..).rev());
         }
     }
 

@@ -93,6 +93,9 @@ impl Engine {
             return self.refuse(session, Some(entry), &error);
         }
         if self.node.pause_until_ms.load(Relaxed) > self.now && self.pause_holds(session, entry) {
+            // CLIENT LIST shows what is held back.
+            session.last_command = entry.id + 1;
+            session.flags.insert(SessionFlags::PAUSED);
             self.paused.push(key);
             return Step::Wait;
         }

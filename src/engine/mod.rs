@@ -549,7 +549,7 @@ impl Engine {
             // A key may stand here twice, or have found a new owner: only a session that waits for nothing goes on.
             let gone = session.flags.intersects(SessionFlags::GONE);
             if !gone && session.flags.contains(SessionFlags::STALLED) && session.pending.is_empty() {
-                session.flags.remove(SessionFlags::STALLED);
+                session.flags.remove(SessionFlags::STALLED | SessionFlags::PAUSED);
                 self.continue_session(&mut session, key);
             }
             self.sessions.put_back(key, session);

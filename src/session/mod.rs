@@ -69,6 +69,8 @@ bitflags! {
         const UNAUTHENTICATED = 1 << 23;
         /// Sees every command (MONITOR).
         const MONITOR = 1 << 24;
+        /// Its next command is held back by CLIENT PAUSE.
+        const PAUSED = 1 << 25;
 
         /// Its connection is gone, or is going at once.
         const GONE = Self::ZOMBIE.bits() | Self::CLOSE_NOW.bits();

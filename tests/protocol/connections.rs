@@ -1,7 +1,7 @@
 //! What clients do to connections: QUIT, CLIENT KILL, LIST, PAUSE and REPLY, names, and the unix socket.
 
 use crate::SHARDS;
-use crate::support::{Client, Reply, Server, encode, wait_until};
+use crate::support::{Client, Reply, Server, encode, poll, wait_until};
 use std::time::{Duration, Instant};
 
 fn id(client: &mut Client) -> i64 {
@@ -131,10 +131,34 @@ fn client_pause_holds_commands_back() {
             assert_eq!(third.run("GET k").text(), "v");
             std::thread::sleep(Duration::from_millis(5));
         }
+        let held_back = poll(Duration::from_secs(20), || {
+            let clients = one.run("CLIENT LIST").text().to_string();
+            clients.lines().any(|line| line.contains(" flags=b ") && line.contains(" cmd=set ")).then_some(())
+        });
+        assert!(held_back.is_some(), "CLIENT LIST shows who waits for what");
         assert_eq!(one.run("CLIENT UNPAUSE").text(), "OK");
         assert_eq!(other.read().text(), "OK");
+        assert!(!one.run("CLIENT LIST").text().contains(" flags=b "));
         assert!(start.elapsed() < Duration::from_secs(30), "UNPAUSE took {:?}", start.elapsed());
         assert_eq!(third.run("GET k").text(), "w");
+    }
+}
+
+#[test]
+fn paused_clients_go_on_in_the_order_in_which_they_came() {
+    // On one core: those on several do not know of each other.
+    let server = Server::subject(1, &[]);
+    let mut client = server.client();
+    assert_eq!(client.run("CLIENT PAUSE 60000 WRITE").text(), "OK");
+    let mut paused: Vec<_> = (0..8).map(|_| server.client()).collect();
+    for (number, paused) in paused.iter_mut().enumerate() {
+        paused.send(&encode(&["RPUSH", "order", &number.to_string()]));
+        // Long enough to be read before the next one's.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(client.run("CLIENT UNPAUSE").text(), "OK");
+    for (number, paused) in paused.iter_mut().enumerate() {
+        assert_eq!(paused.read().integer(), number as i64 + 1);
     }
 }
 

@@ -95,6 +95,40 @@ fn a_client_that_does_not_read_is_closed_at_its_output_limit() {
     }
 }
 
+/// A negative count may ask for any number of members: they end where the client is closed.
+#[test]
+fn a_reply_without_end_stops_at_the_output_limit() {
+    let limits = ["--client-output-buffer-limit", "normal", "4mb", "0", "0", "pubsub", "2mb", "0", "0"];
+    for shards in SHARDS {
+        let server = Server::subject(shards, &limits);
+        let mut writer = server.client();
+        let count = i64::MAX.to_string();
+        for key in ["a", "b", "c", "d"] {
+            writer.run(&format!("SADD {key}-set x y"));
+            writer.run(&format!("HSET {key}-hash x y"));
+            let requests = [
+                vec!["SRANDMEMBER".to_string(), format!("{key}-set"), format!("-{count}")],
+                vec!["HRANDFIELD".to_string(), format!("{key}-hash"), format!("-{count}")],
+                vec![
+                    "HRANDFIELD".to_string(),
+                    format!("{key}-hash"),
+                    "-4611686018427387903".into(),
+                    "WITHVALUES".into(),
+                ],
+            ];
+            for request in requests {
+                let words: Vec<&str> = request.iter().map(String::as_str).collect();
+                let mut greedy = server.client();
+                greedy.send(&encode(&words));
+                assert_eq!(writer.run("PING").text(), "PONG");
+                assert!(greedy.read_to_end().len() <= 8 << 20, "{request:?} is cut off");
+            }
+        }
+        let info = writer.run("INFO stats").text().to_string();
+        assert!(info.contains("client_output_buffer_limit_disconnections:12\r\n"), "{info}");
+    }
+}
+
 #[test]
 fn the_soft_output_limit_counts_seconds() {
     for shards in SHARDS {

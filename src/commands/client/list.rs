@@ -112,6 +112,7 @@ fn last_command(session: &Session) -> &'static str {
 /// is `A`: a client that is to be closed at once is not listed, as after Redis's CLIENT KILL.
 fn flags(session: &Session) -> String {
     const LETTERS: &[(SessionFlags, char)] = &[
+        (SessionFlags::PAUSED, 'b'),
         (SessionFlags::MULTI, 'x'),
         (SessionFlags::SUBSCRIBED, 'P'),
         (SessionFlags::TRACKING, 't'),

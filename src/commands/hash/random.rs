@@ -40,8 +40,12 @@ pub(super) fn hrandfield(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome 
         }
         // A negative count wants that many fields, the same one perhaps several times.
         Some(count) => {
+            let longest = ctx.config.reply_bytes_max();
             reply_head(&mut ctx.reply, count.unsigned_abs() as usize, with_values);
             for _ in 0..count.unsigned_abs() {
+                if ctx.reply.output().bytes.len() >= longest {
+                    break;
+                }
                 let (field, value) = hash.random(ctx.random).expect("a stored hash is not empty");
                 reply_pair(&mut ctx.reply, field, value, with_values);
             }
