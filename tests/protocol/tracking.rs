@@ -172,6 +172,22 @@ fn flushes_are_told_once() {
     }
 }
 
+/// What a transaction reads or writes behind a flush is not told or forgotten with what was there before.
+#[test]
+fn a_flush_has_its_place_in_a_transaction() {
+    for server in servers() {
+        let (mut reader, mut writer) = (tracker(&server, ""), server.client());
+        reader.run("MGET a b");
+        ["MULTI", "FLUSHALL", "SET a 1", "EXEC"].into_iter().for_each(|command| drop(writer.run(command)));
+        assert_eq!(reader.read(), all_stale(), "on {}", server.name());
+        assert_quiet(&mut reader);
+        ["MULTI", "FLUSHALL", "GET a", "EXEC"].into_iter().for_each(|command| drop(reader.run(command)));
+        assert_eq!(reader.read(), all_stale(), "on {}", server.name());
+        writer.run("SET a 2");
+        assert_eq!(reader.read(), stale(&["a"]), "on {}", server.name());
+    }
+}
+
 #[test]
 fn prefixes_are_told_of_all_their_keys() {
     for server in servers() {
