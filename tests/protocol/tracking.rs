@@ -2,7 +2,7 @@
 //! written here also holds for `redis-server`, unless it says otherwise.
 
 use crate::SHARDS;
-use crate::support::{Client, Reply, Server, wait_until};
+use crate::support::{Client, Reply, Server, encode, wait_until};
 
 /// The servers that must behave so.
 fn servers() -> Vec<Server> {
@@ -277,6 +277,27 @@ fn another_client_hears_instead() {
         old.run("GET a");
         writer.run("SET a 1");
         wait_until("it is known", || old.run("CLIENT TRACKINGINFO").to_string().contains("broken_redirect"));
+    }
+}
+
+/// A client that waits in a blocking command hears at once what is stale, and that another one hears of it no more.
+#[test]
+fn a_client_that_waits_is_told() {
+    for server in servers() {
+        let (mut listener, mut writer) = (server.client(), server.client());
+        let id = listener.run("CLIENT ID").integer();
+        let mut direct = tracker(&server, "BCAST PREFIX p");
+        let mut redirecting = tracker(&server, &format!("BCAST PREFIX p REDIRECT {id}"));
+        drop(listener);
+        wait_until("the listener is gone", || writer.run(&format!("CLIENT LIST ID {id}")).text().is_empty());
+        [&mut direct, &mut redirecting].into_iter().for_each(|client| client.send(&encode(&["BLPOP", "l", "0"])));
+        wait_until("both wait", || info(&mut writer, "blocked_clients") == 2);
+        writer.run("SET p1 1");
+        assert_eq!(direct.read(), stale(&["p1"]), "on {}", server.name());
+        let broken = Reply::Push(vec![bulk("tracking-redir-broken"), Reply::Integer(id)]);
+        assert_eq!(redirecting.read(), broken, "on {}", server.name());
+        writer.run("RPUSH l a b");
+        [direct, redirecting].iter_mut().for_each(|client| assert_eq!(client.read().elements()[0], bulk("l")));
     }
 }
 
