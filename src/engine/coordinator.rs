@@ -363,8 +363,9 @@ impl Engine {
         self.run_here(entry, call, args, &mut out);
         let nanoseconds = self.count_run(entry, &mut started);
         self.note_if_slow(from, ticket, entry, args, nanoseconds);
-        if !call.no_reply {
-            self.answer(from, ticket, out);
+        if call.no_reply {
+            out.clear();
         }
+        self.answer(from, ticket, out);
     }
 }
