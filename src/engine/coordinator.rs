@@ -323,6 +323,17 @@ impl Engine {
         }
     }
 
+    /// A client has left while locks held up its WATCH: when they are gone it watches nothing.
+    pub(super) fn forget_parked_watches(&mut self, client: u64) {
+        for Parked { work, .. } in &mut self.parked {
+            if let ParkedWork::Watch { client: other, keys, .. } = work
+                && *other == client
+            {
+                keys.clear();
+            }
+        }
+    }
+
     /// Runs those that nothing holds up any more, in the order in which they came.
     fn run_parked(&mut self) {
         let mut parked = std::mem::take(&mut self.parked);
@@ -352,8 +363,9 @@ impl Engine {
         self.run_here(entry, call, args, &mut out);
         let nanoseconds = self.count_run(entry, &mut started);
         self.note_if_slow(from, ticket, entry, args, nanoseconds);
-        if !call.no_reply {
-            self.answer(from, ticket, out);
+        if call.no_reply {
+            out.clear();
         }
+        self.answer(from, ticket, out);
     }
 }

@@ -285,7 +285,7 @@ impl Engine {
                 return Step::Away;
             }
             Route::One(_) if self.is_held_up(self.core, key.0, entry, args) => {
-                let number = if call.no_reply { 0 } else { session.pending.expect() };
+                let number = session.pending.expect();
                 self.park(self.core, Ticket { owner: key.0, number }, call, args);
                 return Step::Away;
             }

@@ -52,6 +52,11 @@ impl Engine {
         let caller = self.shard.effects.caller;
         let mut flushed = false;
         for effect in list.drain(..) {
+            // Databases that are flushed together are one flush to clients.
+            if flushed && effect.act != Act::Flushed {
+                flushed = false;
+                self.invalidate_all();
+            }
             self.mark_watchers(&effect);
             self.note_ready(&effect);
             match effect.act {

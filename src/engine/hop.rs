@@ -19,7 +19,8 @@ impl Engine {
         args: Args<'_>,
         shard: ShardId,
     ) {
-        let number = if call.no_reply { 0 } else { session.pending.expect() };
+        // Also where nobody wants the reply: what comes behind it may have to wait until it has run.
+        let number = session.pending.expect();
         self.post_command(shard, Ticket { owner: key.0, number }, call, args.iter_from(0));
     }
 

@@ -301,14 +301,7 @@ impl Engine {
             None if resp3 => {
                 let mut out = Output::default();
                 write_push(&mut Reply::new(&mut out, Protocol::Resp3), stale, true);
-                self.add_output(key, in_hand, |session| {
-                    // A client that is blocked has read nothing on the way; it may be waiting for as long as it likes.
-                    if session.blocked.is_some() && session.pending.len() <= 1 {
-                        Reply::new(session.message_output(), Protocol::Resp3).append(out);
-                    } else {
-                        session.append_reply(out);
-                    }
-                });
+                self.add_output(key, in_hand, |session| append_push(session, out));
             }
             // A client that speaks RESP2 could not tell it from a reply.
             None => {}
@@ -367,7 +360,7 @@ impl Engine {
             reply.push(2);
             reply.bulk(b"tracking-redir-broken");
             reply.integer(target.id as i64);
-            self.add_output(key, in_hand, |session| session.append_reply(out));
+            self.add_output(key, in_hand, |session| append_push(session, out));
         }
     }
 
@@ -388,6 +381,16 @@ impl Engine {
                 }
             }
         }
+    }
+}
+
+/// Tells a client something behind the replies it waits for. One that is blocked has read nothing on the way, and may be
+/// waiting for as long as it likes.
+fn append_push(session: &mut Session, out: Output) {
+    if session.blocked.is_some() && session.pending.len() <= 1 {
+        Reply::new(session.message_output(), Protocol::Resp3).append(out);
+    } else {
+        session.append_reply(out);
     }
 }
 

@@ -114,8 +114,9 @@ impl Engine {
         self.forget_watched(session.id, &watched);
     }
 
-    /// Forgets what a client watches on this shard.
+    /// Forgets what a client watches on this shard, or is about to.
     pub(super) fn unwatch_here(&mut self, client: u64) {
+        self.forget_parked_watches(client);
         self.shard.watch.remove(client);
         self.update_wanted();
     }

@@ -2,7 +2,7 @@
 //! written here also holds for `redis-server`, unless it says otherwise.
 
 use crate::SHARDS;
-use crate::support::{Client, Reply, Server, wait_until};
+use crate::support::{Client, Reply, Server, encode, wait_until};
 
 /// The servers that must behave so.
 fn servers() -> Vec<Server> {
@@ -172,6 +172,22 @@ fn flushes_are_told_once() {
     }
 }
 
+/// What a transaction reads or writes behind a flush is not told or forgotten with what was there before.
+#[test]
+fn a_flush_has_its_place_in_a_transaction() {
+    for server in servers() {
+        let (mut reader, mut writer) = (tracker(&server, ""), server.client());
+        reader.run("MGET a b");
+        ["MULTI", "FLUSHALL", "SET a 1", "EXEC"].into_iter().for_each(|command| drop(writer.run(command)));
+        assert_eq!(reader.read(), all_stale(), "on {}", server.name());
+        assert_quiet(&mut reader);
+        ["MULTI", "FLUSHALL", "GET a", "EXEC"].into_iter().for_each(|command| drop(reader.run(command)));
+        assert_eq!(reader.read(), all_stale(), "on {}", server.name());
+        writer.run("SET a 2");
+        assert_eq!(reader.read(), stale(&["a"]), "on {}", server.name());
+    }
+}
+
 #[test]
 fn prefixes_are_told_of_all_their_keys() {
     for server in servers() {
@@ -261,6 +277,27 @@ fn another_client_hears_instead() {
         old.run("GET a");
         writer.run("SET a 1");
         wait_until("it is known", || old.run("CLIENT TRACKINGINFO").to_string().contains("broken_redirect"));
+    }
+}
+
+/// A client that waits in a blocking command hears at once what is stale, and that another one hears of it no more.
+#[test]
+fn a_client_that_waits_is_told() {
+    for server in servers() {
+        let (mut listener, mut writer) = (server.client(), server.client());
+        let id = listener.run("CLIENT ID").integer();
+        let mut direct = tracker(&server, "BCAST PREFIX p");
+        let mut redirecting = tracker(&server, &format!("BCAST PREFIX p REDIRECT {id}"));
+        drop(listener);
+        wait_until("the listener is gone", || writer.run(&format!("CLIENT LIST ID {id}")).text().is_empty());
+        [&mut direct, &mut redirecting].into_iter().for_each(|client| client.send(&encode(&["BLPOP", "l", "0"])));
+        wait_until("both wait", || info(&mut writer, "blocked_clients") == 2);
+        writer.run("SET p1 1");
+        assert_eq!(direct.read(), stale(&["p1"]), "on {}", server.name());
+        let broken = Reply::Push(vec![bulk("tracking-redir-broken"), Reply::Integer(id)]);
+        assert_eq!(redirecting.read(), broken, "on {}", server.name());
+        writer.run("RPUSH l a b");
+        [direct, redirecting].iter_mut().for_each(|client| assert_eq!(client.read().elements()[0], bulk("l")));
     }
 }
 

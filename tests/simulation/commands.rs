@@ -103,6 +103,27 @@ fn what_was_sent_before_the_end_of_input_is_run(seed: u64) {
 }
 
 /// A client can look at itself from within a pipeline that has waited for other cores.
+/// What a client sends that wants no replies keeps its order too, where locks hold up some of it.
+fn silent_commands_keep_their_order(seed: u64) {
+    let mut world = World::new(4, seed);
+    let there_and_back: &[&[&str]] = &[&["RENAME", "a", "b"], &["RENAME", "b", "a"]];
+    for _ in 0..3 {
+        let client = world.connect();
+        world.send_bytes(client, requests(&there_and_back.repeat(10)));
+    }
+    let keys: Vec<String> = (0..4).map(|number| format!("{{a}}{number}")).collect();
+    for key in &keys {
+        let client = world.connect();
+        world.send(client, &["CLIENT", "REPLY", "OFF"]);
+        let round: &[&[&str]] = &[&["GET", "a"], &["SET", key, "old"], &["MSET", key, "new", "y", "1", "z", "1"]];
+        world.send_bytes(client, requests(&round.repeat(4)));
+    }
+    world.run();
+    for key in &keys {
+        assert_eq!(answers_after_the_end_of_input(&mut world, &[&["GET", key]]), bulk("new"));
+    }
+}
+
 #[test]
 fn client_info_behind_a_command_that_waited() {
     let mut world = World::new(4, 0);
@@ -200,4 +221,9 @@ fn silence_is_kept() {
 #[test]
 fn leaving_clients_are_forgotten() {
     each_seed(300, a_client_that_leaves_takes_its_replies_with_it);
+}
+
+#[test]
+fn silent_commands_are_not_overtaken() {
+    each_seed(100, silent_commands_keep_their_order);
 }

@@ -187,6 +187,31 @@ fn keys_that_had_expired_before_are_not_changed(seed: u64) {
     assert_eq!(world.take_received(watcher), "+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n+PONG\r\n");
 }
 
+/// A client that leaves while its WATCH waits for the locks of others leaves no watch behind.
+fn leaving_clients_do_not_come_to_watch(seed: u64) {
+    let mut world = World::new(4, seed);
+    let script: &[&[&str]] = &[&["RENAME", "a", "b"], &["MSET", "a", "1", "b", "2", "c", "3"]];
+    let writers: Vec<usize> = (0..4).map(|_| world.connect()).collect();
+    for &writer in &writers {
+        world.send_bytes(writer, requests(&script.repeat(8)));
+    }
+    let watchers: Vec<usize> = (0..12).map(|_| world.connect()).collect();
+    for client in watchers {
+        world.send(client, &["WATCH", "a", "b", "c"]);
+        for _ in 0..world.random.below(30) {
+            world.step();
+        }
+        world.leave(client);
+    }
+    world.run();
+    writers.into_iter().for_each(|client| world.leave(client));
+    world.run();
+    for core in 0..world.shards() {
+        assert_eq!(world.engine(core).watching_clients(), 0);
+        assert!(world.engine(core).session_keys().is_empty());
+    }
+}
+
 /// A client that leaves in the middle of whatever it does with watches leaves no watch behind.
 fn leaving_clients_watch_nothing(seed: u64) {
     let mut random = Random::new(seed);
@@ -300,4 +325,9 @@ fn watches_do_not_see_what_had_expired() {
 #[test]
 fn watches_end_with_their_clients() {
     each_seed(300, leaving_clients_watch_nothing);
+}
+
+#[test]
+fn watches_held_up_end_with_their_clients() {
+    each_seed(100, leaving_clients_do_not_come_to_watch);
 }

@@ -1,7 +1,7 @@
 //! Faults that can be planted into the mail between cores. They live here alone: the server knows nothing of them.
 
 use super::super::world::{Mail, Tamper};
-use crimson::engine::message::{Ahead, Batch, Call, Message, Publication};
+use crimson::engine::message::{Ahead, Batch, Message, Publication, Ticket};
 use crimson::shard::locks::LockSet;
 
 /// What can be made to go wrong on the way between cores.
@@ -100,14 +100,15 @@ impl Fault {
     }
 }
 
-/// A batch whose commands are run once more, each, without a reply.
+/// A batch whose commands are run once more, each, for nobody.
 fn doubled(batch: &mut Batch) -> Batch {
     let (mut twice, mut ahead) = (Batch::new(batch.from), Ahead::default());
+    let nobody = Ticket { owner: Ticket::OPERATION - 1, number: 0 };
     while batch.read_ahead(&mut ahead) {
         batch.run(&ahead, |ticket, call, args, _| {
             let words = || (0..args.len()).map(|index| args.at(index));
             if call.transaction == 0 {
-                twice.push(ticket, Call { no_reply: true, ..call }, words());
+                twice.push(nobody, call, words());
             }
             twice.push(ticket, call, words());
             false

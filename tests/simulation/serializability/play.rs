@@ -78,7 +78,7 @@ impl Play {
     pub fn new(seed: u64, tamper: Option<Tamper>) -> Self {
         let mut random = Random::new(seed ^ 0xC0DE);
         let theme = Theme::choose(&mut random);
-        let mut world = World::new(2 + random.below(5), seed);
+        let mut world = World::new(2 + random.below(7), seed);
         let clients = 2 + random.below(3);
         let resp3 = random.below(2) == 0 || theme.needs_resp3();
         let mut players: Vec<Player> = (0..=clients).map(|_| Player::default()).collect();
