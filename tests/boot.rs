@@ -178,6 +178,21 @@ fn cores_are_pinned_and_named() {
 }
 
 #[test]
+fn the_limits_in_force_are_told() {
+    let told = |arguments: &[&str]| {
+        let server = ready(1, arguments);
+        let log = server.log();
+        log.lines().find_map(|line| Some(line.split_once("limits: ")?.1.to_string())).expect("a line")
+    };
+    assert_eq!(told(&[]), "10000 clients, 16 databases, arguments up to 512mb, memory as much as there is");
+    let arguments = ["--maxclients", "50", "--databases", "1", "--proto-max-bulk-len", "1mb", "--maxmemory", "100mb"];
+    assert_eq!(
+        told(&[&arguments[..], &["--maxmemory-policy", "allkeys-lru"]].concat()),
+        "50 clients, 1 databases, arguments up to 1mb, memory up to 100mb, then allkeys-lru"
+    );
+}
+
+#[test]
 fn the_log_goes_to_its_file_at_the_level_in_force() {
     let arguments = ["--bind", "127.0.0.1", "--logfile", "x.log", "--loglevel", "nothing"];
     let mut server = Server::crimson(1, &arguments);

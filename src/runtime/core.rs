@@ -268,7 +268,10 @@ impl Core {
                 None => break,
                 Some(Mail::Engine(message)) => self.engine.message(message),
                 Some(Mail::Keys(keys)) => self.adopt_keys(keys),
-                Some(Mail::Connection(socket, kind)) => self.adopt(socket, kind),
+                Some(Mail::Connection(socket, kind)) => {
+                    self.adopt(socket, kind);
+                    self.mailbox.arrived();
+                }
             }
             taken += 1;
         }
@@ -338,12 +341,13 @@ impl Core {
 
     /// Serves a new connection here, or hands it to a core that has far fewer.
     fn place(&mut self, socket: OwnedFd, kind: ListenerKind) {
-        let clients = |core: usize| self.engine.node().metrics[core].clients.get();
+        // Those on their way count, or all of a storm would be handed to the same core.
+        let clients = |core: usize| self.engine.node().metrics[core].clients.get() + self.mailbox.arriving(core);
         let own = clients(self.mailbox.owner().index());
         let emptiest = (0..self.mailbox.cores()).min_by_key(|&core| clients(core)).unwrap_or(0);
         let fewest = clients(emptiest);
         if own > fewest + HANDOVER_MARGIN.max(fewest / 4) {
-            self.mailbox.post(ShardId(emptiest as u16), Mail::Connection(socket, kind), |ring| self.ring.wake(ring));
+            self.mailbox.hand_over(ShardId(emptiest as u16), socket, kind, |ring| self.ring.wake(ring));
         } else {
             self.adopt(socket, kind);
         }

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering, fence};
 
 /// What one core sends another.
 pub enum Mail {
@@ -35,6 +35,8 @@ struct Peer {
     asleep: AtomicBool,
     /// The core's network ring; -1 until it is there.
     ring: AtomicI32,
+    /// Connections handed to the core that it has not taken over yet.
+    arriving: AtomicU64,
     /// Wakes the core when it is parked.
     event: OwnedFd,
 }
@@ -64,7 +66,8 @@ fn connect_with_capacity(cores: usize, capacity: usize) -> io::Result<(Arc<Hub>,
     for _ in 0..cores {
         let (sender, receiver) = bounded(capacity);
         let event = super::socket::eventfd()?;
-        peers.push(Peer { sender, asleep: AtomicBool::new(false), ring: AtomicI32::new(-1), event });
+        let (asleep, ring, arriving) = (AtomicBool::new(false), AtomicI32::new(-1), AtomicU64::new(0));
+        peers.push(Peer { sender, asleep, ring, arriving, event });
         receivers.push(receiver);
     }
     let hub = Arc::new(Hub { peers });
@@ -118,6 +121,22 @@ impl Mailbox {
         if let Err(mail) = self.try_post(to, mail, wake) {
             self.backlog[to.index()].push_back(mail);
         }
+    }
+
+    /// Hands a connection to another core.
+    pub fn hand_over(&mut self, to: ShardId, socket: OwnedFd, kind: ListenerKind, wake: impl FnOnce(RawFd)) {
+        self.hub.peers[to.index()].arriving.fetch_add(1, Ordering::Relaxed);
+        self.post(to, Mail::Connection(socket, kind), wake);
+    }
+
+    /// A connection that was handed to this core has been taken over or refused.
+    pub fn arrived(&self) {
+        self.hub.peers[self.owner.index()].arriving.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Connections on their way to a core.
+    pub fn arriving(&self, core: usize) -> u64 {
+        self.hub.peers[core].arriving.load(Ordering::Relaxed)
     }
 
     /// Posts what waits in the backlog, as far as there is room.

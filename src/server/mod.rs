@@ -314,8 +314,12 @@ fn greet(node: &Node, config: &Config, cpus: &[Option<usize>], usable: &cpus::Us
     let place = if pinned.is_empty() { "not pinned".into() } else { format!("on CPU {}", value::cpus_text(&pinned)) };
     info!("cores: {} of the {} the process may use, {place}; a shard each", cpus.len(), usable.count);
     info!("listening: {}", listeners.join(", "));
+    let memory = match config.maxmemory {
+        0 => "as much as there is".into(),
+        bytes => format!("up to {}, then {}", value::memory_text(bytes), config.eviction.policy.name()),
+    };
     info!(
-        "limits: {} clients, {} databases, arguments up to {}, memory as much as there is",
+        "limits: {} clients, {} databases, arguments up to {}, memory {memory}",
         config.maxclients,
         config.databases,
         value::memory_text(config.proto_max_bulk_len)

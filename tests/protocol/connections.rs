@@ -236,6 +236,29 @@ fn the_unix_socket_is_served() {
     }
 }
 
+/// The Unix socket belongs to one core. It used to hand all of a storm to the same other core.
+#[test]
+fn a_storm_of_connections_is_spread_over_the_cores() {
+    for shards in [2, 4] {
+        let server = Server::subject(shards, &["--unixsocket", "{dir}/s.sock"]);
+        let path = server.dir.join("s.sock");
+        wait_until("the socket is there", || path.exists());
+        let _clients: Vec<Client> = (0..200).map(|_| Client::unix(&path)).collect();
+        let mut client = server.client();
+        let mut counts = Vec::new();
+        wait_until("all are there", || {
+            let info = client.run("INFO cores").text();
+            let counted =
+                info.split("clients=").skip(1).filter_map(|rest| rest.split(',').next()?.parse::<usize>().ok());
+            counts = counted.collect();
+            counts.iter().sum::<usize>() == 201
+        });
+        let (fewest, most) = (counts.iter().min().copied(), counts.iter().max().copied());
+        let (fewest, most) = (fewest.expect("a core"), most.expect("a core"));
+        assert!(most <= fewest + (fewest / 4).max(8) + 2, "{counts:?}");
+    }
+}
+
 #[test]
 fn clients_that_vanish_leave_nothing_behind() {
     for shards in SHARDS {

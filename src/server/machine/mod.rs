@@ -11,6 +11,7 @@ mod settings;
 
 use super::cpus::{self, Usable};
 use crate::config::Config;
+use crate::stdx::os::is_writable;
 use std::path::Path;
 
 pub use files::fit_open_files;
@@ -98,9 +99,21 @@ fn cores(config: &Config, usable: &Usable) -> Finding {
     good(subject, format!("{threads} of the {count} CPUs that the process may use"))
 }
 
+/// Whether the working directory can be written to, and the log's where changes are logged.
 fn directory(config: &Config) -> Finding {
     let (subject, dir) = ("directory", &config.dir);
-    if crate::stdx::os::is_writable(Path::new(dir)) {
+    let log = Path::new(dir).join(&config.appenddirname);
+    let needed = if config.appendonly && log.exists() { &log } else { Path::new(dir) };
+    if config.appendonly && !is_writable(needed) {
+        let log = log.display();
+        return error(
+            subject,
+            format!(
+                "The append-only log, {log}, is not writable. Set `dir` to where it is, or `chown` it to the server's user."
+            ),
+        );
+    }
+    if is_writable(Path::new(dir)) {
         return good(subject, format!("{dir} is writable"));
     }
     let path = Path::new(dir);
@@ -156,5 +169,16 @@ mod tests {
     fn a_directory_should_be_writable() {
         let of = |dir: &str| directory(&Config { dir: dir.into(), ..Config::default() }).state;
         assert_eq!((of("/tmp"), of("/nonexistent")), (State::Good, State::Warning));
+    }
+
+    #[test]
+    fn the_log_must_be_writable() {
+        let of = |dir: &str, appenddirname: &str| {
+            let appenddirname = appenddirname.into();
+            directory(&Config { dir: dir.into(), appendonly: true, appenddirname, ..Config::default() }).state
+        };
+        assert_eq!((of("/tmp", "none"), of("/nonexistent", "none")), (State::Good, State::Error));
+        // What counts is the log's own directory, if it is there.
+        assert_ne!(of("/", "tmp"), State::Error);
     }
 }
