@@ -91,6 +91,10 @@ pub const SNAPSHOT_PENDING_BYTES_MAX: usize = 64 * 1024;
 /// Large values and emptied databases that wait for the thread that frees them; what is more is freed by the core.
 pub const FREE_QUEUE_MAX: usize = 4096;
 
+/// Buffers of what one client has sent that are served in one turn; what is more waits for the next, so that others are
+/// answered in between. Redis reads one of the same size; four are a pipeline of 16 values of 4 KiB.
+pub const BUFFERS_PER_TURN_MAX: u32 = 4;
+
 /// Messages that a core takes from its mailbox in one turn, before it looks at its sockets again.
 pub const MAIL_PER_TURN_MAX: usize = 256;
 

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::ring::Ring;
+use crate::limits::BUFFERS_PER_TURN_MAX;
 use crate::resp::Output;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -13,6 +14,8 @@ const PIECES_MAX: usize = 64;
 pub struct Connection {
     /// The socket.
     pub socket: OwnedFd,
+    /// The turn in which it was served last, and how many buffers of it were.
+    served: (u64, u32),
     /// Whether a receive operation is under way.
     pub receiving: bool,
     /// Whether a send operation is under way.
@@ -42,6 +45,7 @@ impl Connection {
     pub fn new(socket: OwnedFd) -> Self {
         Self {
             socket,
+            served: (0, 0),
             receiving: false,
             sends: false,
             held: false,
@@ -52,6 +56,16 @@ impl Connection {
             offset: 0,
             message: None,
         }
+    }
+
+    /// Whether it has had its share of this turn; else another buffer of it is served. Once it has, it stays so until the
+    /// next turn: what one client sends keeps its order.
+    pub fn has_had_its_turn(&mut self, turn: u64) -> bool {
+        if self.served.0 != turn {
+            self.served = (turn, 0);
+        }
+        self.served.1 += 1;
+        self.served.1 > BUFFERS_PER_TURN_MAX
     }
 
     /// Begins to send `output`. No send may be under way.

@@ -287,7 +287,7 @@ impl Core {
             let Some(completion) = self.completions.pop_front() else { break };
             match completion.token {
                 // While other cores cannot keep up, what clients send waits here and then in the kernel.
-                Token::Receive(_) if congested => {
+                Token::Receive(index) if congested || self.has_had_its_turn(index) => {
                     self.completions.push_back(completion);
                     continue;
                 }
@@ -308,6 +308,12 @@ impl Core {
             taken += 1;
         }
         taken > 0
+    }
+
+    /// Whether what else a connection has sent has to wait for the next turn.
+    fn has_had_its_turn(&mut self, index: u32) -> bool {
+        let turn = self.engine.metrics().heartbeats.get();
+        self.connections[index as usize].as_mut().is_some_and(|connection| connection.has_had_its_turn(turn))
     }
 
     fn accepted(&mut self, index: u32, completion: Completion) {

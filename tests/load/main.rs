@@ -192,6 +192,27 @@ fn a_client_that_never_reads_does_not_hurt_others() {
     }
 }
 
+/// A turn used to run all that one client had sent, megabytes of requests, before anybody else was answered.
+#[test]
+fn requests_without_end_do_not_starve_others() {
+    let _alone = alone();
+    for shards in [1, 4] {
+        let server = Server::subject(shards, &["--client-output-buffer-limit", "normal", "256mb", "0", "0"]);
+        assert_eq!(server.client().call(&["SET", "k", &"v".repeat(1000)]).text(), "OK");
+        let requests = b"GET k\r\n".repeat(10_000);
+        let flood = || {
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_secs(2) {
+                let mut client = server.client();
+                while start.elapsed() < Duration::from_secs(2) && client.try_send(&requests).is_ok() {}
+            }
+        };
+        let ((), latencies) = beside(&server, flood);
+        println!("{}: beside requests without end {}", server.name(), latencies.shown());
+        assert!(latencies.percentile(50) < Duration::from_millis(250), "{}", latencies.shown());
+    }
+}
+
 #[test]
 fn a_long_pipeline_does_not_starve_others() {
     let _alone = alone();
