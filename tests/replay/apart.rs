@@ -286,6 +286,11 @@ fn keys_that_expire_in_transactions_over_two_shards() {
         ("SET b 1 PX 5; SET a 1 PX 5", "MSET b 2 a 3", ["DEL b; [MSET b 2]", "DEL a; [MSET a 3]"]),
         ("SET b 1 PX 5; SET a 1 PX 5", "DEL b a", ["DEL b; [DEL b]", "DEL a; [DEL a]"]),
         ("SET b 1 PX 5", "MULTI; DBSIZE; GET b; INCR a; EXEC", ["[SELECT 0; DEL b]", "[SELECT 0; INCR a]"]),
+        (
+            "SET b 1 PX 5; SET a 2",
+            "MULTI; DBSIZE; RENAME a b; EXEC",
+            ["[SELECT 0; DEL b; SELECT 0; SET b 2]", "[SELECT 0; DEL a]"],
+        ),
     ];
     let rows = rows.map(|(before, commands, expected)| {
         pair.send(0, &format!("FLUSHALL; {before}"));
