@@ -174,7 +174,16 @@ fn what_is_missing_or_no_log_is_told() {
     assert_eq!(code, 1);
     assert_told(&told, &["appendonly.aof.manifest: its checksum does not hold"]);
     fs::remove_file(dir.log().join("appendonly.aof.manifest")).expect("it is there");
-    let (code, told) = check(&dir.0, &[]);
+    for path in [&dir.0, &dir.log()] {
+        let (code, told) = check(path, &["--fix"]);
+        assert_eq!(code, 1);
+        let place = dir.log().display().to_string();
+        assert_told(
+            &told,
+            &[&format!("{place}: there are files of an append-only log, but no manifest that lists them")],
+        );
+    }
+    let (code, told) = check(&Dir::new("empty").0, &[]);
     assert_eq!(code, 1);
     assert_told(&told, &["there is no append-only log"]);
     let (code, told) = check(&dir.0.join("nosuch"), &[]);

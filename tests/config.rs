@@ -129,7 +129,7 @@ fn values_that_cannot_be_are_refused() {
     let mut client = server.client();
     for (command, reason) in [
         ("save \"3600 1\"", "snapshots are not supported yet, only \"\" is accepted"),
-        ("appendfsync often", "argument(s) must be one of the following: always, everysec, no"),
+        ("appendfsync often", "argument(s) must be one of the following: everysec, always, no"),
         ("appenddirname logs", "can't set immutable config"),
         ("port 7000", "can't set immutable config"),
         ("bind 127.0.0.1", "can't set immutable config"),

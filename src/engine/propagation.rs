@@ -37,6 +37,7 @@ impl Engine {
     pub fn set_logging(&mut self, on: bool) {
         self.shard.log.set_wanted(on);
         self.update_wanted();
+        self.look_at_log();
     }
 
     /// Whether what commands change is logged.
@@ -65,9 +66,9 @@ impl Engine {
         self.waits_for_log() && self.shard_log().errno.load(Relaxed) != 0
     }
 
-    /// Finds out whether the log can be written, on all cores.
+    /// Finds out whether the log can be written, on all cores. One that was switched off need not be.
     pub fn look_at_log(&mut self) {
-        self.log_errno = self.node.persistence.errno();
+        self.log_errno = if self.shard.log.wanted { self.node.persistence.errno() } else { 0 };
     }
 
     /// Why a command is refused that the log would have to take, if it cannot; PING tells too.

@@ -120,8 +120,10 @@ impl<F> Log<F> {
 
     /// The job under way is over. A group that is safe now comes out, or one that never will be; which, the gate tells.
     pub fn done(&mut self, result: i32, now: Millis) -> Option<Group> {
+        let knew = self.writer.trouble().is_some();
         let failed = self.writer.done(result, now) == Done::Failed;
-        self.lost |= failed && self.writer.holds_replies();
+        // What has left since the first failure, and what leaves now, tells of nothing that another one could lose.
+        self.lost |= failed && !knew && self.writer.holds_replies();
         let durable = self.writer.positions().1;
         self.group.take_if(|group| failed || group.position <= durable)
     }
@@ -273,4 +275,37 @@ fn set_direct(file: &OwnedFd, direct: bool) -> io::Result<()> {
     let failed =
         flags == -1 || flags != wanted && unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, wanted) } == -1;
     if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever had only read lost the connection each time that a log which had failed was tried again in vain.
+    #[test]
+    fn who_reads_while_a_log_fails_again_is_answered() {
+        let segment = SegmentId { generation: 1, shard: 0, kind: crate::persistence::aof::Kind::Increment };
+        let mut log = Log::new((), Sealer::new(segment), 0, Fsync::Always, 0, 0);
+        let change =
+            |log: &mut Log<()>, now| log.append(now, false, |out| out.extend_from_slice(b"*1\r\n$4\r\nPING\r\n"));
+        let fail = |log: &mut Log<()>, now| {
+            assert!(log.next(now, false).is_some());
+            assert!(log.done(-libc::ENOSPC, now).is_none());
+        };
+        change(&mut log, 0);
+        assert_eq!(log.gate(), Gate::Hold);
+        fail(&mut log, 0);
+        assert_eq!(log.gate(), Gate::Lost);
+        log.forget_lost();
+        for now in [1000, 2000] {
+            fail(&mut log, now);
+            assert_eq!(log.gate(), Gate::Open);
+        }
+        // What had begun before is lost like what had failed first.
+        change(&mut log, 2500);
+        assert_eq!(log.gate(), Gate::Lost);
+        log.forget_lost();
+        fail(&mut log, 3000);
+        assert_eq!(log.gate(), Gate::Open);
+    }
 }

@@ -29,7 +29,7 @@ pub fn prepare(storage: &dyn Storage, config: &Config, cores: u16) -> Result<Pla
     let single = server.join(&filename);
     let (source, manifest) = match manifest {
         Some(manifest) => (dir.clone(), manifest),
-        None if has_own_data(storage, &dir, &filename, &there)? => {
+        None if has_data(storage, &dir, &filename, &there)? => {
             return Err(BootError(format!(
                 "The directory {} holds files of an append-only log, but not its manifest {}",
                 dir.display(),
@@ -104,9 +104,10 @@ fn make_dir(storage: &dyn Storage, server: &Path, dir: &Path) -> Result<Vec<Stri
     made.map_err(|error| wrong(dir, &error))
 }
 
-/// Whether there are files of ours with something in them.
-fn has_own_data(storage: &dyn Storage, dir: &Path, filename: &str, names: &[String]) -> Result<bool, BootError> {
-    for path in names.iter().filter(|name| is_own(name, filename)).map(|name| dir.join(name)) {
+/// Whether there are files of a log, ours or Redis's, with something in them.
+fn has_data(storage: &dyn Storage, dir: &Path, filename: &str, names: &[String]) -> Result<bool, BootError> {
+    let segments = names.iter().filter(|name| is_own(name, filename) || is_of_redis(name, filename));
+    for path in segments.map(|name| dir.join(name)) {
         if storage.len(&path).map_err(|error| wrong(&path, &error))? > 0 {
             return Ok(true);
         }
@@ -132,10 +133,22 @@ fn begin(storage: &dyn Storage, dir: &Path, filename: &str, cores: u16) -> Resul
 
 /// Whether a file is named as those of a log of ours.
 fn is_own(name: &str, filename: &str) -> bool {
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    matches!(words(name, filename)[..], [generation, shard, "base" | "incr", "aof"] if number(generation) && number(shard))
+}
+
+/// Whether a file is named as those of a log of Redis.
+fn is_of_redis(name: &str, filename: &str) -> bool {
+    matches!(words(name, filename)[..], [sequence, "base" | "incr", "aof" | "rdb"] if number(sequence))
+}
+
+/// What stands between the dots of a name, behind that of the log.
+fn words<'n>(name: &'n str, filename: &str) -> Vec<&'n str> {
     let rest = name.strip_prefix(filename).and_then(|rest| rest.strip_prefix('.'));
-    let words: Vec<&str> = rest.into_iter().flat_map(|rest| rest.split('.')).collect();
-    matches!(&words[..], [generation, shard, "base" | "incr", "aof"] if number(generation) && number(shard))
+    rest.into_iter().flat_map(|rest| rest.split('.')).collect()
+}
+
+fn number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Removes what a crash has left: files that no manifest has ever named, or that none names any more.
@@ -214,5 +227,8 @@ mod tests {
         ] {
             assert!(!own(other), "{other}");
         }
+        let of_redis = |name: &str| is_of_redis(name, "appendonly.aof");
+        assert!(of_redis("appendonly.aof.1.base.rdb") && of_redis("appendonly.aof.12.incr.aof"));
+        assert!(!of_redis("appendonly.aof.3.0.base.aof") && !of_redis("appendonly.aof.manifest"));
     }
 }

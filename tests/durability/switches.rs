@@ -109,3 +109,26 @@ fn a_directory_that_another_server_logs_in_is_left_alone() {
     let first = home.serve(1, &["--appendonly", "yes"]);
     assert_eq!(first.client().show("GET key"), "\"first\"");
 }
+
+#[test]
+fn the_time_is_noted_in_the_log_while_that_is_wanted() {
+    let home = Home::new();
+    let log = home.0.join("appendonlydir").join("appendonly.aof.1.0.incr.aof");
+    let mut server = home.serve(1, &["--appendonly", "yes", "--appendfsync", "always"]);
+    let mut client = server.client();
+    client.run("SET a 1");
+    let times = || -> Vec<u64> {
+        let text = String::from_utf8(std::fs::read(&log).unwrap()).unwrap();
+        text.lines().filter_map(|line| line.strip_prefix("#TS:")).map(|time| time.parse().unwrap()).collect()
+    };
+    assert_eq!(times(), Vec::<u64>::new());
+    client.run("CONFIG SET aof-timestamp-enabled yes");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    client.run("SET a 2");
+    client.run("SET a 3");
+    let noted = times();
+    assert!(!noted.is_empty() && noted.iter().all(|time| (now..now + 60).contains(time)), "{noted:?} at {now}");
+    server.stop(libc::SIGTERM);
+    let server = home.serve(2, &["--appendonly", "yes"]);
+    assert_eq!(server.client().show("GET a"), "\"3\"");
+}

@@ -108,6 +108,39 @@ fn a_rewrite_right_after_one_that_has_failed_does_not_end_well_with_less() {
     assert_eq!(client.run("DBSIZE").integer(), i64::from(keys));
 }
 
+/// Writes were refused until there was room, though nobody wanted a log any more.
+#[test]
+fn a_log_that_cannot_be_written_is_switched_off() {
+    for policy in ["always", "everysec"] {
+        let Some(disk) = SmallDisk::mount("1m") else {
+            println!("not tested: this process may not mount a file system");
+            return;
+        };
+        let dir = disk.path().to_str().unwrap();
+        let arguments = ["--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes", "--appendfsync", policy];
+        let mut server = Server::crimson(2, &arguments);
+        wait_until("it is loaded", || server.client().show("PING") == "PONG");
+        let value = "v".repeat(2000);
+        wait_until("the disk is full", || {
+            let mut client = server.client();
+            let set = |number| client.try_call(&["SET", &format!("key:{number}"), &value]);
+            let _ = (0..50).map(set).find(|reply| !matches!(reply, Ok((reply, _)) if !reply.is_error()));
+            info(&server, "aof_last_write_status") == "err"
+        });
+        let mut client = server.client();
+        assert!(client.show("SET a b").contains("MISCONF"));
+        client.run("CONFIG SET appendonly no");
+        wait_until("it is off", || info(&server, "aof_enabled") == "0");
+        wait_until("writes are accepted", || client.show("MSET a 1 b 2 c 3 d 4") == "OK");
+        // Longer than until it is tried again.
+        let end = std::time::Instant::now() + std::time::Duration::from_millis(2500);
+        while std::time::Instant::now() < end {
+            assert_eq!(client.show("MSET a 1 b 2 c 3 d 4"), "OK", "{policy}");
+        }
+        assert_eq!(server.stop(libc::SIGTERM), Some(0));
+    }
+}
+
 /// Bytes of all files of the log but its manifest.
 fn log_bytes(dir: &Path) -> u64 {
     let files = std::fs::read_dir(dir.join("appendonlydir")).unwrap().flatten();

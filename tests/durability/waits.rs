@@ -91,3 +91,28 @@ fn a_log_that_is_switched_off_or_on_is_waited_for() {
     client.run("MSET a 3 b 4 c 5");
     assert_eq!(client.show("WAITAOF 1 0 0"), SYNCED);
 }
+
+/// With `no-appendfsync-on-rewrite` nothing is forced to disk while the log is rewritten, whatever `appendfsync` says.
+#[test]
+fn nothing_is_forced_to_disk_during_a_rewrite_where_that_is_wanted() {
+    for wanted in ["no", "yes"] {
+        let home = Home::new();
+        let server = home.serve(1, &["--appendonly", "yes", "--appendfsync", "always"]);
+        let mut client = server.client();
+        client.run(&format!("CONFIG SET no-appendfsync-on-rewrite {wanted}"));
+        for chunk in 0..300 {
+            let set = |number: usize| encode(&["SET", &format!("key:{number}"), "0123456789"]);
+            client.send(&(chunk * 1000..(chunk + 1) * 1000).flat_map(set).collect::<Vec<u8>>());
+            (0..1000).for_each(|_| assert!(!client.read().is_error()));
+        }
+        client.run("BGREWRITEAOF");
+        let mut unsafe_ones = 0;
+        while info(&server, "aof_rewrites") == "0" {
+            client.run("SET a 1");
+            unsafe_ones += usize::from(client.show("WAITAOF 1 0 1") == NOT_SYNCED);
+        }
+        assert_eq!(unsafe_ones > 0, wanted == "yes", "{wanted}: {unsafe_ones}");
+        client.run("SET a 2");
+        assert_eq!(client.show("WAITAOF 1 0 0"), SYNCED, "{wanted}: the rewrite is over");
+    }
+}

@@ -83,3 +83,17 @@ fn an_rdb_base_is_refused() {
     assert!(told.contains("it is an RDB file, which cannot be loaded yet"), "{told}");
     assert_eq!(dir.names(), before);
 }
+
+/// It was taken for no log at all: the server began anew.
+#[test]
+fn a_directory_of_redis_without_its_manifest_is_refused() {
+    for preamble in ["no", "yes"] {
+        let dir = Dir::new();
+        write_with_redis(&dir.0, preamble);
+        fs::remove_file(dir.path("appendonly.aof.manifest")).unwrap();
+        let before = dir.names();
+        let told = dir.refused(2, &[]);
+        assert!(told.contains("holds files of an append-only log, but not its manifest"), "{told}");
+        assert_eq!(dir.names(), before);
+    }
+}

@@ -286,6 +286,11 @@ fn keys_that_expire_in_transactions_over_two_shards() {
         ("SET b 1 PX 5; SET a 1 PX 5", "MSET b 2 a 3", ["DEL b; [MSET b 2]", "DEL a; [MSET a 3]"]),
         ("SET b 1 PX 5; SET a 1 PX 5", "DEL b a", ["DEL b; [DEL b]", "DEL a; [DEL a]"]),
         ("SET b 1 PX 5", "MULTI; DBSIZE; GET b; INCR a; EXEC", ["[SELECT 0; DEL b]", "[SELECT 0; INCR a]"]),
+        (
+            "SET b 1 PX 5; SET a 2",
+            "MULTI; DBSIZE; RENAME a b; EXEC",
+            ["[SELECT 0; DEL b; SELECT 0; SET b 2]", "[SELECT 0; DEL a]"],
+        ),
     ];
     let rows = rows.map(|(before, commands, expected)| {
         pair.send(0, &format!("FLUSHALL; {before}"));
@@ -315,4 +320,41 @@ fn keys_that_expire_while_they_are_borrowed() {
         (commands.to_string(), found, expected.map(str::to_string))
     });
     compare(rows);
+}
+
+/// Where one other shard runs its parts before it is known that it may, that shard takes the stamp: word of them may have been
+/// under way so long that a later transaction has been there first, and a lost tail is completed in the order of stamps.
+#[test]
+fn stamps_are_in_the_order_in_which_transactions_happened() {
+    let router = Router::new(3);
+    let owner = |key: &str| router.shard_of(key.as_bytes()).index();
+    let key =
+        |shard| (0..).map(|number| format!("key{number}")).find(|key| owner(key) == shard).expect("each has some");
+    let [first, both, second] = [0, 1, 2].map(key);
+    let node = Arc::new(Node::new(Config::default(), 3, table().entries().len(), "0".repeat(40), NOW));
+    let mut engines: Vec<Engine> = (0..3).map(|core| Engine::new(ShardId(core), node.clone(), 1, NOW)).collect();
+    engines.iter_mut().for_each(|engine| engine.set_logging(true));
+    let clients: Vec<SessionKey> =
+        engines.iter_mut().map(|engine| engine.connect(Identity::default(), false)).collect();
+    let mut logs = [Vec::new(), Vec::new(), Vec::new()];
+    let mut turn = |core: usize, mail: Vec<_>, command: &str| {
+        let engine = &mut engines[core];
+        engine.begin_turn(NOW);
+        mail.into_iter().for_each(|(_, message)| engine.message(message));
+        engine.receive(clients[core], command.as_bytes());
+        engine.end_turn();
+        engine.take_log(&mut logs[core]);
+        let mut outgoing = Vec::new();
+        engine.take_outgoing(&mut outgoing);
+        outgoing
+    };
+    let late = turn(0, Vec::new(), &format!("MSET {first} 1 {both} 1\r\n"));
+    let parts = turn(1, Vec::new(), &format!("MSET {both} 2 {second} 2\r\n"));
+    let run = turn(2, parts, "");
+    turn(1, run, "");
+    let run = turn(1, late, "");
+    turn(0, run, "");
+    let mut stamps = Vec::new();
+    each_record(&logs[1], |args, _| stamps.push(TransactionView::parse(args).expect("both concern two shards").stamp));
+    assert!(stamps.len() == 2 && stamps[0] < stamps[1], "{stamps:?}");
 }

@@ -201,6 +201,18 @@ fn keys_that_expire_are_deleted_before_what_notices_it() {
 }
 
 #[test]
+fn keys_that_have_expired_in_another_database_are_deleted_before_they_are_written() {
+    for command in ["COPY a a DB 1", "MOVE a 1"] {
+        let mut console = Console::new();
+        let client = console.client();
+        console.engine.node().active_expire.store(false, std::sync::atomic::Ordering::Relaxed);
+        console.send(client, "SELECT 1; SET a 1 PX 10; SELECT 0; SET a 2");
+        console.now += 10;
+        assert_eq!(console.send(client, command), format!("SELECT 1; DEL a; SELECT 0; {command}"));
+    }
+}
+
+#[test]
 fn clients_that_wait_are_logged_when_they_are_served() {
     let mut console = Console::new();
     let (waiting, moving, client) = (console.client(), console.client(), console.client());

@@ -42,11 +42,23 @@ const SUFFIX: &str = ".manifest";
 pub fn locate(storage: &dyn Storage, dir: &Path) -> Result<Location, String> {
     let names = storage.list(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     let mut found = manifests_in(dir, &names);
+    let mut headless = names.iter().any(|name| is_segment(name)).then(|| dir.to_path_buf());
     if found.is_empty() {
-        for name in &names {
-            let inside = dir.join(name);
-            found.extend(storage.list(&inside).map(|names| manifests_in(&inside, &names)).unwrap_or_default());
+        for inside in names.iter().map(|name| dir.join(name)) {
+            let Ok(names) = storage.list(&inside) else { continue };
+            found.extend(manifests_in(&inside, &names));
+            if names.iter().any(|name| is_segment(name)) {
+                headless.get_or_insert(inside);
+            }
         }
+    }
+    if found.is_empty()
+        && let Some(dir) = headless
+    {
+        return Err(format!(
+            "{}: there are files of an append-only log, but no manifest that lists them",
+            dir.display()
+        ));
     }
     if found.is_empty() {
         let single = names.iter().filter(|name| name.ends_with(".aof"));
@@ -65,6 +77,14 @@ fn manifests_in(dir: &Path, names: &[String]) -> Vec<Location> {
         Some(Location { dir: dir.into(), manifest: Some(name.clone()), filename: filename.into() })
     };
     names.iter().filter_map(location).collect()
+}
+
+/// Whether a file is named like one that a manifest lists, of ours or of Redis.
+fn is_segment(name: &str) -> bool {
+    let mut words = name.rsplit('.');
+    let kind = (words.next(), words.next());
+    let number = words.next().is_some_and(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit()));
+    number && matches!(kind, (Some("aof" | "rdb"), Some("base" | "incr")))
 }
 
 impl Location {

@@ -3,7 +3,8 @@
 //!
 //! What is not known to be on disk stays in memory. After a write or sync that failed nobody can say what of it the disk
 //! has; then it is written again from the last place that is known, once a second until it works. So a log that has
-//! failed and recovered has no gap.
+//! failed and recovered has no gap. While nothing is synced (`no`), only what is not written stays in memory; a sync that
+//! fails after that, of a file that ends or under another policy, may leave one.
 //!
 //! With `everysec`, whole blocks are written past the kernel's page cache where many wait: to copy them there and to find
 //! them again at the sync costs several times what the disk does. The rest of the last block goes with what follows, or
