@@ -12,9 +12,9 @@ pub const ARGUMENTS_UNAUTHENTICATED_MAX: i64 = 10;
 /// Most bytes of one argument on a connection that has not logged in yet, as Redis.
 pub const BULK_UNAUTHENTICATED_BYTES_MAX: i64 = 16 * 1024;
 
-/// Input of a connection that has not logged in yet that may wait: the largest request it may send, with its lengths.
-pub const INPUT_UNAUTHENTICATED_BYTES_MAX: u64 =
-    ARGUMENTS_UNAUTHENTICATED_MAX as u64 * (BULK_UNAUTHENTICATED_BYTES_MAX as u64 + 16);
+/// Input of a connection that has not logged in yet that may wait: the longest password with what stands around it. Anybody
+/// may open connections, and what they hold is at the cost of the data.
+pub const INPUT_UNAUTHENTICATED_BYTES_MAX: u64 = BULK_UNAUTHENTICATED_BYTES_MAX as u64 + 1024;
 
 /// Output of a connection that has not logged in yet that may wait until the client reads. As Redis: 1 KiB beyond the 16
 /// KiB of its clients' own buffers.

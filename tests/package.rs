@@ -6,7 +6,7 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use support::server::{checkout, has_program, make_dir, reserve_port};
@@ -21,6 +21,7 @@ const TRACES: &[&str] = &[
     "/usr/lib/systemd/system/crimson@.service",
     "/etc/systemd/system/crimson.service",
     "/etc/systemd/system/multi-user.target.wants/crimson.service",
+    "/etc/systemd/system/multi-user.target.wants/crimson@other.service",
     "/usr/lib/sysusers.d/crimson.conf",
     "/usr/lib/tmpfiles.d/crimson.conf",
     "/usr/share/doc/crimson",
@@ -177,6 +178,12 @@ fn install_and_remove(package: &str) {
     assert_eq!(Client::connect(port).show("GET key"), "\"value\"");
     stop(&systemd, server);
 
+    // As `systemctl enable crimson@other` does.
+    symlink(
+        "/usr/lib/systemd/system/crimson@.service",
+        "/etc/systemd/system/multi-user.target.wants/crimson@other.service",
+    )
+    .expect("the directory is there");
     run("dpkg", &["--remove", "crimson"]);
     assert!(!Path::new("/usr/bin/crimson").exists());
     assert!(Path::new("/etc/crimson/crimson.conf").exists() && Path::new("/var/lib/crimson/appendonlydir").exists());

@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use support::server::{checkout, has_program, make_dir};
 
@@ -78,7 +79,10 @@ fn users_and_directories_are_understood() {
     assert!(users.contains(":/var/lib/crimson:/usr/sbin/nologin"), "{users}");
     if Command::new("id").arg("-u").output().expect("there is an id").stdout == b"0\n" {
         run("systemd-tmpfiles", &["--create"], "crimson.tmpfiles.conf");
-        assert!(root.join("var/lib/crimson").is_dir() && root.join("etc/crimson").is_dir());
+        assert!(root.join("var/lib/crimson").is_dir());
+        // A configuration that the administrator puts there can be read by the server.
+        let mode = fs::metadata(root.join("etc/crimson")).expect("made").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o2770);
     }
     let _ = fs::remove_dir_all(root);
 }

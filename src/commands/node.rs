@@ -10,6 +10,7 @@ use crate::metrics::slowlog::SlowLog;
 use crate::metrics::{Baseline, CommandTotals, CoreMetrics, CoreTotals};
 use crate::persistence::aof::Cut;
 use crate::shard::{Millis, ShardId};
+use crate::stdx::allocation;
 use crate::stdx::random::Random;
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::BTreeMap;
@@ -263,6 +264,12 @@ impl Node {
         if self.held.note(&bytes, &self.metrics, self.config().maxmemory, self.persistence.held_bytes(), now) {
             self.tell(Control::Purge);
         }
+    }
+
+    /// Has the allocator give back all free pages, and takes note of what is left. It takes a while.
+    pub fn purge(&self) {
+        allocation::purge();
+        self.held.note_purged(&self.memory(), self.config().maxmemory, self.persistence.held_bytes());
     }
 
     /// The rates of the last moments.

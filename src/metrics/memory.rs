@@ -12,8 +12,9 @@ use tikv_jemalloc_ctl::{epoch, stats, version};
 /// stacks, and free memory that the allocator keeps for the next request.
 pub const RESIDENT_BUDGET_BYTES: u64 = 64 << 20;
 
-/// Pages are given back at most so often.
+/// Pages are given back at most so often, and so often where more is in memory than may be.
 const PURGE_INTERVAL_MS: i64 = 1000;
+const PURGE_INTERVAL_OVER_MS: i64 = 200;
 
 /// What the thread that has made it holds.
 pub struct ThreadBytes {
@@ -41,9 +42,9 @@ pub struct Held {
     pub by_threads: AtomicBool,
     /// Bytes that other threads than the cores hold.
     others: AtomicI64,
-    /// Bytes by which more is in memory than the limit and the budget allow.
+    /// Bytes by which more is in memory than the limit and the budget allow, though free pages have been given back.
     excess: AtomicU64,
-    /// When pages were last given back for that.
+    /// When pages were last asked for back.
     purged_ms: AtomicI64,
     /// Since when the limit has been exceeded, in milliseconds since the epoch; 0: it is not.
     exceeded_since_ms: AtomicI64,
@@ -67,7 +68,7 @@ impl Held {
         }
         self.others.store((bytes.allocated as i64).wrapping_sub(sum(cores)), Relaxed);
         let may = maxmemory.saturating_add(RESIDENT_BUDGET_BYTES).saturating_add(uncounted);
-        self.excess.store(if maxmemory == 0 { 0 } else { bytes.resident.saturating_sub(may) }, Relaxed);
+        self.excess.fetch_min(excess(bytes, maxmemory, uncounted), Relaxed);
         let (exceeded, since) = (
             maxmemory > 0 && bytes.allocated > maxmemory.saturating_add(uncounted),
             self.exceeded_since_ms.load(Relaxed),
@@ -78,13 +79,20 @@ impl Held {
             self.exceeded_ms.fetch_add((now - since).max(0) as u64, Relaxed);
             self.exceeded_since_ms.store(0, Relaxed);
         }
+        let interval = if bytes.resident > may { PURGE_INTERVAL_OVER_MS } else { PURGE_INTERVAL_MS };
         let purges = maxmemory > 0
             && bytes.resident > may - RESIDENT_BUDGET_BYTES / 2
-            && (now - self.purged_ms.load(Relaxed)).abs() >= PURGE_INTERVAL_MS;
+            && (now - self.purged_ms.load(Relaxed)).abs() >= interval;
         if purges {
             self.purged_ms.store(now, Relaxed);
         }
         purges
+    }
+
+    /// Takes note of what the allocator says right after it has given back pages. Only this can make keys go: free pages
+    /// that are still in memory are no reason.
+    pub fn note_purged(&self, bytes: &AllocatorBytes, maxmemory: u64, uncounted: u64) {
+        self.excess.store(excess(bytes, maxmemory, uncounted), Relaxed);
     }
 
     /// Bytes that the core `own` may hold under a limit for the process to which `uncounted` come: what the others leave.
@@ -101,6 +109,13 @@ impl Held {
         let current = if since > 0 { (now - since).max(0) as u64 } else { 0 };
         (current, current + self.exceeded_ms.load(Relaxed))
     }
+}
+
+/// Bytes by which more is in memory than the limit, the uncounted and the budget allow. While more is allocated than the
+/// limit allows, as when it has just been lowered, that is what goes; only what is in memory beside it counts here.
+fn excess(bytes: &AllocatorBytes, maxmemory: u64, uncounted: u64) -> u64 {
+    let may_hold = maxmemory.saturating_add(uncounted).max(bytes.allocated);
+    if maxmemory == 0 { 0 } else { bytes.resident.saturating_sub(may_hold.saturating_add(RESIDENT_BUDGET_BYTES)) }
 }
 
 /// What the threads of cores hold, in bytes. One may be below 0, so that the numbers wrap.
@@ -141,10 +156,40 @@ pub fn allocator_name() -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
     #[test]
     fn the_allocator_answers() {
-        let bytes = super::AllocatorBytes::read();
+        let bytes = AllocatorBytes::read();
         assert!(bytes.resident >= bytes.active && bytes.active >= bytes.allocated);
-        assert!(super::allocator_name().starts_with("jemalloc-5"));
+        assert!(allocator_name().starts_with("jemalloc-5"));
+    }
+
+    /// Bytes in MiB, under a limit of 100 MiB.
+    fn bytes(allocated: u64, resident: u64) -> AllocatorBytes {
+        AllocatorBytes { allocated: allocated * MIB, active: allocated * MIB, resident: resident * MIB }
+    }
+
+    #[test]
+    fn only_what_stays_in_memory_makes_keys_go() {
+        let (held, cores) = (Held::default(), [CoreMetrics::new(1, 1)]);
+        held.by_threads.store(true, Relaxed);
+        let may_hold = || (held.left_for(0, &cores, 100 * MIB, 0) + held.others.load(Relaxed)) as u64 / MIB;
+        // The limit has been lowered to less than there is.
+        assert!(held.note(&bytes(300, 305), &cores, 100 * MIB, 0, 1000), "pages are given back");
+        assert!(!held.note(&bytes(290, 305), &cores, 100 * MIB, 0, 1100), "but not all the time");
+        held.note_purged(&bytes(290, 305), 100 * MIB, 0);
+        assert_eq!(may_hold(), 100, "what is allocated goes anyway");
+        // It has gone, and its pages not yet.
+        assert!(held.note(&bytes(99, 305), &cores, 100 * MIB, 0, 1200));
+        assert_eq!(may_hold(), 100, "they are free");
+        held.note_purged(&bytes(99, 174), 100 * MIB, 0);
+        assert_eq!(may_hold(), 90, "these could not be given back");
+        held.note(&bytes(89, 170), &cores, 100 * MIB, 0, 1300);
+        assert_eq!(may_hold(), 94);
+        held.note(&bytes(89, 180), &cores, 100 * MIB, 0, 1400);
+        assert_eq!(may_hold(), 94, "nobody has tried to give these back");
     }
 }

@@ -3,7 +3,7 @@
 //! Each shard's numbers are written by its own core, everything else by the control thread.
 
 use super::Counter;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// One shard's log.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub struct ShardLog {
     pub held_bytes: Counter,
     /// Bytes of the base that is being written in memory.
     pub base_held_bytes: Counter,
+    /// Whether so much waits to be written that nobody should change anything here for a while.
+    pub behind: AtomicBool,
     /// Syncs and durable writes under way.
     pub pending_syncs: Counter,
     /// Bytes appended since the core started, and of those the ones on disk.
@@ -68,6 +70,8 @@ pub struct Persistence {
     pub in_force: AtomicBool,
     /// By shard.
     pub shards: Box<[ShardLog]>,
+    /// How many of them are behind.
+    behind: AtomicUsize,
     /// Whether a rewrite is wanted that has not begun.
     pub rewrite_scheduled: AtomicBool,
     /// Whether a rewrite is under way.
@@ -97,6 +101,7 @@ impl Persistence {
             on: AtomicBool::new(false),
             in_force: AtomicBool::new(false),
             shards: (0..shards).map(|_| ShardLog::default()).collect(),
+            behind: AtomicUsize::new(0),
             rewrite_scheduled: AtomicBool::new(false),
             rewriting: AtomicBool::new(false),
             rewrite_started_ms: AtomicI64::new(0),
@@ -108,6 +113,20 @@ impl Persistence {
             base_bytes: AtomicU64::new(0),
             loading: Loading::default(),
         }
+    }
+
+    /// Notes whether the log of a shard is behind. Its core does.
+    pub fn note_behind(&self, shard: usize, behind: bool) {
+        match (self.shards[shard].behind.swap(behind, Relaxed), behind) {
+            (false, true) => _ = self.behind.fetch_add(1, Relaxed),
+            (true, false) => _ = self.behind.fetch_sub(1, Relaxed),
+            _ => {}
+        }
+    }
+
+    /// Whether the log of any shard is behind: then no core takes anything from its clients, for it may be a change there.
+    pub fn is_behind(&self) -> bool {
+        self.behind.load(Relaxed) > 0
     }
 
     /// Error number of the last write or sync on any shard that failed and has not worked since; 0: none.
@@ -141,5 +160,23 @@ impl Persistence {
     /// The sum of a number over all shards.
     pub fn sum(&self, number: impl Fn(&ShardLog) -> &Counter) -> u64 {
         self.shards.iter().map(|shard| number(shard).get()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a client sends to one core may be a change on another, so one log that is behind is everybody's concern.
+    #[test]
+    fn a_log_is_behind_for_all_cores() {
+        let persistence = Persistence::new(3);
+        assert!(!persistence.is_behind());
+        for (shard, behind, any) in
+            [(1, true, true), (1, true, true), (2, true, true), (1, false, true), (2, false, false), (2, false, false)]
+        {
+            persistence.note_behind(shard, behind);
+            assert_eq!(persistence.is_behind(), any, "shard {shard}, {behind}");
+        }
     }
 }

@@ -280,13 +280,12 @@ impl Core {
 
     fn take_completions(&mut self) -> bool {
         let mut accepts = 0;
-        let log_is_behind = self.log.as_mut().is_some_and(|log| log.writer().is_congested());
-        let congested = self.mailbox.is_congested() || log_is_behind;
+        let congested = self.mailbox.is_congested() || self.engine.node().persistence.is_behind();
         let mut taken = 0;
         for _ in 0..self.completions.len() {
             let Some(completion) = self.completions.pop_front() else { break };
             match completion.token {
-                // While other cores cannot keep up, what clients send waits here and then in the kernel.
+                // While other cores or a log cannot keep up, what clients send waits here and then in the kernel.
                 Token::Receive(index) if congested || self.has_had_its_turn(index) => {
                     self.completions.push_back(completion);
                     continue;
@@ -454,6 +453,7 @@ impl Core {
             log.submit(&mut self.ring, now, ends);
         }
         log.tell(self.engine.shard_log());
+        self.engine.node().persistence.note_behind(self.mailbox.owner().index(), log.is_behind());
         if ends && log.writer().is_settled() && log.is_idle() {
             self.engine.shard_log().held_bytes.set(0);
             self.log = None;
@@ -545,6 +545,7 @@ impl Core {
         let group = log.done(result, now);
         // Before anybody hears that it is safe.
         log.tell(self.engine.shard_log());
+        self.engine.node().persistence.note_behind(self.mailbox.owner().index(), log.is_behind());
         let after = log.writer().trouble();
         if before != after {
             self.tell_trouble(after);

@@ -149,6 +149,12 @@ impl<F> Log<F> {
         self.group.is_none()
     }
 
+    /// Whether so much waits to be written that nothing more should be appended for a while. Where nothing can be written,
+    /// changes are refused, and others need not wait.
+    pub fn is_behind(&self) -> bool {
+        self.writer.is_congested() && self.writer.trouble().is_none()
+    }
+
     /// Makes its numbers known.
     pub fn tell(&self, shard: &ShardLog) {
         let appended = self.writer.positions().0;

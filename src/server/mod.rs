@@ -33,7 +33,6 @@ use crate::persistence::storage::RealStorage;
 use crate::runtime::loading::{Call, Loading, LoadingPart, Plan};
 use crate::runtime::{self, CorePlan, Cores};
 use crate::shard::{Millis, ShardId};
-use crate::stdx::allocation;
 use crate::stdx::os::error_text;
 use listen::Listening;
 use machine::State;
@@ -199,7 +198,7 @@ impl Server {
                     }
                 }
                 // Here, for it takes a while: no core has to wait.
-                Control::Purge => _ = allocation::purge(),
+                Control::Purge => self.node.purge(),
                 Control::Signal(signal) => {
                     warn!("Received {} scheduling shutdown...", signals::name(signal));
                     break;

@@ -183,6 +183,36 @@ fn strangers_have_no_room_to_wait_in() {
     }
 }
 
+/// Many strangers with requests that never end take little memory: the data would have to give way to them.
+#[test]
+fn strangers_hold_little() {
+    const STRANGERS: u64 = 200;
+    for shards in SHARDS {
+        let server = Server::subject(shards, &["--requirepass", PASSWORD]);
+        let mut admin = logged_in(&server, PASSWORD);
+        let mut used = || {
+            let text = admin.run("INFO memory").text();
+            let line = text.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("INFO has it");
+            line.trim().parse::<u64>().expect("a number")
+        };
+        let before = used();
+        let argument = format!("$16384\r\n{}\r\n", "x".repeat(16384));
+        // One that could be a password, and one that is more.
+        let requests =
+            [format!("*2\r\n$4\r\nAUTH\r\n{}", &argument[..16000]), format!("*10\r\n{}", argument.repeat(9))];
+        let mut strangers: Vec<Client> = (0..STRANGERS).map(|_| server.client()).collect();
+        for (number, stranger) in strangers.iter_mut().enumerate() {
+            // It is closed while it is still sending.
+            let _ = stranger.try_send(requests[number % 2].as_bytes());
+        }
+        assert!(poll(Duration::from_secs(20), || strangers[1].is_closed().then_some(())).is_some());
+        let held = used().saturating_sub(before) / STRANGERS;
+        assert!(held < 40 * 1024, "{held} bytes each");
+        strangers[0].send(argument[16000..].as_bytes());
+        assert!(strangers[0].read().is_error());
+    }
+}
+
 /// A stranger that sends and does not read is closed before its replies take memory.
 #[test]
 fn strangers_that_do_not_read_are_closed() {
