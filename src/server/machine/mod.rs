@@ -103,7 +103,7 @@ fn cores(config: &Config, usable: &Usable) -> Finding {
 fn directory(config: &Config) -> Finding {
     let (subject, dir) = ("directory", &config.dir);
     let log = Path::new(dir).join(&config.appenddirname);
-    let needed = if config.appendonly && log.exists() { &log } else { Path::new(dir) };
+    let needed = if config.appendonly && log.is_dir() { &log } else { Path::new(dir) };
     if config.appendonly && !is_writable(needed) {
         let log = log.display();
         return error(
