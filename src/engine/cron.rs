@@ -12,6 +12,9 @@ use std::sync::atomic::Ordering::Relaxed;
 /// How long the log is not rewritten by itself after a rewrite that has failed.
 const REWRITE_REST_MS: Millis = 60_000;
 
+/// The same where the log has a gap and no write is accepted until it is rewritten.
+const GAP_REST_MS: Millis = 10_000;
+
 /// Milliseconds between two runs of the cron, by the directive `hz`.
 pub fn cron_interval_ms(hz: u32) -> Millis {
     (1000 / Millis::from(hz.max(1))).max(1)
@@ -75,8 +78,15 @@ impl Engine {
             return self.node.tell(Control::Log);
         }
         let idle = !state.rewriting.load(Relaxed) && !state.rewrite_scheduled.load(Relaxed);
-        let rests = state.rests_after_failure(self.now, REWRITE_REST_MS);
-        if on && idle && config.auto_aof_rewrite_percentage > 0 && !rests {
+        let gap = state.has_gap();
+        let rests = state.rests_after_failure(self.now, if gap { GAP_REST_MS } else { REWRITE_REST_MS });
+        if !on || !idle || rests {
+            return;
+        }
+        if gap {
+            tracing::info!("Starting automatic rewriting of AOF because of its gap");
+            self.node.request_rewrite();
+        } else if config.auto_aof_rewrite_percentage > 0 {
             let (bytes, base) = (state.current_bytes(), state.base_bytes.load(Relaxed).max(1));
             let grown = bytes.saturating_sub(base).saturating_mul(100) / base;
             if bytes > config.auto_aof_rewrite_min_size && grown >= config.auto_aof_rewrite_percentage {

@@ -3,7 +3,10 @@
 //! Each shard's numbers are written by its own core, everything else by the control thread.
 
 use super::Counter;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed},
+};
 
 /// One shard's log.
 #[derive(Debug, Default)]
@@ -31,6 +34,8 @@ pub struct ShardLog {
     pub durable: Counter,
     /// Error number of the last write or sync; 0 while they work.
     pub errno: AtomicI32,
+    /// The generation of its file that may have a gap, which only a rewrite makes good; 0: none has.
+    pub gap: AtomicU64,
     /// Bytes of the base being written, while the log is rewritten.
     pub base_bytes: Counter,
     /// How far the base is: one of the `BASE` constants. The core sets it, and the control thread back to idle.
@@ -68,6 +73,8 @@ pub struct Persistence {
     pub on: AtomicBool,
     /// Whether the next start would load what is logged: a log that is being switched on is none before it is whole.
     pub in_force: AtomicBool,
+    /// The generation of the last rewrite that went well; files of older ones are no part of the log. 0: there was none.
+    pub generation: AtomicU64,
     /// By shard.
     pub shards: Box<[ShardLog]>,
     /// How many of them are behind.
@@ -100,6 +107,7 @@ impl Persistence {
         Self {
             on: AtomicBool::new(false),
             in_force: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
             shards: (0..shards).map(|_| ShardLog::default()).collect(),
             behind: AtomicUsize::new(0),
             rewrite_scheduled: AtomicBool::new(false),
@@ -134,6 +142,12 @@ impl Persistence {
         self.shards.iter().map(|shard| shard.errno.load(Relaxed)).find(|errno| *errno != 0).unwrap_or(0)
     }
 
+    /// Whether any file that the next start would load may have a gap.
+    pub fn has_gap(&self) -> bool {
+        let generation = self.generation.load(Acquire).max(1);
+        self.shards.iter().any(|shard| shard.gap.load(Relaxed) >= generation)
+    }
+
     /// A rewrite has failed.
     pub fn note_rewrite_failure(&self, now_ms: i64) {
         self.last_rewrite_ok.store(false, Relaxed);
@@ -166,6 +180,17 @@ impl Persistence {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gap_is_over_when_a_newer_generation_is_in_force() {
+        let persistence = Persistence::new(2);
+        assert!(!persistence.has_gap());
+        persistence.shards[1].gap.store(3, Relaxed);
+        for (generation, gap) in [(0, true), (3, true), (4, false)] {
+            persistence.generation.store(generation, Relaxed);
+            assert_eq!(persistence.has_gap(), gap, "{generation}");
+        }
+    }
 
     /// What a client sends to one core may be a change on another, so one log that is behind is everybody's concern.
     #[test]

@@ -442,6 +442,7 @@ impl Core {
         let config = self.engine.config();
         let persistence = &self.engine.node().persistence;
         let rests = config.no_appendfsync_on_rewrite && persistence.rewriting.load(Ordering::Relaxed);
+        let generation = persistence.generation.load(Ordering::Acquire);
         log.writer().set_policy(if rests { Fsync::No } else { config.appendfsync });
         if self.engine.has_log() {
             let timestamps = config.aof_timestamp_enabled;
@@ -449,6 +450,8 @@ impl Core {
         }
         // Switched off at run time: what is there is finished.
         let ends = !self.engine.is_logging();
+        // A log that is off has no use for any generation.
+        let mended = log.writer().mend(if ends { u64::MAX } else { generation });
         if ends || log.is_due(now) {
             log.submit(&mut self.ring, now, ends);
         }
@@ -457,6 +460,9 @@ impl Core {
         if ends && log.writer().is_settled() && log.is_idle() {
             self.engine.shard_log().held_bytes.set(0);
             self.log = None;
+        }
+        if mended {
+            self.tell_trouble(None, false);
         }
     }
 
@@ -546,9 +552,9 @@ impl Core {
         // Before anybody hears that it is safe.
         log.tell(self.engine.shard_log());
         self.engine.node().persistence.note_behind(self.mailbox.owner().index(), log.is_behind());
-        let after = log.writer().trouble();
-        if before != after {
-            self.tell_trouble(after);
+        let (after, gap) = (log.writer().trouble(), log.writer().gap().is_some());
+        if before != after || gap {
+            self.tell_trouble(after, gap);
         }
         match group {
             Some(group) if self.gate() == Gate::Lost => self.drop_group(group),
@@ -557,18 +563,20 @@ impl Core {
         }
     }
 
-    /// Tells all cores whether the log can be written; `None`: it can.
-    fn tell_trouble(&mut self, errno: Option<i32>) {
+    /// Tells all cores whether the log can be written; `None`: it can. `gap`: not before it is rewritten.
+    fn tell_trouble(&mut self, errno: Option<i32>, gap: bool) {
         let shard = self.engine.shard_log();
         shard.errno.store(errno.unwrap_or(0), Ordering::Relaxed);
         self.engine.look_at_log();
         match errno {
             Some(errno) => {
                 let error = io::Error::from_raw_os_error(errno);
-                tracing::error!(
-                    %error,
-                    "can't write the append-only log; writes are refused until it works, trying again every second"
-                );
+                let until = if gap {
+                    "the log, which may have a gap now, is rewritten"
+                } else {
+                    "it works, trying again every second"
+                };
+                tracing::error!(%error, "can't write the append-only log; writes are refused until {until}");
             }
             None => tracing::warn!("the append-only log is written again, writes are accepted"),
         }

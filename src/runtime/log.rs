@@ -21,6 +21,7 @@ use crate::session::SessionKey;
 use crate::shard::{Millis, ShardId};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A core writes its log at least this often, and at once where it has not for so long. To do so whenever it has a moment
 /// would be thousands of small writes a second where clients wait for each other.
@@ -161,6 +162,7 @@ impl<F> Log<F> {
         shard.file_bytes.set(self.writer.file_bytes());
         shard.unwritten_bytes.set(self.writer.unwritten_bytes());
         shard.held_bytes.set(self.writer.held_bytes() + self.records.capacity() as u64);
+        shard.gap.store(self.writer.gap().unwrap_or(0), Relaxed);
         shard.pending_syncs.set(u64::from(self.writer.is_syncing()));
         shard.appended.set(self.before + appended);
         shard.durable.set(self.before + self.writer.synced());

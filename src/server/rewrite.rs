@@ -180,6 +180,7 @@ impl<'a> Rewriter<'a> {
             after.files.push(self.entry(generation, shard as u16, Kind::Increment, None));
         }
         after.store(self.storage, &self.directory, &self.filename)?;
+        state.generation.store(generation, Release);
         let kept = |name: &str| after.files.iter().any(|entry| entry.name == name);
         before.files.iter().filter(|entry| !kept(&entry.name)).for_each(|entry| self.remove(&entry.name));
         Ok(state.sum(|shard| &shard.base_bytes))

@@ -33,6 +33,106 @@ impl Drop for SmallDisk {
     }
 }
 
+/// A file system that promises more than is below it: writes to it go well, and where there is no room below, their sync
+/// fails and they are lost.
+struct HollowDisk {
+    below: SmallDisk,
+    path: std::path::PathBuf,
+}
+
+impl HollowDisk {
+    fn mount() -> Option<Self> {
+        let below = SmallDisk::mount("6m")?;
+        let path = std::env::temp_dir().join(format!("crimson-hollow-disk-{}", std::process::id()));
+        std::fs::create_dir_all(&path).ok()?;
+        let disk = Self { below, path };
+        std::fs::File::create(disk.image()).and_then(|file| file.set_len(16 << 20)).ok()?;
+        let made = Command::new("mkfs.ext2").args(["-q", "-F"]).arg(disk.image()).status();
+        (made.ok()?.success() && disk.mount_image()).then_some(disk)
+    }
+
+    fn image(&self) -> std::path::PathBuf {
+        self.below.path().join("image")
+    }
+
+    /// Mounts it anew: only what is on disk is there then.
+    fn mount_again(&self) {
+        // Files of a process that was killed may be open for a moment.
+        let quiet = std::process::Stdio::null;
+        let unmounted = || Command::new("umount").arg(&self.path).stderr(quiet()).status().unwrap().success();
+        wait_until("it is unmounted", unmounted);
+        assert!(self.mount_image());
+    }
+
+    fn mount_image(&self) -> bool {
+        let quiet = std::process::Stdio::null;
+        let mount =
+            Command::new("mount").args(["-o", "loop"]).arg(self.image()).arg(&self.path).stderr(quiet()).status();
+        mount.is_ok_and(|status| status.success())
+    }
+
+    /// Takes all the room below, or gives it back.
+    fn set_full(&self, full: bool) {
+        let ballast = self.below.path().join("ballast");
+        if full {
+            assert!(Command::new("sync").arg("-f").arg(&self.path).status().unwrap().success());
+            std::fs::write(ballast, vec![b'x'; 8 << 20]).expect_err("there is less");
+        } else {
+            std::fs::remove_file(ballast).unwrap();
+        }
+    }
+}
+
+impl Drop for HollowDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.path).stderr(std::process::Stdio::null()).status();
+        let _ = std::fs::remove_dir(&self.path);
+    }
+}
+
+/// The sync was tried again and went well without what was lost, and the next start refused the log, though a client had
+/// waited until all was on disk.
+#[test]
+fn what_a_failed_sync_has_lost_is_made_good_by_a_rewrite() {
+    let Some(disk) = HollowDisk::mount() else {
+        println!("not tested: this process may not mount file systems");
+        return;
+    };
+    let dir = disk.path.to_str().unwrap();
+    let arguments = ["--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes", "--appendfsync", "no"];
+    let mut server = Server::crimson(2, &arguments);
+    wait_until("it is loaded", || server.client().show("PING") == "PONG");
+    let mut client = server.client();
+    disk.set_full(true);
+    let value = "v".repeat(20_000);
+    for number in 1..=60 {
+        assert_eq!(client.show(&format!("SET key:{number} {value}")), "OK");
+    }
+    wait_until("it is written", || info(&server, "aof_buffer_length") == "0");
+    client.run("CONFIG SET appendfsync always");
+    wait_until("the sync has failed", || info(&server, "aof_last_write_status") == "err");
+    assert!(client.show("SET a b").contains("MISCONF"));
+    disk.set_full(false);
+    wait_until("it is written again", || {
+        // The log does it by itself, but rests after a failure.
+        if info(&server, "aof_rewrites_consecutive_failures") != "0" {
+            client.run("BGREWRITEAOF");
+        }
+        client.show("SET a b") == "OK"
+    });
+    assert_ne!(info(&server, "aof_rewrites"), "0");
+    assert_eq!(client.show("WAITAOF 1 0 5000"), "1) (integer) 1\n2) (integer) 0");
+    server.stop(libc::SIGKILL);
+    disk.mount_again();
+    let server = Server::crimson(2, &arguments);
+    wait_until("it is loaded", || server.client().show("PING") == "PONG");
+    let mut client = server.client();
+    assert_eq!(client.show("GET a"), "\"b\"");
+    for number in 1..=60 {
+        assert_eq!(client.show(&format!("STRLEN key:{number}")), "(integer) 20000", "key:{number}");
+    }
+}
+
 #[test]
 fn a_full_disk_refuses_writes_until_there_is_room() {
     for policy in ["always", "everysec"] {

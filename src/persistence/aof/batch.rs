@@ -175,6 +175,11 @@ impl Sealer {
         self.sequence
     }
 
+    /// The file.
+    pub fn segment(&self) -> SegmentId {
+        self.segment
+    }
+
     /// Makes a batch of the records that `buffer` holds from `start` on, by appending the line that ends it. Without
     /// records nothing happens. Whether there is a batch.
     pub fn seal(&mut self, buffer: &mut Vec<u8>, start: usize, unix_ms: u64) -> bool {

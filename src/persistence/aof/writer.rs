@@ -4,7 +4,9 @@
 //! What is not known to be on disk stays in memory. After a write or sync that failed nobody can say what of it the disk
 //! has; then it is written again from the last place that is known, once a second until it works. So a log that has
 //! failed and recovered has no gap. While nothing is synced (`no`), only what is not written stays in memory; a sync that
-//! fails after that, of a file that ends or under another policy, may leave one.
+//! fails after that, of a file that ends or under another policy, may leave one. No later sync tells, for the kernel may
+//! have given up what it could not write. Nothing is written then, in that file or a newer one: so it is torn at the gap, as
+//! a file is that a crash has cut off. That ends when a generation is in force that does without it ([`Writer::mend`]).
 //!
 //! With `everysec`, whole blocks are written past the kernel's page cache where many wait: to copy them there and to find
 //! them again at the sync costs several times what the disk does. The rest of the last block goes with what follows, or
@@ -32,6 +34,10 @@ struct Segment<F> {
     begun: usize,
     /// Whether something was written since the last sync.
     dirty: bool,
+    /// Whether some of that is not kept in a chunk.
+    unkept: bool,
+    /// Whether a sync of such has failed.
+    gap: bool,
 }
 
 /// How bytes are written past the kernel's page cache.
@@ -46,6 +52,10 @@ pub struct Direct {
 impl<F> Segment<F> {
     fn offset(&self) -> u64 {
         self.synced + self.chunks.iter().take(self.written).map(|chunk| chunk.len() as u64).sum::<u64>()
+    }
+
+    fn generation(&self) -> u64 {
+        self.sealer.segment().generation
     }
 
     /// Bytes of the chunks from `from` on.
@@ -101,6 +111,13 @@ impl<F> Segment<F> {
         }
         self.written -= count;
         spare
+    }
+
+    /// Nobody needs it any more.
+    fn give_up(&mut self) {
+        (self.written, self.begun) = (self.chunks.len(), 0);
+        (self.dirty, self.unkept, self.gap) = (false, false, false);
+        self.settle(self.written, false);
     }
 }
 
@@ -195,13 +212,13 @@ impl<F> Writer<F> {
     }
 
     fn push(&mut self, file: F, sealer: Sealer, offset: u64) {
-        let segment =
-            Segment { file, sealer, synced: offset, chunks: VecDeque::new(), written: 0, begun: 0, dirty: false };
-        self.segments.push_back(segment);
+        let (chunks, written, begun) = Default::default();
+        let (dirty, unkept, gap) = Default::default();
+        self.segments.push_back(Segment { file, sealer, synced: offset, chunks, written, begun, dirty, unkept, gap });
     }
 
     /// From now on appends to an empty file. What was appended before is written and synced first, so that the old file
-    /// has no gap whenever the new one has anything.
+    /// has no gap whenever the new one has anything, or is not a part of the log any more.
     pub fn switch(&mut self, file: F, segment: SegmentId) {
         self.push(file, Sealer::new(segment), 0);
     }
@@ -284,6 +301,28 @@ impl<F> Writer<F> {
         self.trouble.as_ref().map(|trouble| trouble.errno)
     }
 
+    /// The generation of the file in which something may be missing that cannot be written again, if there is one. Until
+    /// it is mended, there is trouble.
+    pub fn gap(&self) -> Option<u64> {
+        self.segments.front().filter(|segment| segment.gap).map(Segment::generation)
+    }
+
+    /// `generation` is in force: nobody loads older files any more, and all that was to be in them is on disk without them.
+    /// Whether that has ended a gap.
+    pub fn mend(&mut self, generation: u64) -> bool {
+        if self.gap().is_none_or(|gap| gap >= generation) {
+            return false;
+        }
+        for segment in self.segments.iter_mut().filter(|segment| segment.generation() < generation) {
+            self.durable += segment.bytes_from(0) as u64;
+            segment.give_up();
+        }
+        // Newer files have had to wait.
+        self.synced = self.appended - self.unwritten_bytes();
+        self.trouble = None;
+        true
+    }
+
     /// Length of the file that is appended to, with what is not written yet.
     pub fn file_bytes(&self) -> u64 {
         self.segments.back().map_or(0, |segment| segment.synced + segment.bytes_from(0) as u64)
@@ -302,7 +341,8 @@ impl<F> Writer<F> {
 
     /// Begins the next job, if there is one and none is under way. `flush` asks for a sync without waiting for its time.
     pub fn next(&mut self, now_ms: i64, flush: bool) -> Option<Job<'_, F>> {
-        if self.flight.is_some() || self.trouble.as_ref().is_some_and(|trouble| now_ms < trouble.again_ms) {
+        let gap = self.gap().is_some();
+        if self.flight.is_some() || gap || self.trouble.as_ref().is_some_and(|trouble| now_ms < trouble.again_ms) {
             return None;
         }
         // A file that is over and on disk is let go.
@@ -315,7 +355,7 @@ impl<F> Writer<F> {
         let overdue = self.policy == Fsync::EverySecond
             && (now_ms - self.synced_ms >= SECOND_MS || unsynced >= AOF_UNSYNCED_BYTES_MAX);
         let writes = segment.written < segment.chunks.len();
-        let idle = !writes && (flush || closing || self.trouble.is_some());
+        let idle = !writes && (flush || closing);
         let must = idle || self.policy == Fsync::Always || overdue;
         if segment.dirty && must {
             let (chunks, position) = (segment.written, self.appended - self.unwritten_bytes());
@@ -353,9 +393,10 @@ impl<F> Writer<F> {
         };
         if let Some(errno) = failed {
             (segment.written, segment.begun) = (0, 0);
-            // What was written before and is not kept cannot be written again, only synced; what is kept is written again
-            // after a sync that has failed.
-            segment.dirty &= matches!(flight, Flight::Write { .. }) || segment.chunks.is_empty();
+            // After a sync that has failed, what is kept is written again, and what is not cannot be.
+            let writes = matches!(flight, Flight::Write { .. });
+            segment.gap = segment.unkept && !writes;
+            segment.dirty &= writes || segment.gap;
             self.trouble = Some(Trouble { errno, again_ms: now_ms + SECOND_MS });
             return Done::Failed;
         }
@@ -374,12 +415,13 @@ impl<F> Writer<F> {
                 segment.written += 1;
                 segment.dirty |= !durable;
                 let keeps = !durable && (self.policy != Fsync::No || closing);
+                segment.unkept |= !durable && !keeps;
                 if keeps { None } else { segment.settle(segment.written, durable) }
             }
             Flight::Sync { chunks, position } => {
                 self.synced = position;
                 self.synced_ms = now_ms;
-                segment.dirty = segment.written > chunks;
+                (segment.dirty, segment.unkept) = (segment.written > chunks, false);
                 segment.settle(chunks, true)
             }
         };
@@ -571,18 +613,81 @@ mod tests {
         assert_eq!(write(&mut writer), (last, end - last, false));
     }
 
-    #[test]
-    fn a_sync_that_has_failed_is_tried_again_though_nothing_is_left_to_write() {
+    /// A writer that has written something without keeping it, and its length.
+    fn writer_without_syncs() -> (Writer<u8>, usize) {
         let mut writer = writer(Fsync::No);
         writer.append(&mut record(), 0);
         let (_, _, _, len) = job(&mut writer, 0).unwrap();
         writer.done(len as i32, 0);
+        (writer, len)
+    }
+
+    /// Its sync was tried again and went well without the bytes, and what was acknowledged later lay behind a gap.
+    #[test]
+    fn a_failed_sync_of_what_is_not_kept_is_a_gap_until_a_newer_generation_is_in_force() {
+        for policy in [Fsync::Always, Fsync::EverySecond, Fsync::No] {
+            let (mut writer, len) = writer_without_syncs();
+            writer.set_policy(policy);
+            let mut position = len as u64;
+            if policy == Fsync::EverySecond {
+                // Something that is kept follows.
+                writer.append(&mut record(), 0);
+                let (_, kind, _, len) = job(&mut writer, 0).unwrap();
+                assert_eq!(kind, 'w');
+                writer.done(len as i32, 0);
+                position += len as u64;
+            } else if policy == Fsync::No {
+                writer.switch(2, SegmentId { generation: 2, ..SEGMENT });
+            }
+            assert_eq!(job(&mut writer, 1000), Some((1, 's', 0, 0)));
+            assert_eq!(writer.done(-libc::EIO, 1000), Done::Failed);
+            assert_eq!((writer.gap(), writer.trouble(), writer.synced()), (Some(1), Some(libc::EIO), 0));
+            if policy != Fsync::No {
+                writer.switch(2, SegmentId { generation: 2, ..SEGMENT });
+            }
+            // A rewrite that fails, and another one.
+            writer.append(&mut record(), 1000);
+            position += writer.file_bytes();
+            writer.switch(3, SegmentId { generation: 3, ..SEGMENT });
+            writer.append(&mut record(), 1000);
+            assert_eq!((job(&mut writer, 2000), writer.mend(1)), (None, false));
+            assert!(!writer.is_settled() && writer.gap() == Some(1));
+            assert_eq!((writer.mend(3), writer.mend(3)), (true, false));
+            assert_eq!((writer.gap(), writer.trouble(), writer.synced()), (None, None, position));
+            assert_eq!(writer.positions(), (position + writer.file_bytes(), position));
+            let (file, _, offset, len) = job(&mut writer, 2000).unwrap();
+            assert_eq!((file, offset, len as u64), (3, 0, writer.file_bytes()), "{policy:?}");
+            writer.done(len as i32, 2000);
+            assert_eq!(
+                writer.positions(),
+                (position + len as u64, position + if policy == Fsync::EverySecond { 0 } else { len as u64 })
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_synced_before_a_sync_fails_is_no_gap() {
+        let (mut writer, start) = writer_without_syncs();
+        assert!(matches!(writer.next(0, true), Some(Job::Sync { .. })));
+        writer.done(0, 0);
         writer.set_policy(Fsync::EverySecond);
+        writer.append(&mut record(), 0);
+        let (_, _, _, len) = job(&mut writer, 0).unwrap();
+        writer.done(len as i32, 0);
         assert_eq!(job(&mut writer, 1000), Some((1, 's', 0, 0)));
         writer.done(-libc::EIO, 1000);
-        writer.set_policy(Fsync::No);
-        assert_eq!((job(&mut writer, 1999), job(&mut writer, 2000)), (None, Some((1, 's', 0, 0))));
-        assert_eq!((writer.done(0, 2000), writer.trouble(), writer.is_settled()), (Done::Well, None, true));
+        assert!(writer.gap().is_none() && !writer.mend(2));
+        assert_eq!(job(&mut writer, 2000), Some((1, 'w', start as u64, len)));
+    }
+
+    #[test]
+    fn a_log_that_is_switched_off_gives_up_what_has_a_gap() {
+        let (mut writer, len) = writer_without_syncs();
+        assert!(matches!(writer.next(0, true), Some(Job::Sync { .. })));
+        writer.done(-libc::EIO, 0);
+        writer.append(&mut record(), 0);
+        assert!(writer.mend(u64::MAX) && writer.is_settled());
+        assert_eq!((writer.trouble(), writer.held_bytes(), writer.file_bytes() > len as u64), (None, 0, true));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::super::disk::Disk;
 use super::super::world::World;
 use crate::records::each_record;
-use crimson::config::Fsync;
+use crimson::config::{Config, Fsync};
 use crimson::metrics::persistence::{BASE_DONE, BASE_FAILED};
 use crimson::persistence::aof::writer::Job;
 use crimson::persistence::aof::{Direct, Kind, Manifest, Sealer, SegmentId, TransactionView};
@@ -29,6 +29,8 @@ pub enum Fault {
     NoSync,
     /// What a failed write was to say is said.
     NotDropped,
+    /// A log with a gap goes on as if there was none.
+    NotMended,
 }
 
 /// A job on its way.
@@ -79,6 +81,18 @@ impl Flight {
     }
 }
 
+/// When all that was acknowledged is safe.
+enum Promise {
+    /// Nobody knows.
+    Never,
+    /// When the logs are synced up to where they are at that time: then what has begun under another policy is over.
+    From(i64),
+    /// When they are synced up to here.
+    Behind(Vec<u64>),
+    /// Always.
+    Now,
+}
+
 /// One core's part.
 #[derive(Default)]
 struct Core {
@@ -107,7 +121,13 @@ pub struct Machine<'a> {
     failing: Option<(i64, i64)>,
     /// Whether a write or sync has failed.
     pub has_failed: bool,
+    promise: Promise,
+    /// How many gaps of logs have been mended.
+    pub mended: u64,
 }
+
+/// So long after a change of the policy something may be under way that began before.
+const UNDER_WAY_MS: i64 = 500;
 
 /// So long after a failure what had waited for it may still be on its way to disk.
 const AFTER_FAILURE_MS: i64 = 2500;
@@ -121,8 +141,39 @@ impl<'a> Machine<'a> {
         let rewriter = Rewriter::on(disk, open, directory.into(), filename.clone());
         let cores = logs.into_iter().map(|log| Core { log: Some(log), ..Core::default() }).collect();
         let directory = directory.to_path_buf();
-        let (is_off, failing, has_failed) = Default::default();
-        Self { world, disk, directory, filename, cores, rewriter, fault, is_off, failing, has_failed }
+        let (is_off, failing, has_failed, mended) = Default::default();
+        let always = world.engines().all(|engine| engine.config().appendfsync == Fsync::Always);
+        let promise = if always { Promise::Now } else { Promise::Never };
+        Self { world, disk, directory, filename, cores, rewriter, fault, is_off, failing, has_failed, promise, mended }
+    }
+
+    /// Has the logs synced otherwise from now on.
+    pub fn set_policy(&mut self, policy: Fsync) {
+        let set = |config: &mut Config| -> Result<(), ()> {
+            config.appendfsync = policy;
+            Ok(())
+        };
+        self.world.engine(0).node().change_config(set).expect("it does not fail");
+        let always = policy == Fsync::Always;
+        self.promise = if always { Promise::From(self.world.now + UNDER_WAY_MS) } else { Promise::Never };
+    }
+
+    /// Whether all that was acknowledged is safe.
+    pub fn keeps_all(&self) -> bool {
+        matches!(self.promise, Promise::Now)
+    }
+
+    fn look_at_promise(&mut self) {
+        let logs = self.cores.iter_mut().filter_map(|core| core.log.as_mut());
+        match &self.promise {
+            Promise::From(from) if *from <= self.world.now => {
+                self.promise = Promise::Behind(logs.map(|log| log.writer().positions().0).collect());
+            }
+            Promise::Behind(marks) if logs.zip(marks).all(|(log, mark)| log.writer().synced() >= *mark) => {
+                self.promise = Promise::Now;
+            }
+            _ => {}
+        }
     }
 
     /// Something happens: a turn of some core, most often, and the disk and the control thread go on.
@@ -143,6 +194,7 @@ impl<'a> Machine<'a> {
             self.is_off |= self.disk.list(&self.directory).is_err();
         }
         self.note_failures();
+        self.look_at_promise();
     }
 
     /// Lets what a core has under way go on, with some luck.
@@ -216,15 +268,19 @@ impl<'a> Machine<'a> {
         let group = log.done(result, now);
         let after = log.writer().trouble();
         if before != after {
-            let engine = self.world.engine(core);
-            engine.node().persistence.shards[core].errno.store(after.unwrap_or(0), Relaxed);
-            engine.look_at_log();
+            self.tell_trouble(core, after);
         }
         match group {
             Some(group) if self.gate(core) == Gate::Lost => self.drop_group(core, group),
             Some(group) => self.release_group(core, group),
             None => {}
         }
+    }
+
+    fn tell_trouble(&mut self, core: usize, errno: Option<i32>) {
+        let engine = self.world.engine(core);
+        engine.node().persistence.shards[core].errno.store(errno.unwrap_or(0), Relaxed);
+        engine.look_at_log();
     }
 
     fn gate(&self, core: usize) -> Gate {
@@ -266,6 +322,8 @@ impl<'a> Machine<'a> {
                 }
             });
         }
+        let generation = engine.node().persistence.generation.load(Relaxed);
+        let mended = log.writer().mend(if fault == Some(Fault::NotMended) { u64::MAX } else { generation });
         if job.is_none() && (idle || log.is_due(now)) {
             *job = log.next(now, false).map(Flight::new);
             if let Some(Flight { file, offset, len, .. }) = job {
@@ -273,6 +331,10 @@ impl<'a> Machine<'a> {
             }
         }
         log.tell(&engine.node().persistence.shards[core]);
+        if mended {
+            self.mended += 1;
+            self.tell_trouble(core, None);
+        }
     }
 
     fn let_out(&mut self, core: usize) {

@@ -183,7 +183,12 @@ impl Memory {
         }
         let there: BTreeSet<&String> = found.lists.values().flatten().collect();
         self.elements.retain(|name, element| element.popped_ms < NEVER || there.contains(name));
-        self.elements.values_mut().for_each(|element| element.pushed_ms = element.pushed_ms.min(found.now));
+        for (name, element) in &mut self.elements {
+            element.pushed_ms = element.pushed_ms.min(found.now);
+            if there.contains(name) {
+                element.popped_ms = NEVER;
+            }
+        }
         self.lost_pops = 0;
         for ((list, _), sent) in &mut self.queues {
             sent.retain(|(element, _)| found.lists[list].contains(element));

@@ -3,7 +3,8 @@
 //!
 //! With `always` nothing that was acknowledged may be gone, with `everysec` only what was acknowledged in the last second;
 //! a transaction over several shards is there on all or on none, what was removed stays so, and what one client has done
-//! to one key is there up to some point of it. Meanwhile the log is rewritten, and the disk fills up and fails.
+//! to one key is there up to some point of it. Meanwhile the log is rewritten, and the disk fills up and fails. Without
+//! syncs (`no`) nothing need be there, until that is changed to `always`: then all.
 //!
 //! - `machine`   a server whose cores write their logs to the disk
 //! - `recovery`  its start
@@ -38,6 +39,7 @@ struct Tally {
     failures_at_start: u64,
     rewrites: u64,
     failures: u64,
+    gaps_mended: u64,
 }
 
 /// A run of servers one after another, on one disk.
@@ -49,6 +51,10 @@ struct Run<'a> {
     cores: usize,
     now: i64,
     fault: Option<Fault>,
+    /// Whether the policy changes.
+    changes: bool,
+    /// Whether all that was acknowledged must be there.
+    exact: bool,
     tally: &'a mut Tally,
 }
 
@@ -61,7 +67,9 @@ fn run(seed: u64, fault: Option<Fault>, tally: &mut Tally) -> Result<(), String>
     let config = timeless(Config { dir: DIR.into(), appendonly: true, appendfsync, ..Config::default() });
     let clients = Clients::new(2 + random.below(5));
     let cores = 1 + random.below(4);
-    let mut run = Run { disk: &disk, random, config, clients, cores, now: 1_700_000_000_000, fault, tally };
+    let changes = appendfsync == Fsync::No && random.below(2) == 0;
+    let (now, exact) = (1_700_000_000_000, true);
+    let mut run = Run { disk: &disk, random, config, clients, cores, now, fault, changes, exact, tally };
     let mut safe_ms = i64::MAX;
     for _ in 0..2 + run.random.below(3) {
         let mut machine = run.start()?;
@@ -102,9 +110,8 @@ impl<'a> Run<'a> {
     /// Looks at what is there after a start.
     fn look(&mut self, machine: &mut Machine<'_>, safe_ms: i64) -> Result<(), String> {
         let found = self.clients.look(machine)?.expect("nothing fails");
-        let always = self.config.appendfsync == Fsync::Always;
-        self.clients.memory.judge(&found, safe_ms, always)?;
-        if always {
+        self.clients.memory.judge(&found, safe_ms, self.exact)?;
+        if self.exact {
             self.clients.memory.judge_ends(&found)?;
         }
         self.clients.memory.accept(&found, self.clients.tick);
@@ -125,11 +132,18 @@ impl<'a> Run<'a> {
             if fails && self.random.below(100) == 0 {
                 match self.random.below(4) {
                     0 => self.disk.fail_write_after(self.random.below(5) as u64),
-                    // With `no` what is written is not kept, so a failed sync of a file that ends cannot be made good.
-                    1 if self.config.appendfsync == Fsync::No => {}
                     1 => self.disk.fail_sync_after(self.random.below(5) as u64),
                     2 => self.disk.set_space(self.random.below(500) as u64),
                     _ => self.disk.set_space(u64::MAX),
+                }
+            }
+            if self.changes && self.random.below(200) == 0 {
+                let changed = if self.config.appendfsync == Fsync::No { Fsync::Always } else { Fsync::No };
+                self.config.appendfsync = changed;
+                machine.set_policy(changed);
+                if changed == Fsync::Always && self.random.below(2) == 0 {
+                    // Of what was written and not kept.
+                    self.disk.fail_sync_after(self.random.below(2) as u64);
                 }
             }
             self.clients.step(&mut machine, true)?;
@@ -141,10 +155,12 @@ impl<'a> Run<'a> {
         let node = machine.world.engine(0).node().clone();
         self.tally.rewrites += node.persistence.rewrites.load(std::sync::atomic::Ordering::Relaxed);
         self.tally.failures += u64::from(machine.has_failed);
+        self.tally.gaps_mended += machine.mended;
+        self.exact = machine.keeps_all();
         let safe_ms = match self.config.appendfsync {
-            Fsync::Always => i64::MAX,
+            _ if self.exact => i64::MAX,
             Fsync::EverySecond => machine.failing_since().unwrap_or(self.now).min(self.now) - 1000 - SLACK_MS,
-            Fsync::No => i64::MIN,
+            _ => i64::MIN,
         };
         // What the disk has not taken is in the memory of the machine as if it had: only a power failure shows it.
         let power = machine.is_off || machine.has_failed || self.random.below(2) == 0;
@@ -211,6 +227,11 @@ fn transactions_that_are_not_completed_are_noticed() {
 #[test]
 fn syncs_that_do_nothing_are_noticed() {
     is_noticed(Fault::NoSync);
+}
+
+#[test]
+fn gaps_that_are_not_mended_are_noticed() {
+    is_noticed(Fault::NotMended);
 }
 
 #[test]
