@@ -210,7 +210,7 @@ fn strangers_hold_little() {
         }
         let held = used().saturating_sub(before) / STRANGERS;
         assert!(held < 40 * 1024, "{held} bytes each");
-        strangers[0].send(argument[16000..].as_bytes());
+        strangers[0].send(&argument.as_bytes()[16000..]);
         assert!(strangers[0].read().is_error());
     }
 }
