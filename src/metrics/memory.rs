@@ -89,10 +89,12 @@ impl Held {
         purges
     }
 
-    /// Takes note of what the allocator says right after it has given back pages. Only this can make keys go: free pages
-    /// that are still in memory are no reason.
-    pub fn note_purged(&self, bytes: &AllocatorBytes, maxmemory: u64, uncounted: u64) {
-        self.excess.store(excess(bytes, maxmemory, uncounted), Relaxed);
+    /// Takes note of what the allocator says right after it has given back pages, and of what it had `allocated` right before.
+    /// Only this can make keys go: free pages that are still in memory are no reason, and what has been freed meanwhile is
+    /// in such pages.
+    pub fn note_purged(&self, allocated: u64, bytes: &AllocatorBytes, maxmemory: u64, uncounted: u64) {
+        let bytes = AllocatorBytes { allocated: bytes.allocated.max(allocated), ..*bytes };
+        self.excess.store(excess(&bytes, maxmemory, uncounted), Relaxed);
     }
 
     /// Bytes that the core `own` may hold under a limit for the process to which `uncounted` come: what the others leave.
@@ -180,12 +182,14 @@ mod tests {
         // The limit has been lowered to less than there is.
         assert!(held.note(&bytes(300, 305), &cores, 100 * MIB, 0, 1000), "pages are given back");
         assert!(!held.note(&bytes(290, 305), &cores, 100 * MIB, 0, 1100), "but not all the time");
-        held.note_purged(&bytes(290, 305), 100 * MIB, 0);
+        held.note_purged(300 * MIB, &bytes(290, 305), 100 * MIB, 0);
         assert_eq!(may_hold(), 100, "what is allocated goes anyway");
-        // It has gone, and its pages not yet.
+        held.note_purged(290 * MIB, &bytes(99, 300), 100 * MIB, 0);
+        assert_eq!(may_hold(), 100, "it has gone while pages were given back");
+        // Its pages have not yet.
         assert!(held.note(&bytes(99, 305), &cores, 100 * MIB, 0, 1200));
         assert_eq!(may_hold(), 100, "they are free");
-        held.note_purged(&bytes(99, 174), 100 * MIB, 0);
+        held.note_purged(99 * MIB, &bytes(99, 174), 100 * MIB, 0);
         assert_eq!(may_hold(), 90, "these could not be given back");
         held.note(&bytes(89, 170), &cores, 100 * MIB, 0, 1300);
         assert_eq!(may_hold(), 94);
