@@ -268,8 +268,9 @@ impl Node {
 
     /// Has the allocator give back all free pages, and takes note of what is left. It takes a while.
     pub fn purge(&self) {
+        let allocated = self.memory().allocated;
         allocation::purge();
-        self.held.note_purged(&self.memory(), self.config().maxmemory, self.persistence.held_bytes());
+        self.held.note_purged(allocated, &self.memory(), self.config().maxmemory, self.persistence.held_bytes());
     }
 
     /// The rates of the last moments.

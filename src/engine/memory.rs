@@ -22,6 +22,7 @@ use crate::shard::locks::{LockKey, LockSet, Mode};
 use crate::shard::tracking::Tracker;
 use crate::shard::{EventClass, ShardId};
 use crate::spec::Flags;
+use crate::stdx::allocation;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// A refusal, as Redis words it.
@@ -43,6 +44,8 @@ pub(super) struct Memory {
     thread: Option<ThreadBytes>,
     /// What the thread may hold in this turn; the greatest number when there is no limit.
     may_hold: i64,
+    /// How much more when other cores have given back what they are at, which is no reason for keys to go.
+    to_come: i64,
     /// How much less it holds before keys go.
     slack: i64,
     /// Bytes of memory for what the shard had logged when the turn began, which come on top as what it logs since.
@@ -67,6 +70,7 @@ impl Memory {
         Self {
             thread: None,
             may_hold: i64::MAX,
+            to_come: 0,
             slack: 0,
             logged: 0,
             pool: Pool::default(),
@@ -125,17 +129,24 @@ impl Engine {
             self.memory.may_hold = i64::MAX;
             return;
         }
-        self.tell_held_bytes();
+        self.tell_and_hear();
         let Self { memory, node, .. } = self;
-        memory.logged = self.shard.log.memory_bytes() as i64;
-        let uncounted = node.persistence.held_bytes();
-        memory.may_hold = node.held.left_for(self.core.index(), &node.metrics, maxmemory, uncounted);
         memory.slack = (maxmemory.min(i64::MAX as u64) as i64) / HOLES_PART / node.metrics.len() as i64;
         (memory.exhausted, memory.is_compact) = (false, false);
         if memory.policy != self.config.eviction.policy {
             memory.policy = self.config.eviction.policy;
             memory.pool.clear();
         }
+    }
+
+    /// Tells the others what this core holds, and hears what they leave it.
+    fn tell_and_hear(&mut self) {
+        self.tell_held_bytes();
+        let Self { memory, node, config, .. } = self;
+        memory.logged = self.shard.log.memory_bytes() as i64;
+        let uncounted = node.persistence.held_bytes();
+        let left = node.held.left_for(self.core.index(), &node.metrics, config.maxmemory, uncounted);
+        (memory.may_hold, memory.to_come) = (left.bytes, left.to_come);
     }
 
     /// Whether there is less room than there should be.
@@ -174,28 +185,37 @@ impl Engine {
             return;
         }
         let (started, mut removed) = (self.clock.raw(), 0);
-        self.memory.goes_on = false;
-        loop {
+        let went_on = std::mem::take(&mut self.memory.goes_on);
+        self.memory.goes_on = loop {
             let held = self.held_bytes();
             let credit: i64 = self.memory.asked.iter().sum();
             let may_hold = self.may_hold();
-            let over = held - self.hole_bytes() - (may_hold - self.memory.slack) - credit;
+            let may_keep = may_hold - self.memory.slack + self.memory.to_come;
+            let over = held - self.hole_bytes() - may_keep - credit;
             if over > 0 && self.memory.policy != EvictionPolicy::Noeviction {
                 if self.ask_others(over) {
                     continue;
                 }
                 if !self.evict_one() {
                     self.memory.exhausted = true;
-                    break;
+                    break false;
                 }
                 removed += 1;
-                if removed % KEYS_PER_LOOK == 0 && self.has_taken_too_long(started) {
+                if removed % KEYS_PER_LOOK == 0 {
+                    if self.has_taken_too_long(started) {
+                        break true;
+                    }
+                    // Others may be at the same excess.
                     self.memory.goes_on = true;
-                    break;
+                    self.tell_and_hear();
                 }
             } else if held <= may_hold || !self.compact() {
-                break;
+                break false;
             }
+        };
+        if went_on && !self.memory.goes_on {
+            // The thread keeps the last pages for itself otherwise, and the limit counts them.
+            allocation::flush_thread_cache();
         }
         self.end_eviction(removed);
     }
@@ -347,7 +367,12 @@ impl Engine {
 
     /// Lets the others know what this core holds.
     pub(super) fn tell_held_bytes(&self) {
-        self.metrics().allocated.set(self.held_bytes() as u64);
+        let held = self.held_bytes();
+        // A part of its holes goes before anything else happens here, so nobody else has to make room for that.
+        let goes =
+            if self.memory.goes_on { self.hole_bytes().min(held.saturating_sub(self.may_hold())).max(0) } else { 0 };
+        self.metrics().allocated.set(held as u64);
+        self.metrics().kept.set((held - goes) as u64);
         self.shard_log().turn_bytes.set(self.shard.log.memory_bytes() as u64);
     }
 
@@ -375,7 +400,8 @@ impl Engine {
         }
         self.end_eviction(removed);
         self.memory.owed = if done { 0 } else { self.memory.owed - (before - self.held_bytes()).max(0) };
-        self.memory.goes_on = !done;
+        // What it has to give back beside that has waited.
+        self.memory.goes_on = !done || self.held_bytes() > self.may_hold();
         if done {
             let creditors = std::mem::take(&mut self.memory.creditors);
             creditors.into_iter().for_each(|to| self.post(to, Message::GivenBack { by: self.core }));

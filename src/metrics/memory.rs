@@ -35,6 +35,15 @@ impl ThreadBytes {
     }
 }
 
+/// What a core may hold, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Left {
+    /// By what the others hold now.
+    pub bytes: i64,
+    /// How much more when they have given back what they are at.
+    pub to_come: i64,
+}
+
 /// What the process holds beside what its cores know of themselves.
 #[derive(Debug, Default)]
 pub struct Held {
@@ -89,18 +98,25 @@ impl Held {
         purges
     }
 
-    /// Takes note of what the allocator says right after it has given back pages. Only this can make keys go: free pages
-    /// that are still in memory are no reason.
-    pub fn note_purged(&self, bytes: &AllocatorBytes, maxmemory: u64, uncounted: u64) {
-        self.excess.store(excess(bytes, maxmemory, uncounted), Relaxed);
+    /// Takes note of what the allocator says right after it has given back pages, and of what it had `allocated` right before.
+    /// Only this can make keys go: free pages that are still in memory are no reason, and what has been freed meanwhile is
+    /// in such pages.
+    pub fn note_purged(&self, allocated: u64, bytes: &AllocatorBytes, maxmemory: u64, uncounted: u64) {
+        let bytes = AllocatorBytes { allocated: bytes.allocated.max(allocated), ..*bytes };
+        self.excess.store(excess(&bytes, maxmemory, uncounted), Relaxed);
     }
 
-    /// Bytes that the core `own` may hold under a limit for the process to which `uncounted` come: what the others leave.
-    pub fn left_for(&self, own: usize, cores: &[CoreMetrics], maxmemory: u64, uncounted: u64) -> i64 {
-        let others = sum(cores[..own].iter().chain(&cores[own + 1..])).wrapping_add(self.others.load(Relaxed));
+    /// What the others leave the core `own` of a limit for the process to which `uncounted` bytes come.
+    pub fn left_for(&self, own: usize, cores: &[CoreMetrics], maxmemory: u64, uncounted: u64) -> Left {
         let limit = maxmemory.saturating_sub(self.excess.load(Relaxed)).saturating_add(uncounted);
         let limit = limit.min(i64::MAX as u64) as i64;
-        limit.saturating_sub(others)
+        let (mut others, mut to_come) = (self.others.load(Relaxed), 0);
+        for core in cores[..own].iter().chain(&cores[own + 1..]) {
+            let allocated = core.allocated.get();
+            others = others.wrapping_add(allocated as i64);
+            to_come += allocated.wrapping_sub(core.kept.get()) as i64;
+        }
+        Left { bytes: limit.saturating_sub(others), to_come }
     }
 
     /// For how long the limit has been exceeded: now, and in all, in milliseconds.
@@ -176,16 +192,18 @@ mod tests {
     fn only_what_stays_in_memory_makes_keys_go() {
         let (held, cores) = (Held::default(), [CoreMetrics::new(1, 1)]);
         held.by_threads.store(true, Relaxed);
-        let may_hold = || (held.left_for(0, &cores, 100 * MIB, 0) + held.others.load(Relaxed)) as u64 / MIB;
+        let may_hold = || (held.left_for(0, &cores, 100 * MIB, 0).bytes + held.others.load(Relaxed)) as u64 / MIB;
         // The limit has been lowered to less than there is.
         assert!(held.note(&bytes(300, 305), &cores, 100 * MIB, 0, 1000), "pages are given back");
         assert!(!held.note(&bytes(290, 305), &cores, 100 * MIB, 0, 1100), "but not all the time");
-        held.note_purged(&bytes(290, 305), 100 * MIB, 0);
+        held.note_purged(300 * MIB, &bytes(290, 305), 100 * MIB, 0);
         assert_eq!(may_hold(), 100, "what is allocated goes anyway");
-        // It has gone, and its pages not yet.
+        held.note_purged(290 * MIB, &bytes(99, 300), 100 * MIB, 0);
+        assert_eq!(may_hold(), 100, "it has gone while pages were given back");
+        // Its pages have not yet.
         assert!(held.note(&bytes(99, 305), &cores, 100 * MIB, 0, 1200));
         assert_eq!(may_hold(), 100, "they are free");
-        held.note_purged(&bytes(99, 174), 100 * MIB, 0);
+        held.note_purged(99 * MIB, &bytes(99, 174), 100 * MIB, 0);
         assert_eq!(may_hold(), 90, "these could not be given back");
         held.note(&bytes(89, 170), &cores, 100 * MIB, 0, 1300);
         assert_eq!(may_hold(), 94);

@@ -141,6 +141,8 @@ macro_rules! counters {
             pub dirty: Counter,
             /// Bytes that the core's thread holds, modulo 2^64: what it has allocated less what it has freed.
             pub allocated: Counter,
+            /// The same without the holes that keys have left which had to go, and that are about to be given back.
+            pub kept: Counter,
             /// How much the best candidate for eviction of the shard deserves to go, plus 1; 0 when there is none.
             pub eviction_rank: Counter,
             /// Keys, by database.
@@ -186,6 +188,7 @@ macro_rules! counters {
                     tracking_prefixes: Counter::default(),
                     dirty: Counter::default(),
                     allocated: Counter::default(),
+                    kept: Counter::default(),
                     eviction_rank: Counter::default(),
                     keys: per_database(),
                     expires: per_database(),

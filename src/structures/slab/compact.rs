@@ -2,7 +2,7 @@
 //! out of use when values change, and pages of such a size would otherwise stay until their last key is gone.
 #![allow(unsafe_code)]
 
-use super::{Allocator, CLASSES, PAGE_BYTES, Page, Slab, blocks_per_page, unlink};
+use super::{Allocator, CLASSES, Class, PAGE_BYTES, Page, Slab, blocks_per_page, unlink};
 use std::ptr::NonNull;
 
 /// So many pages are compared for the one that is emptied.
@@ -12,10 +12,10 @@ const PAGES_COMPARED: usize = 64;
 const BLOCK_BITS: usize = PAGE_BYTES / 8;
 
 impl Slab {
-    /// Empties the emptiest page of the next few, if the other pages of its size have room for what is in it; the bytes
-    /// that this gives back.
+    /// Empties a page with few blocks in use, if there is a size of which the other pages have room for them; the bytes that
+    /// this gives back.
     pub(super) fn empty_a_page(&mut self, mut moved: impl FnMut(NonNull<u8>, NonNull<u8>)) -> usize {
-        let Some(page) = self.emptiest() else { return 0 };
+        let Some(page) = self.emptiest().or_else(|| self.emptiest_with_most_holes()) else { return 0 };
         // SAFETY: all pages in the list are live.
         let (bytes, used) = unsafe { ((*page).block_bytes as usize, (*page).used) };
         // SAFETY: a page with room is in the list of its class.
@@ -53,6 +53,22 @@ impl Slab {
         })
     }
 
+    /// The emptiest of a few pages of the size with the most free blocks, in bytes. Where the next few pages are of other
+    /// sizes, there may still be much to give back.
+    fn emptiest_with_most_holes(&self) -> Option<*mut Page> {
+        let classes = self.classes.iter().flat_map(|classes| classes.iter());
+        let sizes = classes.enumerate().map(|(index, class)| ((index + 1) * 8, class));
+        let holes =
+            |bytes: usize, class: &Class| (class.pages as usize * blocks_per_page(bytes) - class.used as usize) * bytes;
+        let sizes = sizes.filter(|(bytes, _)| self.has_a_page_of_holes(*bytes));
+        let (_, class) = sizes.max_by_key(|(bytes, class)| holes(*bytes, class))?;
+        let first = (!class.open.is_null()).then_some(class.open);
+        // SAFETY: pages in a list are live.
+        let next = |page: &*mut Page| Some(unsafe { (**page).next }).filter(|page| !page.is_null());
+        // SAFETY: as above.
+        std::iter::successors(first, next).take(PAGES_COMPARED).min_by_key(|page| unsafe { (**page).used })
+    }
+
     /// Whether pages with blocks of this size have as many free ones as a page holds: then any page can be emptied.
     fn has_a_page_of_holes(&self, bytes: usize) -> bool {
         let Some(classes) = &self.classes else { return false };
@@ -87,6 +103,27 @@ mod tests {
     use crate::stdx::random::Random;
     use std::collections::BTreeMap;
     use std::ptr::NonNull;
+
+    /// Holes are found wherever they are: behind more pages of another size, all full, than are compared.
+    #[test]
+    fn full_pages_of_another_size_hide_no_holes() {
+        const MANY: usize = 80 * 1024;
+        let mut slab = Slab::default();
+        let fill = |slab: &mut Slab, bytes| -> Vec<Block> { (0..MANY).map(|_| slab.allocate(bytes)).collect() };
+        let (small, large) = (fill(&mut slab, 64), fill(&mut slab, 72));
+        for (_, block) in large.into_iter().enumerate().filter(|(at, _)| at % 4 > 0) {
+            // SAFETY: allocated with this size, and released once.
+            unsafe { slab.release(block, 72) };
+        }
+        let holes = slab.bytes_free();
+        while slab.compact(|_, _| {}) > 0 {}
+        assert!(
+            holes > 4 << 20 && slab.bytes_free() < 2 * super::PAGE_BYTES,
+            "{} of {holes} are left",
+            slab.bytes_free()
+        );
+        assert_eq!(slab.bytes_in_use(), small.len() * 64 + MANY / 4 * 72);
+    }
 
     #[test]
     fn blocks_move_with_what_they_hold() {

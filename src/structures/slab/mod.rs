@@ -57,7 +57,7 @@ pub trait Allocator: Default {
     /// Bytes taken from the system for them.
     fn bytes_held(&self) -> usize;
 
-    /// Bytes of blocks that could be handed out without taking more from the system.
+    /// Bytes that could be given back if the blocks in use lay close together.
     fn bytes_free(&self) -> usize {
         0
     }
@@ -352,7 +352,10 @@ impl Allocator for Slab {
     }
 
     fn bytes_free(&self) -> usize {
-        self.block_bytes - (self.in_use - self.single_bytes)
+        let free = self.block_bytes - (self.in_use - self.single_bytes);
+        // With its blocks goes what a page holds beside them.
+        let beside = self.pages.len() * PAGE_BYTES - self.block_bytes;
+        free + (beside as f64 * free as f64 / self.block_bytes.max(1) as f64) as usize
     }
 
     fn compact(&mut self, moved: impl FnMut(NonNull<u8>, NonNull<u8>)) -> usize {
