@@ -260,8 +260,8 @@ impl Node {
         }
         statistics.sampler.record(now, reading);
         drop(statistics);
-        let bytes = self.memory();
-        if self.held.note(&bytes, &self.metrics, self.config().maxmemory, self.persistence.held_bytes(), now) {
+        if self.held.note(|| self.memory(), &self.metrics, self.config().maxmemory, self.persistence.held_bytes(), now)
+        {
             self.tell(Control::Purge);
         }
     }

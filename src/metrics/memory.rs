@@ -62,11 +62,11 @@ pub struct Held {
 }
 
 impl Held {
-    /// Takes note of what the allocator says, under a limit of `maxmemory` bytes (0: none) to which `uncounted` come.
-    /// Whether it should give back pages: half of the budget is used up.
+    /// Takes note of what the allocator says when it is asked by `ask`, under a limit of `maxmemory` bytes (0: none) to which
+    /// `uncounted` come. Whether it should give back pages: half of the budget is used up.
     pub fn note(
         &self,
-        bytes: &AllocatorBytes,
+        ask: impl FnOnce() -> AllocatorBytes,
         cores: &[CoreMetrics],
         maxmemory: u64,
         uncounted: u64,
@@ -75,7 +75,10 @@ impl Held {
         if !self.by_threads.load(Relaxed) {
             return false;
         }
-        self.others.store((bytes.allocated as i64).wrapping_sub(sum(cores)), Relaxed);
+        let before = sum(cores);
+        let bytes = &ask();
+        // What cores give back while the allocator is being asked is not held by others, and must make no key go.
+        self.others.store((bytes.allocated as i64).wrapping_sub(before.max(sum(cores))), Relaxed);
         let may = maxmemory.saturating_add(RESIDENT_BUDGET_BYTES).saturating_add(uncounted);
         self.excess.fetch_min(excess(bytes, maxmemory, uncounted), Relaxed);
         let (exceeded, since) = (
@@ -194,20 +197,20 @@ mod tests {
         held.by_threads.store(true, Relaxed);
         let may_hold = || (held.left_for(0, &cores, 100 * MIB, 0).bytes + held.others.load(Relaxed)) as u64 / MIB;
         // The limit has been lowered to less than there is.
-        assert!(held.note(&bytes(300, 305), &cores, 100 * MIB, 0, 1000), "pages are given back");
-        assert!(!held.note(&bytes(290, 305), &cores, 100 * MIB, 0, 1100), "but not all the time");
+        assert!(held.note(|| bytes(300, 305), &cores, 100 * MIB, 0, 1000), "pages are given back");
+        assert!(!held.note(|| bytes(290, 305), &cores, 100 * MIB, 0, 1100), "but not all the time");
         held.note_purged(300 * MIB, &bytes(290, 305), 100 * MIB, 0);
         assert_eq!(may_hold(), 100, "what is allocated goes anyway");
         held.note_purged(290 * MIB, &bytes(99, 300), 100 * MIB, 0);
         assert_eq!(may_hold(), 100, "it has gone while pages were given back");
         // Its pages have not yet.
-        assert!(held.note(&bytes(99, 305), &cores, 100 * MIB, 0, 1200));
+        assert!(held.note(|| bytes(99, 305), &cores, 100 * MIB, 0, 1200));
         assert_eq!(may_hold(), 100, "they are free");
         held.note_purged(99 * MIB, &bytes(99, 174), 100 * MIB, 0);
         assert_eq!(may_hold(), 90, "these could not be given back");
-        held.note(&bytes(89, 170), &cores, 100 * MIB, 0, 1300);
+        held.note(|| bytes(89, 170), &cores, 100 * MIB, 0, 1300);
         assert_eq!(may_hold(), 94);
-        held.note(&bytes(89, 180), &cores, 100 * MIB, 0, 1400);
+        held.note(|| bytes(89, 180), &cores, 100 * MIB, 0, 1400);
         assert_eq!(may_hold(), 94, "nobody has tried to give these back");
     }
 }
