@@ -161,6 +161,10 @@ fn unknown_commands_and_long_arguments() {
         encode(&["OBJECT", "ENCODING"]),
         encode(&["GET", "a", "b"]),
         encode(&["get"]),
+        // Ends of lines in a foreign word become spaces, and go at the end of the text.
+        encode(&["PEXPIRE", "k", "a", "\r\n"]),
+        encode(&["PEXPIRE", "k", "a", "\n\nx\r\n\n"]),
+        encode(&["PEXPIRE", "k", "a", "x \r\n"]),
     ];
     assert_same_answers(&inputs);
 }
