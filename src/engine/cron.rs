@@ -46,7 +46,7 @@ impl Engine {
     pub(super) fn cron(&mut self) {
         self.next_cron_ms = self.now + cron_interval_ms(self.config.hz);
         self.cron_runs += 1;
-        if self.node.active_expire.load(Relaxed) {
+        if self.node.active_expire.load(Relaxed) && !self.is_paused() {
             self.expire_cycle();
         }
         self.tell_candidates();
@@ -141,6 +141,27 @@ impl Engine {
         let keys: Vec<SessionKey> = self.sessions.iter_mut().filter_map(over).collect();
         for key in keys {
             self.admit_output(key);
+        }
+    }
+
+    /// Whether clients are paused: then data stays as it is, as in Redis.
+    #[inline]
+    pub(super) fn is_paused(&self) -> bool {
+        self.node.pause_until_ms.load(Relaxed) > self.now
+    }
+
+    /// Has keys whose time is over stay during a pause: they are gone for all who ask, and nobody is told yet.
+    #[inline]
+    pub(super) fn follow_pause(&mut self) {
+        self.shard.keep_expired(self.is_paused());
+    }
+
+    /// Notes whether a pause holds a session back; it counts as blocked then.
+    pub(super) fn hold_back(&mut self, session: &mut Session, held: bool) {
+        if held != session.flags.contains(SessionFlags::PAUSED) {
+            session.flags.set(SessionFlags::PAUSED, held);
+            self.held_back = if held { self.held_back + 1 } else { self.held_back - 1 };
+            self.publish_waits();
         }
     }
 

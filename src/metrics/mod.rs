@@ -123,7 +123,7 @@ macro_rules! counters {
             pub largest_client_bytes: Counter,
             /// Bytes of buffers that are kept for the next replies and messages, as of the last second.
             pub spare_bytes: Counter,
-            /// Connections that wait in a blocking command.
+            /// Connections that wait in a blocking command, or for the end of a pause.
             pub blocked_clients: Counter,
             /// Those of them whose wait ends by itself.
             pub timed_clients: Counter,
