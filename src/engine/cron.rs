@@ -4,7 +4,7 @@ use super::Engine;
 use crate::acl;
 use crate::commands::node::Control;
 use crate::config::OutputLimit;
-use crate::limits::{MONITOR_BYTES_MAX, OUTPUT_UNAUTHENTICATED_BYTES_MAX};
+use crate::limits::{MONITOR_BYTES_MAX, OUTPUT_UNAUTHENTICATED_BYTES_MAX, OUTPUT_UNCOUNTED_BYTES};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::Millis;
 use std::sync::atomic::Ordering::Relaxed;
@@ -203,6 +203,7 @@ impl Engine {
         if stranger && waiting > OUTPUT_UNAUTHENTICATED_BYTES_MAX {
             return true;
         }
+        let waiting = waiting.saturating_sub(OUTPUT_UNCOUNTED_BYTES);
         if hard_bytes > 0 && waiting >= hard_bytes {
             return true;
         }
