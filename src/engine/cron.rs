@@ -15,6 +15,9 @@ const REWRITE_REST_MS: Millis = 60_000;
 /// The same where the log has a gap and no write is accepted until it is rewritten.
 const GAP_REST_MS: Millis = 10_000;
 
+/// Keys with a time to live of a database that are looked at once a second, to estimate how many of all are over.
+const EXPIRES_SAMPLED: usize = 100;
+
 /// Milliseconds between two runs of the cron, by the directive `hz`.
 pub fn cron_interval_ms(hz: u32) -> Millis {
     (1000 / Millis::from(hz.max(1))).max(1)
@@ -98,25 +101,31 @@ impl Engine {
 
     fn expire_cycle(&mut self) {
         let effort = ExpireEffort::new(self.config.active_expire_effort);
+        let (started, mut cut) = (self.clock.raw(), false);
         for index in 0..self.shard.databases.len() {
             let db = &mut self.shard.databases[index];
             if db.expires_len() == 0 {
                 continue;
             }
             db.set_now(self.now);
-            let mut removed = 0;
+            let (mut removed, mut goes_on) = (0, true);
             for _ in 0..effort.rounds_max {
                 let some = db.expire_some(effort.budget);
                 removed += some;
-                if some < effort.enough {
+                goes_on = some >= effort.enough;
+                if !goes_on {
                     break;
                 }
             }
+            cut |= goes_on;
             if removed > 0 {
                 self.touched.push(index as u16);
                 self.after_incidents();
             }
         }
+        let metrics = self.metrics();
+        metrics.expire_nanoseconds.add(self.clock.delta_as_nanos(started, self.clock.raw()));
+        metrics.expire_cuts.add(u64::from(cut));
     }
 
     fn close_idle(&mut self) {
@@ -227,10 +236,15 @@ impl Engine {
     /// Makes the estimated times to live and the sizes of tables and spare buffers visible to all cores.
     fn publish_slow_numbers(&mut self) {
         let metrics = &self.node.metrics[self.core.index()];
+        let (mut sampled, mut expired) = (0, 0);
         for (index, db) in self.shard.databases.iter().enumerate() {
+            let (some, over) = db.sample_expired(&mut self.random, EXPIRES_SAMPLED);
+            (sampled, expired) = (sampled + some, expired + over);
             metrics.average_ttl_ms[index].set(db.average_ttl().max(0) as u64);
             metrics.table_bytes[index].set(db.table_bytes() as u64);
         }
+        metrics.sampled_expires.set(sampled);
+        metrics.sampled_expired.set(expired);
         let buffers = self.spare_buffers.iter().map(Vec::capacity).sum::<usize>();
         let batches = self.spare_batches.iter().map(|batch| batch.memory_bytes()).sum::<usize>();
         metrics.spare_bytes.set((buffers + batches) as u64);

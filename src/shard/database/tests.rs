@@ -172,7 +172,7 @@ fn expired_keys_that_stay_are_gone_for_all_who_ask() {
         db.set_string(key, b"v", Expiry::At(20));
     }
     let hash = db.get_or_insert::<Hash>(b"h", Hash::new).expect("a new one");
-    hash.set(b"f", b"v");
+    hash.set(b"f", b"v", &EncodingLimits::default());
     db.set_expires_at(b"h", Some(20));
     db.keep_expired(true);
     db.set_now(20);

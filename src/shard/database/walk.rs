@@ -56,6 +56,18 @@ impl Database {
         self.keys.expire_some(self.clock.now, budget, |key, value| self.departed.expire(key, value))
     }
 
+    /// Looks at about `count` keys with a time to live: at how many, and how many of them are over and still there.
+    pub fn sample_expired(&self, random: &mut Random, count: usize) -> (u64, u64) {
+        let (mut sampled, mut over) = (0, 0);
+        if self.expires_len() > 0 {
+            self.keys.sample(random, count, true, |record| {
+                sampled += 1;
+                over += u64::from(record.expires().is_some_and(|at| at <= self.clock.now));
+            });
+        }
+        (sampled, over)
+    }
+
     /// About how many milliseconds the keys with a time to live still have on average; 0 when there are none.
     pub fn average_ttl(&self) -> Millis {
         self.keys.average_ttl(self.clock.now)
