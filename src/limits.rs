@@ -178,6 +178,10 @@ pub const ADOPTED_KEYS_PER_MESSAGE_MAX: usize = 256;
 pub const EVICTION_REQUEST_BYTES_MIN: i64 = 32 * 1024;
 /// See [`EVICTION_REQUEST_BYTES_MIN`].
 pub const EVICTION_REQUEST_BYTES_MAX: i64 = 1024 * 1024;
+/// So much of what waits for a client does not count towards `client-output-buffer-limit`: what Redis keeps in a buffer of
+/// the client's own. So no limit locks out those who read what they ask for.
+pub const OUTPUT_UNCOUNTED_BYTES: u64 = 16 << 10;
+
 /// `maxmemory-clients` is taken for at least this much: with less, nobody could look what is wrong.
 pub const CLIENTS_BYTES_MAX_MIN: u64 = 128 << 10;
 

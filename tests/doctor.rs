@@ -48,6 +48,7 @@ fn the_doctor_tells_a_line_for_each_thing() {
         "backlog",
         "directory",
         "open files",
+        "addresses",
     ] {
         let found = findings.iter().filter(|line| line[9..].starts_with(&format!("{subject:<14} "))).count();
         assert_eq!(found, 1, "{subject}: {text}");
@@ -74,6 +75,10 @@ fn too_few_open_files_are_told() {
 fn a_configuration_that_does_not_suit_the_machine_is_told() {
     for (arguments, part) in [
         (&["--doctor", "--cpus", "999"][..], "error    cores          cpus: CPU 999 is not among"),
+        (
+            &["--doctor", "--bind", "300.1.1.1"],
+            "error    addresses      Could not create server TCP listening socket 300.1.1.1:6379: getaddrinfo: ",
+        ),
         (&["--doctor", "--dir", "/nonexistent"], "error    configuration  Can't chdir to '/nonexistent'"),
         (&["--doctor", "/nonexistent.conf"], "/nonexistent.conf: can't open the configuration file: No such file"),
         (&["--doctor", "--port", "x"], "the command line:1: 'port \"x\"': argument couldn't be parsed into an integer"),
@@ -81,6 +86,19 @@ fn a_configuration_that_does_not_suit_the_machine_is_told() {
         let (code, text) = run(arguments);
         assert!(code == Some(1) && text.contains(part), "{arguments:?}: {text}");
     }
+}
+
+/// A server that runs already does not keep its configuration from being tested.
+#[test]
+fn a_port_in_use_is_a_warning() {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let port = socket.local_addr().expect("bound").port().to_string();
+    let arguments = ["--bind", "127.0.0.1", "--port", &port];
+    let (code, text) = run(&[&["--doctor"][..], &arguments].concat());
+    let line = text.lines().find(|line| line.contains("addresses")).unwrap_or_default();
+    assert!(line.starts_with("warning") && line.contains("bind: Address already in use"), "{text}");
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(run(&[&["--test-config"][..], &arguments].concat()).0, Some(0));
 }
 
 #[test]
@@ -106,6 +124,11 @@ fn a_configuration_is_tested_without_a_start() {
         (&["--port", "0"][..], "Configured to not listen anywhere"),
         (&["--dir", "/nonexistent"], "Can't chdir to '/nonexistent': No such file or directory"),
         (&["--logfile", "/nonexistent/log"], "logfile '/nonexistent/log': there is no directory /nonexistent"),
+        (
+            &["--bind", "127.0.0.1", "300.1.1.1"],
+            "Could not create server TCP listening socket 300.1.1.1:7000: getaddrinfo: ",
+        ),
+        (&["--bind", "10.99.99.99"], "socket 10.99.99.99:7000: bind: Cannot assign requested address"),
         (&["--cpus", "999"], "CPU 999 is not among those the process may use"),
     ] {
         let (code, text) = run(&[&["--test-config", &path], arguments].concat());

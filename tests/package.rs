@@ -145,6 +145,8 @@ fn look_into(package: &str) {
     for path in TRACES.iter().filter(|path| path.starts_with("/usr/") || **path == "/etc/crimson") {
         assert!(files.contains(&format!(" .{path}")), "{path}: {files}");
     }
+    // What its README shows.
+    assert!(files.contains(" ./usr/share/doc/crimson/docs/hit-ratio.svg"), "{files}");
     let field = |name| run("dpkg-deb", &["--field", package, name]);
     assert_eq!(field("Package"), "crimson\n");
     assert!(field("Version").starts_with(env!("CARGO_PKG_VERSION")), "{}", field("Version"));

@@ -58,6 +58,15 @@ fn lolwut(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandE
         Some(option) if is_token(option, "VERSION") && args.len() > 2 => args.integer(2)?,
         _ => 1,
     };
+    // Redis's pictures have as many measures. Here there is one picture, but what is no number is refused.
+    let measures = match version {
+        5 => 3,
+        6 => 2,
+        _ => 0,
+    };
+    for index in 3..args.len().min(3 + measures) {
+        args.integer(index)?;
+    }
     let mut text = if version == 1 { landscape(ctx.random) } else { String::new() };
     writeln!(text, "Redis ver. {REDIS_VERSION} (Crimson ver. {CRIMSON_VERSION})").expect("a String takes all");
     ctx.reply.verbatim("txt", text.as_bytes());
@@ -150,7 +159,12 @@ mod tests {
         assert!(picture.ends_with(&last) && picture.contains("###"), "{picture}");
         assert_eq!(console.run("LOLWUT VERSION 99").lines().count(), 3);
         assert_eq!(console.run("LOLWUT foo"), picture);
-        assert_eq!(console.run("LOLWUT VERSION x"), "-ERR value is not an integer or out of range\r\n");
+        for wrong in ["LOLWUT VERSION x", "LOLWUT VERSION 5 a", "LOLWUT VERSION 5 1 2 a", "LOLWUT VERSION 6 1 a"] {
+            assert_eq!(console.run(wrong), "-ERR value is not an integer or out of range\r\n", "{wrong}");
+        }
+        for right in ["LOLWUT VERSION 5 1 2 3 a", "LOLWUT VERSION 6 1 2 a", "LOLWUT VERSION 7 a"] {
+            assert_eq!(console.run(right).lines().count(), 3, "{right}");
+        }
     }
 
     #[test]

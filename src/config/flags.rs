@@ -1,6 +1,6 @@
 //! The command line: `crimson [FILE] [--DIRECTIVE VALUE ...] [-]`. Every directive is a flag; flags override the file.
 //! As in Redis, FILE comes first, and `-` in the first or last place reads more configuration from the standard input.
-//! `--test-config` and `--doctor` may stand before FILE too. `crimson check-aof ...` is understood by [`check_aof`].
+//! `--test-config` and `--doctor` may stand before FILE too, or behind all. `crimson check-aof ...` is understood by [`check_aof`].
 
 use super::check_aof::{self, CheckAof};
 use super::file::{FileError, Reader};
@@ -45,12 +45,15 @@ pub fn invocation(args: Vec<OsString>, base: &Path, stdin: &mut dyn Read) -> Res
         return check_aof::invocation(&args[1..]);
     }
     let line = Line::new(args);
+    let lone = [ESCAPE, b'-'];
+    let stray = line.flags.iter().any(|flag| flag.as_bytes() == lone);
     let matches = match command().try_get_matches_from(line.flags) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return Ok(Invocation::Print(error.render().to_string()));
         }
-        Err(error) => return Err(error.render().to_string()),
+        Err(_) if stray => return Err("error: - must stand in the first or last place".into()),
+        Err(error) => return Err(error.render().to_string().replace(char::from(ESCAPE), "")),
     };
     let (tests, examines) = (matches.get_flag(TEST_CONFIG), matches.get_flag(DOCTOR));
     // For who tests a configuration, a mistake is a line; for who starts a server, it looks as in Redis.
@@ -97,6 +100,9 @@ const ESCAPE: u8 = 0;
 
 impl Line {
     fn new(mut args: Vec<OsString>) -> Self {
+        let is_mode =
+            |flag: &&OsString| flag.to_str().is_some_and(|text| text == "--test-config" || text == "--doctor");
+        let last_mode = args.last().filter(is_mode).is_some().then(|| args.pop()).flatten();
         let mut stdin = false;
         if args.last().is_some_and(|last| last == "-") {
             args.pop();
@@ -106,8 +112,6 @@ impl Line {
             args.remove(0);
             stdin = true;
         }
-        let is_mode =
-            |first: &&OsString| first.to_str().is_some_and(|text| text == "--test-config" || text == "--doctor");
         let mode = args.first().filter(is_mode).is_some().then(|| args.remove(0));
         let is_file = args.first().is_some_and(|first| !first.as_bytes().starts_with(b"-"));
         let file = is_file.then(|| args.remove(0));
@@ -120,7 +124,7 @@ impl Line {
                 argument
             });
         }
-        flags.extend(mode);
+        flags.extend(mode.into_iter().chain(last_mode));
         Self { file, stdin, flags }
     }
 }
@@ -249,6 +253,10 @@ mod tests {
         }
         let Ok(Invocation::Doctor(startup)) = start(&["--doctor", "-"], "maxclients 5") else { panic!() };
         assert_eq!(startup.config.maxclients, 5);
+        for args in [["--hz", "3", "-", "--doctor"], ["--doctor", "--hz", "3", "-"]] {
+            let Ok(Invocation::Doctor(startup)) = start(&args, "maxclients 5") else { panic!("{args:?}") };
+            assert_eq!((startup.config.maxclients, startup.config.hz), (5, 3));
+        }
         let line = start(&["--test-config", "-"], "hz 10\nport x").expect_err("a mistake");
         assert_eq!(line, "the standard input:2: 'port x': argument couldn't be parsed into an integer");
         let file = start(&["--test-config", "nosuch.conf"], "").expect_err("not there");
@@ -306,6 +314,8 @@ mod tests {
             (&["--port"], "a value is required"),
             (&["--port", "1", "2"], "unexpected argument '2'"),
             (&["-x"], "-x"),
+            (&["--port", "1", "-x"], "unexpected argument '-x'"),
+            (&["--port", "1", "-", "--hz", "3"], "- must stand in the first or last place"),
             (&["--save", "3600 1"], "snapshots are not supported yet"),
             (&["nosuch.conf"], "can't open config file '/nonexistent/nosuch.conf': No such file or directory"),
         ] {

@@ -28,7 +28,7 @@ pub use permission::Permission;
 pub use supervised::Supervised;
 pub use table::{DIRECTIVES, find};
 
-use crate::limits::CLIENTS_BYTES_MAX_MIN;
+use crate::limits::{CLIENTS_BYTES_MAX_MIN, OUTPUT_UNCOUNTED_BYTES};
 use crate::stdx::secret::Secret;
 
 /// The values of all directives.
@@ -103,7 +103,7 @@ impl Config {
     pub fn reply_bytes_max(&self) -> usize {
         let limits = [OutputLimit::NORMAL, OutputLimit::PUBSUB];
         let hard = limits.map(|class| self.client_output_buffer_limits[class].hard_bytes);
-        if hard.contains(&0) { usize::MAX } else { hard[0].max(hard[1]) as usize }
+        if hard.contains(&0) { usize::MAX } else { (hard[0].max(hard[1]) + OUTPUT_UNCOUNTED_BYTES) as usize }
     }
 }
 

@@ -510,6 +510,18 @@ pub static DIRECTIVES: &[Directive] = &[
         "Write lines with the time (#TS:) into the log, as Redis does.",
     ),
     Directive::new(
+        "aof-use-rdb-preamble",
+        Section::Absent,
+        Kind::Only { value: "no", reason: "the log has no part in RDB format, only 'no' is accepted" },
+        "Begin a rewritten log with a snapshot: there are none, a base has records like the rest.",
+    ),
+    Directive::new(
+        "aof-rewrite-incremental-fsync",
+        Section::Absent,
+        Kind::Only { value: "yes", reason: "a base is forced to disk piece by piece, only 'yes' is accepted" },
+        "Force a rewritten log to disk while it is written, not all of it at its end.",
+    ),
+    Directive::new(
         "save",
         Section::Absent,
         Kind::Only { value: "", reason: "snapshots are not supported yet, only \"\" is accepted" },
@@ -597,6 +609,8 @@ mod tests {
             ("loglevel", "x", "argument(s) must be one of the following: debug, verbose, notice, warning, nothing"),
             ("client-output-buffer-limit", "normal 1", "Wrong number of arguments in buffer limit configuration."),
             ("appenddirname", "a/b", "appenddirname can't be a path, just a dirname"),
+            ("aof-use-rdb-preamble", "yes", "the log has no part in RDB format, only 'no' is accepted"),
+            ("aof-rewrite-incremental-fsync", "no", "a base is forced to disk piece by piece, only 'yes' is accepted"),
             ("save", "3600 1", "snapshots are not supported yet, only \"\" is accepted"),
         ] {
             let mut config = Config::default();

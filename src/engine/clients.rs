@@ -23,6 +23,8 @@ pub(super) struct ClientMemory {
     next: usize,
     /// The largest client that was found in this round of the cron.
     largest: usize,
+    /// The largest input and output that were found in this round of the cron.
+    largest_buffers: (usize, usize),
     /// Whether to look at the end of the turn if it is too much.
     look: bool,
     /// Whether it was too much and another core's turn, which has been told. What this core has to close is then not
@@ -71,7 +73,9 @@ impl Engine {
 
     /// Bytes have been sent to a client, and so many are still to be.
     pub fn sent(&mut self, key: SessionKey, bytes: usize, unsent: usize) {
-        self.metrics().output_bytes.add(bytes as u64);
+        let metrics = self.metrics();
+        metrics.writes.add(1);
+        metrics.output_bytes.add(bytes as u64);
         let Some(mut session) = self.sessions.take(key) else { return };
         session.sending_bytes = unsent;
         session.output_bytes += bytes as u64;
@@ -91,7 +95,11 @@ impl Engine {
         self.clients.next = to;
         if to == places {
             // What was the largest may have become smaller.
-            self.metrics().largest_client_bytes.set(self.clients.largest as u64);
+            let (input, output) = std::mem::take(&mut self.clients.largest_buffers);
+            let metrics = self.metrics();
+            metrics.largest_client_bytes.set(self.clients.largest as u64);
+            metrics.largest_input_bytes.set(input as u64);
+            metrics.largest_output_bytes.set(output as u64);
             (self.clients.next, self.clients.largest) = (0, 0);
         }
         self.look_at_clients();
@@ -113,6 +121,9 @@ impl Engine {
         if is_evictable(&session) {
             self.clients.largest = self.clients.largest.max(session.counted_bytes);
         }
+        let (input, output) = &mut self.clients.largest_buffers;
+        *input = session.input.capacity().max(*input);
+        *output = (session.output.bytes.len() + session.waiting_bytes()).max(*output);
         self.sessions.put_back(key, session);
     }
 

@@ -4,7 +4,7 @@ use super::Engine;
 use crate::acl;
 use crate::commands::node::Control;
 use crate::config::OutputLimit;
-use crate::limits::{MONITOR_BYTES_MAX, OUTPUT_UNAUTHENTICATED_BYTES_MAX};
+use crate::limits::{MONITOR_BYTES_MAX, OUTPUT_UNAUTHENTICATED_BYTES_MAX, OUTPUT_UNCOUNTED_BYTES};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::Millis;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,6 +14,9 @@ const REWRITE_REST_MS: Millis = 60_000;
 
 /// The same where the log has a gap and no write is accepted until it is rewritten.
 const GAP_REST_MS: Millis = 10_000;
+
+/// Keys with a time to live of a database that are looked at once a second, to estimate how many of all are over.
+const EXPIRES_SAMPLED: usize = 100;
 
 /// Milliseconds between two runs of the cron, by the directive `hz`.
 pub fn cron_interval_ms(hz: u32) -> Millis {
@@ -46,7 +49,7 @@ impl Engine {
     pub(super) fn cron(&mut self) {
         self.next_cron_ms = self.now + cron_interval_ms(self.config.hz);
         self.cron_runs += 1;
-        if self.node.active_expire.load(Relaxed) {
+        if self.node.active_expire.load(Relaxed) && !self.is_paused() {
             self.expire_cycle();
         }
         self.tell_candidates();
@@ -98,25 +101,31 @@ impl Engine {
 
     fn expire_cycle(&mut self) {
         let effort = ExpireEffort::new(self.config.active_expire_effort);
+        let (started, mut cut) = (self.clock.raw(), false);
         for index in 0..self.shard.databases.len() {
             let db = &mut self.shard.databases[index];
             if db.expires_len() == 0 {
                 continue;
             }
             db.set_now(self.now);
-            let mut removed = 0;
+            let (mut removed, mut goes_on) = (0, true);
             for _ in 0..effort.rounds_max {
                 let some = db.expire_some(effort.budget);
                 removed += some;
-                if some < effort.enough {
+                goes_on = some >= effort.enough;
+                if !goes_on {
                     break;
                 }
             }
+            cut |= goes_on;
             if removed > 0 {
                 self.touched.push(index as u16);
                 self.after_incidents();
             }
         }
+        let metrics = self.metrics();
+        metrics.expire_nanoseconds.add(self.clock.delta_as_nanos(started, self.clock.raw()));
+        metrics.expire_cuts.add(u64::from(cut));
     }
 
     fn close_idle(&mut self) {
@@ -141,6 +150,27 @@ impl Engine {
         let keys: Vec<SessionKey> = self.sessions.iter_mut().filter_map(over).collect();
         for key in keys {
             self.admit_output(key);
+        }
+    }
+
+    /// Whether clients are paused: then data stays as it is, as in Redis.
+    #[inline]
+    pub(super) fn is_paused(&self) -> bool {
+        self.node.pause_until_ms.load(Relaxed) > self.now
+    }
+
+    /// Has keys whose time is over stay during a pause: they are gone for all who ask, and nobody is told yet.
+    #[inline]
+    pub(super) fn follow_pause(&mut self) {
+        self.shard.keep_expired(self.is_paused());
+    }
+
+    /// Notes whether a pause holds a session back; it counts as blocked then.
+    pub(super) fn hold_back(&mut self, session: &mut Session, held: bool) {
+        if held != session.flags.contains(SessionFlags::PAUSED) {
+            session.flags.set(SessionFlags::PAUSED, held);
+            self.held_back = if held { self.held_back + 1 } else { self.held_back - 1 };
+            self.publish_waits();
         }
     }
 
@@ -182,6 +212,7 @@ impl Engine {
         if stranger && waiting > OUTPUT_UNAUTHENTICATED_BYTES_MAX {
             return true;
         }
+        let waiting = waiting.saturating_sub(OUTPUT_UNCOUNTED_BYTES);
         if hard_bytes > 0 && waiting >= hard_bytes {
             return true;
         }
@@ -205,10 +236,15 @@ impl Engine {
     /// Makes the estimated times to live and the sizes of tables and spare buffers visible to all cores.
     fn publish_slow_numbers(&mut self) {
         let metrics = &self.node.metrics[self.core.index()];
+        let (mut sampled, mut expired) = (0, 0);
         for (index, db) in self.shard.databases.iter().enumerate() {
+            let (some, over) = db.sample_expired(&mut self.random, EXPIRES_SAMPLED);
+            (sampled, expired) = (sampled + some, expired + over);
             metrics.average_ttl_ms[index].set(db.average_ttl().max(0) as u64);
             metrics.table_bytes[index].set(db.table_bytes() as u64);
         }
+        metrics.sampled_expires.set(sampled);
+        metrics.sampled_expired.set(expired);
         let buffers = self.spare_buffers.iter().map(Vec::capacity).sum::<usize>();
         let batches = self.spare_batches.iter().map(|batch| batch.memory_bytes()).sum::<usize>();
         metrics.spare_bytes.set((buffers + batches) as u64);

@@ -92,12 +92,15 @@ impl Engine {
         {
             return self.refuse(session, Some(entry), &error);
         }
-        if self.node.pause_until_ms.load(Relaxed) > self.now && self.pause_holds(session, entry) {
-            // CLIENT LIST shows what is held back.
-            session.last_command = entry.id + 1;
-            session.flags.insert(SessionFlags::PAUSED);
-            self.paused.push(key);
-            return Step::Wait;
+        if self.is_paused() {
+            self.follow_pause();
+            if self.pause_holds(session, entry) {
+                // CLIENT LIST shows what is held back.
+                session.last_command = entry.id + 1;
+                self.hold_back(session, true);
+                self.paused.push(key);
+                return Step::Wait;
+            }
         }
         if queues {
             let step = self.enqueue(session, entry, args, started);

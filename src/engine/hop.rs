@@ -51,6 +51,7 @@ impl Engine {
 
     /// Runs another core's commands and sends the replies back.
     pub(super) fn run_batch(&mut self, mut batch: Box<Batch>) {
+        self.follow_pause();
         let mut ahead = std::mem::take(&mut self.batch_ahead);
         let mut count = 0;
         let from = batch.from;

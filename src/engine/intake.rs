@@ -64,7 +64,9 @@ impl Engine {
         let Some(mut session) = self.sessions.take(key) else { return };
         session.active_ms = self.now;
         session.input_bytes += bytes.len() as u64;
-        self.metrics().input_bytes.add(bytes.len() as u64);
+        let metrics = self.metrics();
+        metrics.reads.add(1);
+        metrics.input_bytes.add(bytes.len() as u64);
         if !session.flags.intersects(SessionFlags::ENDING) {
             if session.input.is_empty() && !session.flags.contains(SessionFlags::STALLED) {
                 let used = self.execute_requests(&mut session, key, bytes);

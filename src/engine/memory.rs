@@ -220,11 +220,6 @@ impl Engine {
         self.end_eviction(removed);
     }
 
-    /// Whether clients are paused: then data stays as it is, as in Redis.
-    fn is_paused(&self) -> bool {
-        self.node.pause_until_ms.load(Relaxed) > self.now
-    }
-
     fn end_eviction(&mut self, removed: usize) {
         if removed > 0 {
             self.metrics().evicted_keys.add(removed as u64);

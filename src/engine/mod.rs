@@ -143,6 +143,8 @@ pub struct Engine {
     closing: Vec<SessionKey>,
     /// Sessions whose next command waits for the end of a pause.
     paused: Vec<SessionKey>,
+    /// How many sessions a pause holds back.
+    held_back: usize,
     /// Requests to every core whose own part is still to be run here.
     own_parts: VecDeque<(Ticket, Arc<dyn EveryCore>)>,
     /// Sessions that may go on with what they have sent.
@@ -214,6 +216,7 @@ impl Engine {
             told: Vec::new(),
             closing: Vec::new(),
             paused: Vec::new(),
+            held_back: 0,
             own_parts: VecDeque::new(),
             resumable: Vec::new(),
             spare_buffers: Vec::new(),
@@ -283,6 +286,7 @@ impl Engine {
     pub fn begin_turn(&mut self, now: Millis) {
         self.now = now;
         self.refresh_config();
+        self.follow_pause();
         self.begin_memory_turn();
         if self.shard.log.wanted {
             self.look_at_log();
@@ -330,6 +334,7 @@ impl Engine {
         let Some(mut session) = self.sessions.take(key) else { return };
         self.leave(&mut session, key);
         self.end_monitoring(&mut session, key);
+        self.hold_back(&mut session, false);
         session.output.clear();
         self.discard(&mut session);
         let done = session.pending.is_empty();
@@ -549,7 +554,8 @@ impl Engine {
             // A key may stand here twice, or have found a new owner: only a session that waits for nothing goes on.
             let gone = session.flags.intersects(SessionFlags::GONE);
             if !gone && session.flags.contains(SessionFlags::STALLED) && session.pending.is_empty() {
-                session.flags.remove(SessionFlags::STALLED | SessionFlags::PAUSED);
+                session.flags.remove(SessionFlags::STALLED);
+                self.hold_back(&mut session, false);
                 self.continue_session(&mut session, key);
             }
             self.sessions.put_back(key, session);

@@ -121,9 +121,13 @@ macro_rules! counters {
             pub clients_bytes: Counter,
             /// Bytes that the largest of those takes that may be closed for it.
             pub largest_client_bytes: Counter,
+            /// Bytes of the largest input that any client had waiting in the last round of the count.
+            pub largest_input_bytes: Counter,
+            /// Bytes of the largest output that waited for any client then.
+            pub largest_output_bytes: Counter,
             /// Bytes of buffers that are kept for the next replies and messages, as of the last second.
             pub spare_bytes: Counter,
-            /// Connections that wait in a blocking command.
+            /// Connections that wait in a blocking command, or for the end of a pause.
             pub blocked_clients: Counter,
             /// Those of them whose wait ends by itself.
             pub timed_clients: Counter,
@@ -151,6 +155,10 @@ macro_rules! counters {
             pub expires: Box<[Counter]>,
             /// Bytes of the tables that lead to the keys, by database, as of the last second.
             pub table_bytes: Box<[Counter]>,
+            /// Keys of a sample with a time to live, as of the last second, and those of them whose time was over.
+            pub sampled_expires: Counter,
+            /// See [`CoreMetrics::sampled_expires`].
+            pub sampled_expired: Counter,
             /// Mean remaining time to live in milliseconds, by database, estimated.
             pub average_ttl_ms: Box<[Counter]>,
             /// By command, as the command table numbers them.
@@ -178,6 +186,8 @@ macro_rules! counters {
                     pubsub_shard_channels: Counter::default(),
                     clients_bytes: Counter::default(),
                     largest_client_bytes: Counter::default(),
+                    largest_input_bytes: Counter::default(),
+                    largest_output_bytes: Counter::default(),
                     spare_bytes: Counter::default(),
                     blocked_clients: Counter::default(),
                     timed_clients: Counter::default(),
@@ -193,6 +203,8 @@ macro_rules! counters {
                     keys: per_database(),
                     expires: per_database(),
                     table_bytes: per_database(),
+                    sampled_expires: Counter::default(),
+                    sampled_expired: Counter::default(),
                     average_ttl_ms: per_database(),
                     by_command: (0..commands).map(|_| CommandCounters::default()).collect(),
                     error_codes: ErrorCounts::default(),
@@ -234,6 +246,10 @@ counters! {
     transactions_retried,
     /// Batches sent to other cores.
     batches_sent,
+    /// Times something was received from a client.
+    reads,
+    /// Times something was sent to a client.
+    writes,
     /// Bytes received from clients.
     input_bytes,
     /// Bytes sent to clients.
@@ -246,6 +262,10 @@ counters! {
     keyspace_misses,
     /// Keys removed because their time was over.
     expired_keys,
+    /// Nanoseconds spent looking for keys whose time is over.
+    expire_nanoseconds,
+    /// Times that search ended because it had gone on for long enough.
+    expire_cuts,
     /// Keys removed because memory was used up.
     evicted_keys,
     /// Clients closed because their output grew past its limit.

@@ -211,6 +211,10 @@ fn inline(input: &[u8], scratch: &mut Scratch) -> Result<Parsed, ProtocolError> 
         return Ok(Parsed::Incomplete(input.len() + 1));
     };
     let line = input[..len].strip_suffix(b"\r").unwrap_or(&input[..len]);
+    // Differs: Redis sees no end of such a line and waits for more until it is too long. Only its beginning is never run.
+    if memchr::memchr(0, line).is_some() {
+        return Err(b"zero byte in inline request"[..].into());
+    }
     let arguments = words::split(line).ok_or(&b"unbalanced quotes in request"[..])?;
     for argument in &arguments {
         scratch.spans.push(Span { start: scratch.inline.len() as u32, len: argument.len() as u32 });
@@ -278,6 +282,9 @@ mod tests {
             (b"*1\r\n$x\r\n", "invalid bulk length"),
             (b"*1\r\n\r\n", "expected '$', got '\r'"),
             (b"get \"a\r\n", "unbalanced quotes in request"),
+            // A line is never run without what follows the zero.
+            (b"set k a\0b\r\n", "zero byte in inline request"),
+            (b"\0\n", "zero byte in inline request"),
         ] {
             for step in [1, 3, 100] {
                 assert_eq!(requests(input, step).unwrap_err(), error.as_bytes());

@@ -129,11 +129,14 @@ impl<'a> Reply<'a> {
         self.out.bytes.extend_from_slice(b"\r\n");
     }
 
-    /// An error line; CR and LF in its text become spaces.
+    /// An error line; CR and LF in its text become spaces, and go at its end.
     pub fn error(&mut self, error: &CommandError) {
         let start = self.out.bytes.len();
         self.out.bytes.push(b'-');
         error.write(&mut self.out.bytes);
+        while let Some(b'\r' | b'\n') = self.out.bytes.last() {
+            self.out.bytes.pop();
+        }
         for byte in &mut self.out.bytes[start..] {
             if matches!(byte, b'\r' | b'\n') {
                 *byte = b' ';

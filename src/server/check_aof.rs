@@ -39,39 +39,55 @@ fn keep_servers_away(location: &Location) -> Result<File, String> {
     }
 }
 
+/// How good a log or a file of it is now; the worst of all files is the log's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Health {
+    Good,
+    /// Its end is torn: a server cuts that off at its start (`aof-load-truncated`).
+    Torn,
+    Bad,
+}
+
 struct Check<'a> {
     asked: &'a CheckAof,
     storage: &'a dyn Storage,
 }
 
 impl Check<'_> {
-    /// Whether the log can be loaded as it is now.
+    /// Whether the log is whole now.
     fn run(&self) -> Result<bool, String> {
         let location = check::locate(self.storage, &self.asked.dir)?;
         let _lock = if self.asked.fix { Some(keep_servers_away(&location)?) } else { None };
         let mut manifest = location.open(self.storage)?;
         print(&title(&location, &manifest));
         let bar = self.progress_bar(&location, &manifest);
-        let mut good = true;
+        let mut health = Health::Good;
         for shard in 0..manifest.shards {
             let entries: Vec<Entry> = manifest.of_shard(shard).into_iter().cloned().collect();
             for entry in entries {
-                good &= self.file(&location, &mut manifest, &entry, &bar)?;
+                health = health.max(self.file(&location, &mut manifest, &entry, &bar)?);
             }
         }
         bar.finish_and_clear();
-        print(if good { "The log is good." } else { "The log cannot be loaded as it is." });
-        Ok(good)
+        print(match health {
+            Health::Good => "The log is good.",
+            Health::Torn => {
+                "The log can be loaded without its torn end, which a server cuts off at its start; with aof-load-truncated \
+                 'no' it cannot be loaded as it is."
+            }
+            Health::Bad => "The log cannot be loaded as it is.",
+        });
+        Ok(health == Health::Good)
     }
 
-    /// Checks one file and repairs it if that was asked for; whether it is good now.
+    /// Checks one file and repairs it if that was asked for; how good it is now.
     fn file(
         &self,
         location: &Location,
         manifest: &mut Manifest,
         entry: &Entry,
         bar: &ProgressBar,
-    ) -> Result<bool, String> {
+    ) -> Result<Health, String> {
         let tell = |text: String| bar.suspend(|| print(&format!("  {}: {text}", entry.name)));
         let failed = |error: io::Error| format!("{}: {}", entry.name, os::error_text(&error));
         bar.set_message(entry.name.clone());
@@ -79,26 +95,27 @@ impl Check<'_> {
             Ok(report) => report,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 tell("missing".into());
-                return Ok(false);
+                return Ok(Health::Bad);
             }
             Err(error) => return Err(failed(error)),
         };
         tell(state(&report, manifest.origin));
-        let (damage, wanted, flags) = match report.verdict {
-            Verdict::Good => return Ok(true),
-            Verdict::Cut(damage) => (damage, self.asked.fix, "--fix"),
-            Verdict::Refuse(damage) => (damage, self.asked.truncate_at_corruption, "--fix --truncate-at-corruption"),
+        let truncate = self.asked.truncate_at_corruption;
+        let (damage, wanted, flags, health) = match report.verdict {
+            Verdict::Good => return Ok(Health::Good),
+            Verdict::Cut(damage) => (damage, self.asked.fix, "--fix", Health::Torn),
+            Verdict::Refuse(damage) => (damage, truncate, "--fix --truncate-at-corruption", Health::Bad),
         };
         if !damage.reason.is_mended_by_cutting() {
-            return Ok(false);
+            return Ok(health);
         }
         if !wanted {
             tell(format!("{flags} would cut it there: {}", loss(&damage)));
-            return Ok(false);
+            return Ok(health);
         }
         let told = self.repair(location, manifest, entry, &damage).map_err(failed)?;
         tell(told);
-        Ok(true)
+        Ok(Health::Good)
     }
 
     /// Cuts a file, and sets its length right in the manifest; what to tell.

@@ -2,7 +2,7 @@
 //! that was looked at, and `crimson --test-config` whether a server could start with the configuration at all.
 
 use super::machine::{self, Finding, State};
-use super::{BootError, cpus, enter_directory};
+use super::{BootError, cpus, enter_directory, listen};
 use crate::config::{Config, Startup};
 use std::io::{self, Write};
 use std::path::Path;
@@ -49,8 +49,11 @@ fn print(text: &str) {
 pub fn test_config(mut startup: Startup) -> ExitCode {
     let name = startup.file.as_deref().map_or_else(|| "the command line".into(), Path::to_string_lossy).into_owned();
     let usable = cpus::Usable::of_this_process();
-    match check(&mut startup.config).and_then(|()| cpus::choose(&startup.config, &usable).map(drop)) {
-        Ok(()) => {
+    let tested = check(&mut startup.config)
+        .and_then(|()| cpus::choose(&startup.config, &usable))
+        .and_then(|_| listen::examine(&startup.config));
+    match tested {
+        Ok(_) => {
             print(&format!("{name}: the configuration is all right"));
             ExitCode::SUCCESS
         }
@@ -61,7 +64,7 @@ pub fn test_config(mut startup: Startup) -> ExitCode {
     }
 }
 
-/// Whether what `config` names is there, whatever CPUs there are. Opens and makes nothing, but enters `dir` as a start does.
+/// Whether what `config` names is there, whatever CPUs there are. Opens and makes nothing, but enters `dir` as a start does. Addresses are another matter.
 fn check(config: &mut Config) -> Result<(), BootError> {
     enter_directory(config)?;
     if (config.port == 0 || config.bind.is_empty()) && config.unixsocket.is_empty() {

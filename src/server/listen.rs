@@ -60,7 +60,7 @@ fn listen_tcp(config: &Config, listening: &mut Listening) -> Result<(), BootErro
                 listening.names.push(name);
             }
             Err(failure) => {
-                let text = format!("Could not create server TCP listening socket {address}:{}: {failure}", config.port);
+                let text = unusable(address, config.port, &failure);
                 if !failure.may_be_skipped(address.starts_with('-')) {
                     return Err(BootError(text));
                 }
@@ -73,6 +73,43 @@ fn listen_tcp(config: &Config, listening: &mut Listening) -> Result<(), BootErro
     }
     listening.descriptions.push(format!("{description},port={}", config.port));
     Ok(())
+}
+
+fn unusable(address: &str, port: u16, failure: &Failure) -> String {
+    format!("Could not create server TCP listening socket {address}:{port}: {failure}")
+}
+
+/// Looks whether this machine has the addresses of `bind`, without listening on them; the error is that of a start. Also
+/// what could not be bound only for now, or by this user: a port that is in use or needs a right.
+pub fn examine(config: &Config) -> Result<Vec<String>, BootError> {
+    let (mut there, mut hindered) = (0, Vec::new());
+    if config.port == 0 || config.bind.is_empty() {
+        return Ok(hindered);
+    }
+    for address in &config.bind {
+        match examine_address(address, config.port) {
+            Ok(hindrance) => {
+                there += 1;
+                hindered.extend(hindrance.map(|failure| unusable(address, config.port, &failure)));
+            }
+            Err(failure) if failure.may_be_skipped(address.starts_with('-')) => {}
+            Err(failure) => return Err(BootError(unusable(address, config.port, &failure))),
+        }
+    }
+    if there == 0 {
+        return Err(BootError(format!("Failed listening on port {} (TCP), aborting.", config.port)));
+    }
+    Ok(hindered)
+}
+
+/// Whether an element of `bind` is an address of this machine; what is in the way of the port there.
+fn examine_address(address: &str, port: u16) -> Result<Option<Failure>, Failure> {
+    let resolved = resolve(address.trim_start_matches('-'), port);
+    let mut address = resolved.map_err(|error| Failure { step: "getaddrinfo", error })?;
+    let hindrance = open_tcp(address, 0, false).err();
+    // Any port will do to know whether the address is there.
+    address.set_port(0);
+    open_tcp(address, 0, false).map(|_| hindrance)
 }
 
 /// A step of opening a socket that failed.
@@ -260,6 +297,19 @@ mod tests {
         assert!(error(&config(&["no such host"], port)).contains("no such host"));
         assert_eq!(error(&config(&[], port)), "Configured to not listen anywhere, exiting.");
         assert_eq!(error(&config(&["127.0.0.1"], 0)), "Configured to not listen anywhere, exiting.");
+    }
+
+    #[test]
+    fn addresses_are_examined_without_a_start() {
+        let port = free_port();
+        let examined = |bind: &[&str]| examine(&config(bind, port)).map_err(|error| error.to_string());
+        assert_eq!(examined(&["127.0.0.1", "-10.99.99.99", "*"]), Ok(vec![]));
+        for bind in [&["10.99.99.99"][..], &["-10.99.99.99"], &["127.0.0.1", "no such host"]] {
+            assert_eq!(examined(bind).expect_err("it is not there"), error(&config(bind, port)));
+        }
+        let _first = listen(&config(&["127.0.0.1"], port), 1).expect("bound");
+        let taken = error(&config(&["127.0.0.1"], port));
+        assert_eq!(examined(&["127.0.0.1", "127.0.0.2"]), Ok(vec![taken]));
     }
 
     #[test]

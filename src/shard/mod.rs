@@ -42,6 +42,8 @@ pub struct Shard {
     pub watch: Watch,
     /// The snapshot of its databases that is under way.
     snapshot: Option<Snapshot>,
+    /// Whether keys whose time is over stay.
+    keeps_expired: bool,
 }
 
 impl Shard {
@@ -55,6 +57,16 @@ impl Shard {
             tracking: TrackingTable::default(),
             watch: Watch::default(),
             snapshot: None,
+            keeps_expired: false,
+        }
+    }
+
+    /// Whether keys whose time is over stay from now on, as while clients are paused.
+    #[inline]
+    pub fn keep_expired(&mut self, keep: bool) {
+        if keep != self.keeps_expired {
+            self.keeps_expired = keep;
+            self.databases.iter_mut().for_each(|db| db.keep_expired(keep));
         }
     }
 

@@ -136,11 +136,51 @@ fn client_pause_holds_commands_back() {
             clients.lines().any(|line| line.contains(" flags=b ") && line.contains(" cmd=set ")).then_some(())
         });
         assert!(held_back.is_some(), "CLIENT LIST shows who waits for what");
+        let blocked = |client: &mut Client| {
+            let text = client.run("INFO clients").text().to_string();
+            text.lines().find_map(|line| line.strip_prefix("blocked_clients:")?.parse::<u32>().ok())
+        };
+        assert_eq!(blocked(&mut one), Some(1), "who waits for the end of a pause counts as blocked");
         assert_eq!(one.run("CLIENT UNPAUSE").text(), "OK");
         assert_eq!(other.read().text(), "OK");
         assert!(!one.run("CLIENT LIST").text().contains(" flags=b "));
+        assert_eq!(blocked(&mut one), Some(0));
         assert!(start.elapsed() < Duration::from_secs(30), "UNPAUSE took {:?}", start.elapsed());
         assert_eq!(third.run("GET k").text(), "w");
+    }
+}
+
+/// As in Redis, keys whose time is over are gone for all who ask, but stay where they are until the pause is over.
+#[test]
+fn nothing_expires_while_clients_are_paused() {
+    for server in SHARDS.map(|shards| Server::subject(shards, &[])).into_iter().chain([Server::redis(&[])]) {
+        let mut client = server.client();
+        client.run("CONFIG SET notify-keyspace-events Ex");
+        let mut listener = server.client();
+        listener.run("SUBSCRIBE __keyevent@0__:expired");
+        client.run("SADD kept x");
+        for key in ["a", "b", "c", "d"] {
+            client.run(&format!("SADD {key} x"));
+            client.run(&format!("PEXPIRE {key} 300"));
+        }
+        let requests = [encode(&["CLIENT", "PAUSE", "60000", "WRITE"]), encode(&["SMEMBERS", "a"])];
+        client.send(&requests.concat());
+        assert_eq!(client.read().text(), "OK");
+        assert_eq!(client.read().elements().len(), 1);
+        std::thread::sleep(Duration::from_millis(600));
+        assert_eq!(client.run("SMEMBERS a").elements().len(), 0);
+        assert_eq!(client.run("EXISTS a b c d").integer(), 0);
+        assert_eq!(client.run("SUNION {a} a").elements().len(), 0);
+        assert_eq!(client.run("SCAN 0 COUNT 100").elements().len(), 2);
+        assert_eq!(client.run("TTL b").integer(), -2);
+        assert_eq!(client.run("DBSIZE").integer(), 5, "they are still there");
+        assert!(client.run("INFO stats").text().contains("\nexpired_keys:0\r"));
+        assert_eq!(client.run("CLIENT UNPAUSE").text(), "OK");
+        wait_until("they have expired", || client.run("DBSIZE").integer() == 1);
+        assert!(client.run("INFO stats").text().contains("\nexpired_keys:4\r"));
+        for _ in 0..4 {
+            assert_eq!(listener.read().elements().len(), 3, "everybody is told then");
+        }
     }
 }
 

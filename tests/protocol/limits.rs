@@ -95,6 +95,25 @@ fn a_client_that_does_not_read_is_closed_at_its_output_limit() {
     }
 }
 
+/// As in Redis, where the first 16 KiB lie in a buffer of the client's own.
+#[test]
+fn small_replies_do_not_count_towards_the_output_limit() {
+    for server in SHARDS.map(|shards| Server::subject(shards, &[])).into_iter().chain([Server::redis(&[])]) {
+        let mut client = server.client();
+        assert_eq!(client.run("CONFIG SET client-output-buffer-limit \"normal 1 1 1\"").text(), "OK");
+        client.call(&["SET", "small", &"v".repeat(10_000)]);
+        client.call(&["SET", "large", &"v".repeat(40_000)]);
+        for _ in 0..3 {
+            assert_eq!(client.run("GET small").text().len(), 10_000);
+        }
+        client.send(&encode(&["GET", "large"]));
+        assert_eq!(client.read_to_end().len(), 0, "more counts");
+        let mut again = server.client();
+        assert_eq!(again.run("CONFIG SET client-output-buffer-limit \"normal 0 0 0\"").text(), "OK");
+        assert_eq!(again.run("GET large").text().len(), 40_000);
+    }
+}
+
 /// A negative count may ask for any number of members: they end where the client is closed.
 #[test]
 fn a_reply_without_end_stops_at_the_output_limit() {

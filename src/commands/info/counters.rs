@@ -11,6 +11,10 @@ pub(super) fn clients(text: &mut Text, facts: &Facts<'_>) {
     text.field("connected_clients", sum(|core| &core.clients));
     text.field("cluster_connections", 0);
     text.field("maxclients", facts.config.maxclients);
+    let largest =
+        |counter: fn(&CoreMetrics) -> &Counter| facts.node.metrics.iter().map(|core| counter(core).get()).max();
+    text.field("client_recent_max_input_buffer", largest(|core| &core.largest_input_bytes).unwrap_or(0));
+    text.field("client_recent_max_output_buffer", largest(|core| &core.largest_output_bytes).unwrap_or(0));
     text.field("blocked_clients", sum(|core| &core.blocked_clients));
     text.field("tracking_clients", sum(|core| &core.tracking_clients));
     text.field("clients_in_timeout_table", sum(|core| &core.timed_clients));
@@ -36,6 +40,12 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.field("rejected_connections", totals.connections_rejected);
     text.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     text.field("expired_keys", totals.expired_keys);
+    let cores = &facts.node.metrics;
+    let sampled: u64 = cores.iter().map(|core| core.sampled_expires.get()).sum();
+    let over: u64 = cores.iter().map(|core| core.sampled_expired.get()).sum();
+    text.field("expired_stale_perc", format_args!("{:.2}", over as f64 * 100.0 / sampled.max(1) as f64));
+    text.field("expired_time_cap_reached_count", totals.expire_cuts);
+    text.field("expire_cycle_cpu_milliseconds", totals.expire_nanoseconds / 1_000_000);
     text.field("evicted_keys", totals.evicted_keys);
     text.field("evicted_clients", totals.evicted_clients);
     let (current_ms, total_ms) = facts.node.held.exceeded_ms(facts.now);
@@ -50,12 +60,19 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.field("pubsubshard_channels", core.pubsub_shard_channels.get());
     text.zeros(&["latest_fork_usec", "total_forks"]);
     text.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys"]);
-    let cores = &facts.node.metrics;
+    // Records are moved together only where memory is used up.
+    text.zeros(&["active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits", "active_defrag_key_misses"]);
+    text.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
     text.field("tracking_total_keys", cores.iter().map(|core| core.tracking_keys.get()).sum::<u64>());
     text.field("tracking_total_items", cores.iter().map(|core| core.tracking_items.get()).sum::<u64>());
     text.field("tracking_total_prefixes", core.tracking_prefixes.get());
     text.field("unexpected_error_replies", 0);
     text.field("total_error_replies", totals.errors);
+    text.field("dump_payload_sanitizations", 0);
+    text.field("total_reads_processed", totals.reads);
+    text.field("total_writes_processed", totals.writes);
+    // Every core does its own.
+    text.zeros(&["io_threaded_reads_processed", "io_threaded_writes_processed"]);
     text.field("client_query_buffer_limit_disconnections", totals.input_limit_disconnections);
     text.field("client_output_buffer_limit_disconnections", totals.output_limit_disconnections);
     text.field("total_commands_remote", totals.commands_remote);
@@ -157,6 +174,11 @@ mod tests {
         metrics.expires[0].set(2);
         metrics.average_ttl_ms[0].set(900);
         metrics.keys[9].set(1);
+        metrics.sampled_expires.set(200);
+        metrics.sampled_expired.set(25);
+        metrics.expire_nanoseconds.add(7_999_999);
+        metrics.reads.add(6);
+        metrics.largest_input_bytes.set(4096);
         let text = console.run("INFO all");
         for line in [
             "cmdstat_get:calls=4,usec=6,usec_per_call=1.50,rejected_calls=0,failed_calls=0",
@@ -166,6 +188,12 @@ mod tests {
             "keyspace_hits:3",
             "total_error_replies:1",
             "connected_clients:2",
+            "client_recent_max_input_buffer:4096",
+            "client_recent_max_output_buffer:0",
+            "expired_stale_perc:12.50",
+            "expire_cycle_cpu_milliseconds:7",
+            "total_reads_processed:6",
+            "total_writes_processed:0",
             "db0:keys=5,expires=2,avg_ttl=900",
             "db9:keys=1,expires=0,avg_ttl=0",
             "core0:clients=2,commands=0,remote=0,batches=0,keys=6,turns=0,busy_pct=0.00",

@@ -75,7 +75,7 @@ pub(super) fn replication(text: &mut Text, facts: &Facts<'_>) {
     text.field("master_replid2", "0".repeat(40));
     text.field("master_repl_offset", 0);
     text.field("second_repl_offset", -1);
-    text.zeros(&["repl_backlog_active", "repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+    text.zeros(&["repl_backlog_active", "repl_backlog_size", "repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
 }
 
 pub(super) fn modules(_text: &mut Text, _facts: &Facts<'_>) {}

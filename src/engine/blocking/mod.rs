@@ -370,9 +370,9 @@ impl Engine {
         }
     }
 
-    fn publish_waits(&self) {
+    pub(super) fn publish_waits(&self) {
         let metrics = self.metrics();
-        metrics.blocked_clients.set(self.blocking.waiting as u64);
+        metrics.blocked_clients.set((self.blocking.waiting + self.held_back) as u64);
         metrics.timed_clients.set(self.blocking.deadlines.len() as u64);
     }
 }

@@ -10,6 +10,7 @@ mod kernel;
 mod settings;
 
 use super::cpus::{self, Usable};
+use super::listen;
 use crate::config::Config;
 use crate::stdx::os::is_writable;
 use std::path::Path;
@@ -65,7 +66,21 @@ pub fn examine_all(config: &Config, usable: &Usable) -> Vec<Finding> {
     if let Ok(cpus) = cpus::choose(config, usable) {
         findings.push(files::examine(config, cpus.len()));
     }
+    findings.push(addresses(config));
     findings
+}
+
+/// Whether there are the addresses to listen at, and nobody else does.
+fn addresses(config: &Config) -> Finding {
+    let (subject, port) = ("addresses", config.port);
+    match listen::examine(config) {
+        Err(reason) => error(subject, format!("{reason}. Set `bind` to addresses of this machine.")),
+        Ok(_) if port == 0 || config.bind.is_empty() => good(subject, "nothing is listened at by TCP"),
+        Ok(hindered) if hindered.is_empty() => good(subject, format!("port {port} is free where `bind` says")),
+        Ok(hindered) => {
+            warning(subject, format!("{}. A server that is to start now needs another `port`.", hindered.join("; ")))
+        }
+    }
 }
 
 /// Whether the cores have CPUs of their own.

@@ -1,5 +1,5 @@
 //! One database's slice on one core: keys, values, times to live. Lookups apply lazy expiry: an expired key is removed
-//! and reported as missing. The clock is given by [`Database::set_now`], never read.
+//! and reported as missing; while clients are paused only the latter. The clock is given by [`Database::set_now`], never read.
 //!
 //! Short strings and integers lie inside the key's record; everything else is a [`Stored`] object that the record holds.
 
@@ -94,6 +94,11 @@ impl Database {
     pub fn set_timeless(&mut self, timeless: bool) {
         self.timeless = timeless;
         (self.clock.now, self.time) = (0, 0);
+    }
+
+    /// Whether keys whose time is over stay from now on, as while clients are paused. They are gone for all who ask.
+    pub fn keep_expired(&mut self, keep: bool) {
+        self.keys.keep_expired(keep);
     }
 
     /// Whether commands set access times from now on (CLIENT NO-TOUCH).

@@ -3,7 +3,8 @@
 use super::{Database, object_of, string_of, view};
 use crate::resp::CommandError;
 use crate::shard::Millis;
-use crate::types::{Object, StringRef, ValueRef};
+use crate::structures::record::RecordRef;
+use crate::types::{Object, Stored, StringRef, ValueRef};
 
 impl Database {
     /// Whether `key` exists. Counts neither as hit nor as miss and leaves the access time alone.
@@ -64,7 +65,8 @@ impl Database {
         for key in keys.clone() {
             self.get::<T>(key)?;
         }
-        Ok(keys.map(|key| self.keys.get(key).and_then(object_of).and_then(T::from_ref)).collect())
+        let lives = |record: &RecordRef<'_, Stored>| record.expires().is_none_or(|at| at > self.clock.now);
+        Ok(keys.map(|key| self.keys.get(key).filter(lives).and_then(object_of).and_then(T::from_ref)).collect())
     }
 
     /// When `key` expires: `None` without such a key, `Some(None)` when it does not expire.

@@ -163,6 +163,39 @@ fn expired_keys_are_gone_and_named() {
 }
 
 #[test]
+fn expired_keys_that_stay_are_gone_for_all_who_ask() {
+    let mut db = Database::new();
+    let mut random = Random::new(1);
+    db.set_now(10);
+    db.keep_incidents(Incidents::EXPIRED);
+    for key in [&b"a"[..], b"b", b"c", b"d"] {
+        db.set_string(key, b"v", Expiry::At(20));
+    }
+    let hash = db.get_or_insert::<Hash>(b"h", Hash::new).expect("a new one");
+    hash.set(b"f", b"v", &EncodingLimits::default());
+    db.set_expires_at(b"h", Some(20));
+    db.keep_expired(true);
+    db.set_now(20);
+    assert!(!db.contains(b"a") && text(&mut db, b"b").is_none() && db.take(b"c").is_none() && !db.remove(b"d"));
+    assert_eq!(db.expires_at(b"a"), None);
+    assert!(db.get_many::<Hash>([&b"h"[..]].into_iter()).expect("none")[0].is_none());
+    assert_eq!(db.scan(0, 100, |_, _| panic!("there is none")), 0);
+    assert_eq!(db.random_key(&mut random), None);
+    assert_eq!((db.len(), db.departed.expired, db.has_incidents()), (5, 0, false));
+
+    // What is stored in their place is new.
+    db.set_string(b"a", b"new", Expiry::Keep);
+    assert_eq!(db.get_or_insert::<Hash>(b"h", Hash::new).map(|hash| hash.len()), Ok(0));
+    db.remove(b"h");
+    assert_eq!((db.expires_at(b"a"), db.len(), db.departed.expired), (Some(None), 4, 2));
+    db.clear(false);
+    db.set_string(b"e", b"v", Expiry::At(20));
+    assert!(!db.contains(b"e") && db.len() == 1, "a database that is emptied keeps them still");
+    db.keep_expired(false);
+    assert!(!db.contains(b"e") && db.is_empty());
+}
+
+#[test]
 fn idle_time_follows_reads_unless_touching_is_off() {
     let mut db = Database::new();
     db.set_now(100_000);

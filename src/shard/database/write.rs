@@ -256,6 +256,9 @@ impl Database {
     /// Takes all keys out at once, whatever their number.
     fn take_all(&mut self) -> TakenKeys {
         self.scratch = Vec::new();
-        TakenKeys(std::mem::take(&mut self.keys))
+        let keeps_expired = self.keys.keeps_expired();
+        let keys = std::mem::take(&mut self.keys);
+        self.keys.keep_expired(keeps_expired);
+        TakenKeys(keys)
     }
 }

@@ -2,7 +2,8 @@
 //! need. The keyspace is one, with objects and times to live; large sets and hashes are [`ByteTable`]s.
 //!
 //! Every function is safe: handles into the table never leave it but as borrows. Times are plain numbers and given by
-//! the caller; a record whose time is at or before `now` is over, and is removed by the first call that meets it.
+//! the caller; a record whose time is at or before `now` is over, and is removed by the first call that meets it, or
+//! counts as missing while those are to be kept.
 #![allow(unsafe_code)]
 
 mod expiry;
@@ -93,6 +94,8 @@ pub struct RecordTable<O, A: Allocator = Heap> {
     owners: usize,
     /// Where the search for expired records goes on.
     due_from: u32,
+    /// Whether records whose time is over stay where they are.
+    keeps_expired: bool,
     /// The epoch flag of records that the snapshot has; of all records where none is under way.
     epoch: u8,
     /// The snapshot that is under way.
@@ -140,7 +143,27 @@ impl<O, A: Allocator> RecordTable<O, A> {
     /// An empty table that hashes with these keys.
     pub fn with_hasher(hasher: &'static RandomState) -> Self {
         let (table, allocator) = (RawTable::default(), A::default());
-        Self { table, allocator, hasher, owners: 0, due_from: 0, epoch: 0, walk: None, objects: PhantomData }
+        Self {
+            table,
+            allocator,
+            hasher,
+            owners: 0,
+            due_from: 0,
+            keeps_expired: false,
+            epoch: 0,
+            walk: None,
+            objects: PhantomData,
+        }
+    }
+
+    /// Whether records whose time is over stay from now on until something is stored in their place. They count as missing.
+    pub fn keep_expired(&mut self, keep: bool) {
+        self.keeps_expired = keep;
+    }
+
+    /// Whether they stay.
+    pub fn keeps_expired(&self) -> bool {
+        self.keeps_expired
     }
 
     /// Number of records, those whose time is over included.
@@ -230,7 +253,7 @@ impl<O, A: Allocator> RecordTable<O, A> {
     fn live_place(&mut self, hash: u64, key: &[u8], now: i64) -> Result<Place, Absent<O>> {
         let place = self.find(hash, key).ok_or(Absent::Missing)?;
         if place.slot().marks() & Slot::TIMED != 0 && self.is_over(place, now) {
-            return Err(Absent::Expired(self.remove_at(place)));
+            return Err(if self.keeps_expired { Absent::Missing } else { Absent::Expired(self.remove_at(place)) });
         }
         Ok(place)
     }
@@ -305,7 +328,12 @@ impl<O, A: Allocator> RecordTable<O, A> {
                 self.preserve(record);
                 (RecordMut::new(record), None)
             }
-            Err(absent) => {
+            Err(mut absent) => {
+                if self.keeps_expired
+                    && let Some(place) = self.find(hash, key)
+                {
+                    absent = Absent::Expired(self.remove_at(place));
+                }
                 let record = self.add(hash, key, make(), Expiry::Never, clock);
                 (RecordMut::new(record), Some(absent))
             }
