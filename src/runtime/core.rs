@@ -101,7 +101,7 @@ impl Core {
             listeners: plan.listeners,
             connections: Vec::new(),
             completions: VecDeque::new(),
-            patience: Patience::new(),
+            patience: Patience::new(plan.looks),
             log: None,
             base: None,
             walks: false,

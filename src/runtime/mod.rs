@@ -58,6 +58,8 @@ pub struct Listener {
 pub struct CorePlan {
     /// The CPU it is pinned to; `None`: any.
     pub cpu: Option<usize>,
+    /// Whether it looks for work for a moment before it sleeps: where all cores together leave CPUs of the machine to others.
+    pub looks: bool,
     /// Which shard it owns.
     pub shard: ShardId,
     /// What it accepts connections from.

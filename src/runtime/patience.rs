@@ -2,7 +2,8 @@
 //!
 //! Sleeping is dear, above all for whoever wakes the sleeper: on a virtual machine the sender of a request pays more for
 //! the wake than for the request. Looking costs the looker its own time, and only pays where work soon comes. So a core
-//! keeps count of how often it did, and looks only while that is often enough.
+//! keeps count of how often it did, and looks only while that is often enough. Where cores take all CPUs of the machine,
+//! none looks: it would keep the CPU from whoever is to bring the work.
 
 use std::time::{Duration, Instant};
 
@@ -23,18 +24,19 @@ const FORGIVENESS: f32 = 0.001;
 pub struct Patience {
     /// The share of looks that found work, the newest weighing most.
     share: f32,
+    looks: bool,
 }
 
 impl Patience {
-    /// Experience is yet to come.
-    pub fn new() -> Self {
-        Self { share: SHARE_MIN }
+    /// Experience is yet to come. `looks`: whether to look at all.
+    pub fn new(looks: bool) -> Self {
+        Self { share: SHARE_MIN, looks }
     }
 
     /// Whether looking has paid lately. Each time it has not is a step towards the next try.
     pub fn pays(&mut self) -> bool {
-        if self.share >= SHARE_MIN {
-            return true;
+        if self.share >= SHARE_MIN || !self.looks {
+            return self.looks;
         }
         self.share += FORGIVENESS;
         false
@@ -63,15 +65,21 @@ mod tests {
 
     #[test]
     fn looks_that_find_nothing_stop_and_are_tried_again() {
-        let mut patience = Patience::new();
+        let mut patience = Patience::new(true);
         assert!(patience.pays() && !patience.look(|| false));
         let tries = (1..).find(|_| patience.pays());
         assert!(tries.is_some_and(|tries| (2..1000).contains(&tries)), "{tries:?}");
     }
 
     #[test]
+    fn who_is_not_to_look_never_does() {
+        let mut patience = Patience::new(false);
+        assert!((0..10_000).all(|_| !patience.pays()));
+    }
+
+    #[test]
     fn looks_that_mostly_succeed_go_on() {
-        let mut patience = Patience::new();
+        let mut patience = Patience::new(true);
         for round in 0..1000 {
             assert!(patience.pays(), "round {round}");
             patience.look(|| round % 2 == 0);
@@ -81,7 +89,7 @@ mod tests {
     #[test]
     fn a_look_asks_until_there_is_something() {
         let mut asked = 0;
-        let found = Patience::new().look(|| {
+        let found = Patience::new(true).look(|| {
             asked += 1;
             asked == 3
         });

@@ -64,7 +64,8 @@ pub fn test_config(mut startup: Startup) -> ExitCode {
     }
 }
 
-/// Whether what `config` names is there, whatever CPUs there are. Opens and makes nothing, but enters `dir` as a start does. Addresses are another matter.
+/// Whether what `config` names is there, whatever CPUs there are. Opens and makes nothing, but enters `dir` as a start does.
+/// Addresses are another matter.
 fn check(config: &mut Config) -> Result<(), BootError> {
     enter_directory(config)?;
     if (config.port == 0 || config.bind.is_empty()) && config.unixsocket.is_empty() {

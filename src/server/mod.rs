@@ -33,7 +33,7 @@ use crate::persistence::storage::RealStorage;
 use crate::runtime::loading::{Call, Loading, LoadingPart, Plan};
 use crate::runtime::{self, CorePlan, Cores};
 use crate::shard::{Millis, ShardId};
-use crate::stdx::os::error_text;
+use crate::stdx::os::{cpus_online, error_text};
 use listen::Listening;
 use machine::State;
 use notify::Supervision;
@@ -143,9 +143,10 @@ impl Server {
         greet(&node, &config, &cpus, &usable, &names);
         let bad = findings.iter().filter(|finding| finding.state != State::Good);
         bad.for_each(|finding| warn!("WARNING: {}", finding.text));
+        let looks = cpus.len() < cpus_online();
         let plan = |(((index, &cpu), listeners), loading)| {
             let shard = ShardId(index as u16);
-            CorePlan { cpu, shard, listeners, loading }
+            CorePlan { cpu, looks, shard, listeners, loading }
         };
         let plans = cpus.iter().enumerate().zip(listeners).zip(loaders).map(plan).collect();
         let cores = runtime::start(node.clone(), plans).map_err(|error| {

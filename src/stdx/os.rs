@@ -111,6 +111,13 @@ pub fn is_writable(path: &Path) -> bool {
     unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::W_OK | libc::X_OK, libc::AT_EACCESS) == 0 }
 }
 
+/// How many CPUs of the machine are on, whether this process may use them or not.
+pub fn cpus_online() -> usize {
+    // SAFETY: asks for a number.
+    let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    count.max(1) as usize
+}
+
 /// A moment on the calendar of the process's time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalTime {
