@@ -52,6 +52,8 @@ pub struct Node {
     /// The directory the server was started in, where relative paths in that file begin.
     pub start_directory: PathBuf,
     control: (Sender<Control>, Receiver<Control>),
+    /// Whether word of the log, or the wish for pages, waits there already.
+    waiting: [AtomicBool; 2],
     /// Each core's counters.
     pub metrics: Box<[CoreMetrics]>,
     /// What the process holds beside what its cores know of themselves.
@@ -110,6 +112,7 @@ impl Node {
             config_file: None,
             start_directory: PathBuf::new(),
             control: crossbeam_channel::bounded(CONTROL_MESSAGES_MAX),
+            waiting: Default::default(),
             metrics,
             held: Held::default(),
             persistence: Persistence::new(cores),
@@ -227,18 +230,30 @@ impl Node {
         self.tell(Control::Log);
     }
 
-    /// Wakes the control thread with `message`. Word of the log is dropped where messages wait already: each of them has
-    /// the log looked at or ends the process. So there is always room for the others.
+    /// Wakes the control thread with `message`. What cores tell again and again waits there once, so there is always room
+    /// for everything else.
     pub fn tell(&self, message: Control) {
-        if message == Control::Log && !self.control.0.is_empty() {
-            return;
+        if !self.waits(message).is_some_and(|waits| waits.swap(true, Ordering::AcqRel)) {
+            let _ = self.control.0.try_send(message);
         }
-        let _ = self.control.0.try_send(message);
     }
 
     /// Sleeps until there is a message for the control thread.
     pub fn next_control(&self) -> Control {
-        self.control.1.recv().expect("the node holds a sender itself")
+        let message = self.control.1.recv().expect("the node holds a sender itself");
+        if let Some(waits) = self.waits(message) {
+            // Before anything is looked at: what is told from now on comes again.
+            waits.swap(false, Ordering::AcqRel);
+        }
+        message
+    }
+
+    fn waits(&self, message: Control) -> Option<&AtomicBool> {
+        match message {
+            Control::Log => Some(&self.waiting[0]),
+            Control::Purge => Some(&self.waiting[1]),
+            Control::Signal(_) | Control::Shutdown | Control::CoreEnded(_) => None,
+        }
     }
 
     fn statistics(&self) -> MutexGuard<'_, Statistics> {
@@ -363,6 +378,20 @@ mod tests {
         (0..2 * CONTROL_MESSAGES_MAX).for_each(|_| node.tell(Control::Log));
         node.tell(Control::Signal(15));
         assert_eq!([node.next_control(), node.next_control()], [Control::Log, Control::Signal(15)]);
+    }
+
+    /// It was dropped where anything waited, but pages that are to be given back had nobody look at the log: a rewrite that
+    /// was asked for at that moment never began.
+    #[test]
+    fn word_of_the_log_is_not_lost_behind_other_messages() {
+        let node = node();
+        for _ in 0..2 {
+            (0..2 * CONTROL_MESSAGES_MAX).for_each(|_| node.tell(Control::Purge));
+            node.request_rewrite();
+            node.tell(Control::Log);
+            assert_eq!([node.next_control(), node.next_control()], [Control::Purge, Control::Log]);
+        }
+        assert!(node.control.1.is_empty());
     }
 
     #[test]
