@@ -19,7 +19,7 @@ fn write_slow_log(dir: &std::path::Path) {
     let members: String = (0..1000).map(|number| format!(" member:{number}")).collect();
     let mut bytes = record(&format!("SADD set{members}"));
     let store = record("SUNIONSTORE copy set");
-    (0..8_000).for_each(|_| bytes.extend_from_slice(&store));
+    (0..24_000).for_each(|_| bytes.extend_from_slice(&store));
     fs::write(dir.join("appendonly.aof"), bytes).expect("a new directory takes a file");
 }
 
