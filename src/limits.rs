@@ -150,6 +150,13 @@ pub const AOF_BLOCK_BYTES: usize = 4096;
 /// Less than this is written through the page cache: one operation for each block, or nearly, costs more than the copy.
 pub const AOF_DIRECT_BYTES_MIN: usize = 64 << 10;
 
+/// Bytes of a shard's pending area, in two halves: what it logs while the disk is busy with one sync. A batch that is larger
+/// than a half has its replies wait until it is written.
+pub const AOF_PENDING_BYTES: usize = 16 << 20;
+
+/// Most bytes of a pending area that is read back.
+pub const AOF_PENDING_BYTES_MAX: usize = 4 * AOF_PENDING_BYTES;
+
 /// With `everysec` the log is synced early when this much waits for it: it stays in memory until then.
 pub const AOF_UNSYNCED_BYTES_MAX: usize = 8 << 20;
 

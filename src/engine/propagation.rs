@@ -16,7 +16,6 @@ use super::Engine;
 use super::coordinator::each_key;
 use super::message::{Call, Logged, Ticket};
 use crate::commands::Entry;
-use crate::config::Fsync;
 use crate::persistence::aof::Transaction;
 use crate::persistence::aof::rebuild::rebuild;
 use crate::resp::{Args, CommandError, Output};
@@ -55,9 +54,9 @@ impl Engine {
         self.shard.log.drain(out);
     }
 
-    /// Whether the reply to a transaction waits until all its shards have made their records safe.
+    /// Whether the reply to a transaction waits until all its shards have made their records as safe as the policy promises.
     pub(super) fn waits_for_log(&self) -> bool {
-        self.shard.log.wanted && self.config.appendfsync == Fsync::Always
+        self.shard.log.wanted
     }
 
     /// Whether what this shard has logged of a transaction may be lost that ends now: it began before the log failed, and

@@ -1,10 +1,11 @@
 //! A core's part in the append-only log: what its engine logs in a turn goes to the file through the core's own ring, so
 //! that a core that sleeps there hears when it is done.
 //!
-//! With `appendfsync always` nothing leaves a core that tells of changes which are not on disk: replies and mail of a turn
-//! are held as a group until the log has caught up with it. Meanwhile the core goes on running commands; what these have
-//! to say is the next group. So there is one write for all that a core does while the disk is busy, and clients wait for
-//! two of them at most.
+//! Nothing leaves a core that tells of changes which are not as safe as the policy promises: on disk with `appendfsync
+//! always`, else with the kernel, which keeps them when the process dies. Most often the pending area has them at the end
+//! of the turn, and all leaves at once. Otherwise replies and mail of a turn are held as a group until the log has caught
+//! up with it. Meanwhile the core goes on running commands; what these have to say is the next group. So there is one
+//! write for all that a core does while the disk is busy, and clients wait for two of them at most.
 
 #![allow(unsafe_code)]
 
@@ -12,13 +13,17 @@ use super::ring::{Ring, Token};
 use crate::config::Fsync;
 use crate::engine::message::Message;
 use crate::limits::SNAPSHOT_UNWRITTEN_BYTES_MAX;
-use crate::limits::{AOF_BLOCK_BYTES, AOF_CHUNK_BYTES, AOF_DIRECT_BYTES_MIN, AOF_WRITE_BYTES};
+use crate::limits::{AOF_BLOCK_BYTES, AOF_CHUNK_BYTES, AOF_DIRECT_BYTES_MIN, AOF_PENDING_BYTES, AOF_WRITE_BYTES};
 use crate::metrics::persistence::ShardLog;
+use crate::persistence::aof::pending::{Area, Pending};
 use crate::persistence::aof::record::write_timestamp;
 use crate::persistence::aof::writer::{Done, Job};
 use crate::persistence::aof::{Direct, Sealer, SegmentId, Writer};
 use crate::session::SessionKey;
 use crate::shard::{Millis, ShardId};
+use crate::stdx::mapped::MappedFile;
+use crate::stdx::os::error_text;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
@@ -125,8 +130,8 @@ impl<F> Log<F> {
         let failed = self.writer.done(result, now) == Done::Failed;
         // What has left since the first failure, and what leaves now, tells of nothing that another one could lose.
         self.lost |= failed && !knew && self.writer.holds_replies();
-        let durable = self.writer.positions().1;
-        self.group.take_if(|group| failed || group.position <= durable)
+        let safe = self.writer.positions().1;
+        self.group.take_if(|group| failed || group.position <= safe)
     }
 
     /// What may leave the core now.
@@ -174,7 +179,29 @@ impl<F> Log<F> {
     }
 }
 
+impl Area for MappedFile {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        self.put(at, bytes);
+    }
+}
+
 impl Log {
+    /// From now on what is appended is put into `file`, a new one, so that it outlives the process. Without such a file
+    /// replies wait until what they tell of is written.
+    pub fn set_pending(&mut self, file: io::Result<File>) {
+        match file.and_then(|file| MappedFile::reserve(&file, AOF_PENDING_BYTES)) {
+            Ok(area) => self.writer.set_pending(Pending::new(Box::new(area))),
+            Err(error) => tracing::warn!(
+                "No pending area for the append-only log: {}. Replies to writes wait for the file system",
+                error_text(&error)
+            ),
+        }
+    }
+
     /// Submits the next job, if there is one.
     pub(super) fn submit(&mut self, ring: &mut Ring, now: Millis, flush: bool) {
         // SAFETY: a log lives as long as the ring, or until it is settled.

@@ -3,6 +3,8 @@
 
 use super::BootError;
 use crate::config::Config;
+use crate::limits::AOF_PENDING_BYTES_MAX;
+use crate::persistence::aof::pending::{self, Redone};
 use crate::persistence::aof::{Entry, Kind, Manifest, Origin, SegmentId};
 use crate::persistence::storage::Storage;
 use crate::runtime::loading::Plan;
@@ -43,6 +45,8 @@ pub fn prepare(storage: &dyn Storage, config: &Config, cores: u16) -> Result<Pla
         None => (dir.clone(), begin(storage, &dir, &filename, cores)?),
     };
     remove_strays(storage, &dir, &filename, &manifest, &there)?;
+    check_files(storage, &source, &manifest)?;
+    take_pending(storage, &dir, &filename, &manifest, &there)?;
     let bytes = check_files(storage, &source, &manifest)?;
     let renews = renews(&manifest, cores);
     if !renews {
@@ -171,6 +175,33 @@ fn remove_strays(
         }
     }
     Ok(())
+}
+
+/// Adds to the log what its shards had pending when the process died. The areas go when the files have all of it.
+fn take_pending(
+    storage: &dyn Storage,
+    dir: &Path,
+    filename: &str,
+    manifest: &Manifest,
+    names: &[String],
+) -> Result<(), BootError> {
+    let mut areas = names.iter().filter(|name| pending::shard_of(name, filename).is_some()).peekable();
+    if areas.peek().is_none() {
+        return Ok(());
+    }
+    for path in areas.clone().map(|name| dir.join(name)) {
+        let added = storage
+            .read(&path, AOF_PENDING_BYTES_MAX)
+            .and_then(|bytes| pending::redo(storage, dir, manifest, &bytes, true))
+            .map_err(|error| wrong(&path, &error))?;
+        for Redone { name, bytes } in added {
+            info!("Added {bytes} bytes to {name}, which were pending when the server ended");
+        }
+    }
+    for path in areas.map(|name| dir.join(name)) {
+        storage.remove(&path).map_err(|error| wrong(&path, &error))?;
+    }
+    storage.sync_dir(dir).map_err(|error| wrong(dir, &error))
 }
 
 /// Looks at every file; the bytes of all of them.

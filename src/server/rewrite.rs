@@ -207,7 +207,7 @@ impl<'a> Rewriter<'a> {
             create_new(self.storage, &path).and_then(|()| (self.open)(&path))
         };
         let (increment, base) = (make(Kind::Increment)?, Some(make(Kind::Base)?));
-        Ok(Mutex::new(Some(CutFiles { increment, base })))
+        Ok(Mutex::new(Some(CutFiles { increment, base, pending: None })))
     }
 
     fn remove(&self, name: &str) {

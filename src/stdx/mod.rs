@@ -1,11 +1,12 @@
 //! What the standard library lacks: number text, long doubles, glob patterns, checksums, random numbers, quoted words,
-//! secrets, calls of the operating system and of the allocator, facts about the process. Knows nothing of Redis's commands
+//! secrets, files in memory, calls of the operating system and of the allocator, facts about the process. Knows nothing of Redis's commands
 //! or data.
 
 pub mod allocation;
 pub mod crc;
 pub mod glob;
 pub mod long_double;
+pub mod mapped;
 pub mod number;
 pub mod os;
 pub mod process;

@@ -9,12 +9,14 @@ use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// Bytes that a disk writes at once: all of them or none.
 const SECTOR: usize = 512;
 
 /// A disk with one directory, `/`, that is always there.
-pub struct Disk(RefCell<State>);
+#[derive(Clone)]
+pub struct Disk(Rc<RefCell<State>>);
 
 struct State {
     random: Random,
@@ -116,7 +118,7 @@ fn absent(path: &Path) -> io::Error {
 impl Disk {
     /// An empty disk.
     pub fn new(seed: u64) -> Self {
-        Self(RefCell::new(State {
+        Self(Rc::new(RefCell::new(State {
             random: Random::new(seed),
             files: Vec::new(),
             names: BTreeMap::from([(PathBuf::from("/"), None)]),
@@ -127,7 +129,7 @@ impl Disk {
             sync_errors: None,
             operations: 0,
             power: u64::MAX,
-        }))
+        })))
     }
 
     /// How many changes there have been; a sync is one too.
@@ -187,6 +189,17 @@ impl Disk {
         let reachable = |path: &Path| path.ancestors().skip(1).all(|dir| names.get(dir) == Some(&None));
         state.durable_names.retain(|path, _| reachable(path));
         state.names = state.durable_names.clone();
+    }
+
+    /// Writes to a file that is mapped into memory: it neither fails nor waits for the disk.
+    pub fn put(&self, path: &Path, offset: usize, bytes: &[u8]) {
+        let mut state = self.state();
+        if let Ok(index) = state.index(path) {
+            let what = What::Write { offset, bytes: bytes.to_vec() };
+            let file = &mut state.files[index];
+            what.apply_whole(&mut file.now);
+            file.pending.push(Change { what, forgotten: false });
+        }
     }
 
     fn state(&self) -> RefMut<'_, State> {

@@ -123,6 +123,22 @@ impl Line {
     }
 }
 
+/// The line that `bytes` end with, and its length with its CR LF; `None` if they do not end with one.
+pub(super) fn line_at_end(bytes: &[u8]) -> Option<(Line, usize)> {
+    let text = bytes.strip_suffix(b"\r\n")?;
+    let start = memchr::memrchr(b'\n', text).map_or(0, |before| before + 1);
+    Some((Line::parse(&text[start..])?, bytes.len() - start))
+}
+
+/// Whether `bytes` are a whole batch of `segment` with this number.
+pub(super) fn is_whole(bytes: &[u8], segment: SegmentId, sequence: u64) -> bool {
+    let Some((line, line_bytes)) = line_at_end(bytes) else { return false };
+    let (records, text) = bytes.split_at(bytes.len() - line_bytes);
+    let text = &text[..line_bytes - 2];
+    let fits = line.length == records.len() as u64 && line.segment == segment && line.sequence == sequence;
+    fits && line.holds(text, crc32c::crc32c(records))
+}
+
 /// Eight lower-case hexadecimal digits.
 pub(super) fn checksum(digits: &[u8]) -> Option<u32> {
     if digits.len() != 8 {

@@ -6,6 +6,15 @@
 
 use super::batch::Sealer;
 
+/// The last batch that ends somewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct BatchEnd {
+    /// Its number; 0: none does.
+    pub sequence: u64,
+    /// The position of what was appended with it, as [`super::Writer::positions`] counts.
+    pub position: u64,
+}
+
 /// A piece of a file.
 pub(super) struct Chunk {
     /// Filler, and the bytes.
@@ -14,21 +23,23 @@ pub(super) struct Chunk {
     block: usize,
     /// Where in its block it begins.
     begins: usize,
-    /// The number of the last batch that ends in it.
-    sequence: u64,
+    /// The last batch that ends in it.
+    end: BatchEnd,
     /// The same up to the last end of a block.
-    sequence_of_blocks: u64,
+    end_of_blocks: BatchEnd,
 }
 
 impl Chunk {
-    /// An empty one for a place in a file, with room for so many bytes. `buffer` is not needed any more.
-    pub fn new(mut buffer: Vec<u8>, offset: u64, block: usize, capacity: usize) -> Self {
+    /// An empty one for a place in a file, with room for so many bytes, behind what has this position. `buffer` is not
+    /// needed any more.
+    pub fn new(mut buffer: Vec<u8>, offset: u64, block: usize, capacity: usize, position: u64) -> Self {
         buffer.clear();
         buffer.reserve(capacity + block);
         let begins = (offset % block as u64) as usize;
         let filler = (begins + block - buffer.as_ptr() as usize % block) % block;
         buffer.resize(filler, 0);
-        Self { buffer, filler, block, begins, sequence: 0, sequence_of_blocks: 0 }
+        let end = BatchEnd { sequence: 0, position };
+        Self { buffer, filler, block, begins, end, end_of_blocks: end }
     }
 
     /// How many bytes there are.
@@ -46,9 +57,9 @@ impl Chunk {
         self.buffer.capacity()
     }
 
-    /// The number of the last batch that ends in it; 0: none does.
-    pub fn sequence(&self) -> u64 {
-        self.sequence
+    /// The last batch that ends in it.
+    pub fn end(&self) -> BatchEnd {
+        self.end
     }
 
     /// Whether it has blocks of this size, and byte `index` lies in memory as in the file.
@@ -57,18 +68,19 @@ impl Chunk {
         self.block == block && place % block == (self.begins + index) % block
     }
 
-    /// Appends records as a batch, and empties `records`.
-    pub fn seal(&mut self, records: &mut Vec<u8>, sealer: &mut Sealer, unix_ms: u64) {
+    /// Appends records as a batch, and empties `records`. `position` is theirs.
+    pub fn seal(&mut self, records: &mut Vec<u8>, sealer: &mut Sealer, unix_ms: u64, position: u64) {
         let start = self.buffer.len();
         self.buffer.append(records);
         sealer.seal(&mut self.buffer, start, unix_ms);
+        let sealed = BatchEnd { sequence: sealer.sequence(), position };
         let end = self.len();
         match end.checked_sub(self.behind_blocks()) {
-            Some(blocks) if blocks == end => self.sequence_of_blocks = sealer.sequence(),
-            Some(blocks) if start - self.filler <= blocks => self.sequence_of_blocks = self.sequence,
+            Some(blocks) if blocks == end => self.end_of_blocks = sealed,
+            Some(blocks) if start - self.filler <= blocks => self.end_of_blocks = self.end,
             _ => {}
         }
-        self.sequence = sealer.sequence();
+        self.end = sealed;
     }
 
     /// Bytes behind the last end of a block.
@@ -83,7 +95,8 @@ impl Chunk {
             let end = self.buffer.len() - rest;
             next.buffer.extend_from_slice(&self.buffer[end..]);
             self.buffer.truncate(end);
-            next.sequence = std::mem::replace(&mut self.sequence, self.sequence_of_blocks);
+            next.end = std::mem::replace(&mut self.end, self.end_of_blocks);
+            next.end_of_blocks = self.end;
         }
     }
 

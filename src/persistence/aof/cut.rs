@@ -1,5 +1,6 @@
 //! What a cut gives every shard: files of a new generation (see the manifest), and whether a snapshot goes with them.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 
@@ -23,4 +24,6 @@ pub struct CutFiles {
     pub increment: OwnedFd,
     /// The snapshot goes here, if there is one.
     pub base: Option<OwnedFd>,
+    /// The pending area, where the log is switched on.
+    pub pending: Option<File>,
 }

@@ -7,6 +7,7 @@
 //! - `stamps`       which of those a shard has seen
 //! - `batch`        what was appended at once, and the line that seals it
 //! - `chunk`        a piece of a file in memory
+//! - `pending`      what outlives the process before its file has it
 //! - `writer`       what is appended, written and known to be on disk
 //! - `reader`       a file read back: only what stands in good batches
 //! - `manifest`     which files make up the log, ours or Redis's
@@ -18,6 +19,7 @@ pub mod check;
 mod chunk;
 pub mod cut;
 pub mod manifest;
+pub mod pending;
 pub mod reader;
 pub mod rebuild;
 pub mod record;

@@ -62,7 +62,8 @@ impl Core {
         match tail.open() {
             Ok(file) => {
                 let sealer = Sealer::resume(tail.segment, tail.sequence);
-                let log = Log::new(file.into(), sealer, tail.offset, self.engine.config().appendfsync, now, 0);
+                let mut log = Log::new(file.into(), sealer, tail.offset, self.engine.config().appendfsync, now, 0);
+                log.set_pending(loader.create_pending());
                 log.tell(self.engine.shard_log());
                 self.log = Some(log);
                 self.engine.set_logging(true);

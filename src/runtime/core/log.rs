@@ -58,7 +58,7 @@ impl Core {
                 let timestamps = self.engine.config().aof_timestamp_enabled;
                 log.append(now, timestamps, |records| records.extend_from_slice(&before));
             }
-            let Some(CutFiles { increment, base }) = files else { continue };
+            let Some(CutFiles { increment, base, pending }) = files else { continue };
             match &mut self.log {
                 _ if !cut.logs => {}
                 Some(log) => log.switch(increment, segment(Kind::Increment), self.engine.shard_log()),
@@ -66,7 +66,10 @@ impl Core {
                     let policy = self.engine.config().appendfsync;
                     let sealer = Sealer::new(segment(Kind::Increment));
                     let before = self.engine.shard_log().appended.get();
-                    self.log = Some(Log::new(increment, sealer, 0, policy, now, before));
+                    let log = self.log.insert(Log::new(increment, sealer, 0, policy, now, before));
+                    if let Some(pending) = pending {
+                        log.set_pending(Ok(pending));
+                    }
                 }
             }
             self.base = base.map(|file| Base::new(file, segment(Kind::Base), now));

@@ -9,9 +9,10 @@ use super::step::{Context, Next};
 use super::{Loading, LoadingPart, Stage};
 use crate::engine::Engine;
 use crate::engine::message::KeyState;
-use crate::persistence::aof::SegmentId;
+use crate::persistence::aof::{SegmentId, pending};
 use crate::shard::{Millis, ShardId};
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -125,6 +126,13 @@ impl Loader {
             }
             _ => Turn::Loads,
         }
+    }
+
+    /// Makes the file of the core's pending area.
+    pub fn create_pending(&self) -> io::Result<File> {
+        let plan = self.shared.plan();
+        let path = plan.dir.join(pending::name(&plan.filename, self.core));
+        File::options().read(true).write(true).create(true).truncate(true).open(path)
     }
 
     /// The core logs.

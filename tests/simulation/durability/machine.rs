@@ -3,9 +3,11 @@
 
 use super::super::disk::Disk;
 use super::super::world::World;
+use super::recovery::Tail;
 use crate::records::each_record;
 use crimson::config::{Config, Fsync};
 use crimson::metrics::persistence::{BASE_DONE, BASE_FAILED};
+use crimson::persistence::aof::pending::{Area, Pending};
 use crimson::persistence::aof::writer::Job;
 use crimson::persistence::aof::{Direct, Kind, Manifest, Sealer, SegmentId, TransactionView};
 use crimson::persistence::storage::Storage;
@@ -91,6 +93,25 @@ enum Promise {
     Behind(Vec<u64>),
     /// Always.
     Now,
+}
+
+/// A pending area on the disk.
+struct Mapped {
+    disk: Disk,
+    path: PathBuf,
+}
+
+/// Small, so that it is full now and then.
+pub const PENDING_BYTES: usize = 2000;
+
+impl Area for Mapped {
+    fn len(&self) -> usize {
+        PENDING_BYTES
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        self.disk.put(&self.path, at, bytes);
+    }
 }
 
 /// One core's part.
@@ -419,16 +440,14 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Goes on where a loaded log ends.
-    pub fn log_at(
-        path: PathBuf,
-        segment: SegmentId,
-        sequence: u64,
-        offset: u64,
-        policy: Fsync,
-        now: i64,
-    ) -> Log<PathBuf> {
+    /// Goes on where a loaded log ends. `pending`: the file of its pending area, if it has one.
+    pub fn log_at(disk: &Disk, tail: Tail, pending: Option<PathBuf>, policy: Fsync, now: i64) -> Log<PathBuf> {
+        let Tail { path, segment, sequence, offset } = tail;
         let mut log = Log::new(path, Sealer::resume(segment, sequence), offset, policy, now, 0);
+        if let Some(path) = pending {
+            let area = Mapped { disk: disk.clone(), path };
+            log.writer().set_pending(Pending::new(Box::new(area)));
+        }
         // Small, so that what little there is here is cut where blocks end. Allocations are aligned to as much.
         log.writer().set_direct(Some(Direct { block_bytes: 16, least_bytes: 64 }));
         log

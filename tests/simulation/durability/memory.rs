@@ -49,6 +49,8 @@ pub struct Memory {
     pub registers: BTreeMap<String, Vec<Write>>,
     pub counters: BTreeMap<String, Counter>,
     pub elements: BTreeMap<String, Element>,
+    /// Elements that a power failure has left in two lists: of a move between shards one half was gone. They are not judged.
+    pub doubled: BTreeSet<String>,
     /// Answers to pops that have not come.
     pub lost_pops: usize,
     /// By list and client, what the client has appended to it, in order; `true`: it was acknowledged.
@@ -128,8 +130,7 @@ impl Memory {
     }
 
     fn judge_elements(&self, found: &Found) -> Result<(), String> {
-        let there: Vec<&String> =
-            found.lists.iter().filter(|(list, _)| list.starts_with('l')).flat_map(|(_, elements)| elements).collect();
+        let there: Vec<&String> = moved(found).filter(|name| !self.doubled.contains(*name)).collect();
         let distinct: BTreeSet<&String> = there.iter().copied().collect();
         if distinct.len() < there.len() {
             return Err(format!("an element is there twice: {:?}", found.lists));
@@ -141,7 +142,7 @@ impl Memory {
         let gone = self.elements.iter().filter(|(name, element)| {
             element.pushed_ms < NEVER && element.popped_ms == NEVER && !distinct.contains(name)
         });
-        let gone: Vec<&String> = gone.map(|(name, _)| name).collect();
+        let gone: Vec<&String> = gone.map(|(name, _)| name).filter(|name| !self.doubled.contains(*name)).collect();
         if gone.len() > self.lost_pops {
             return Err(format!("elements are gone: {gone:?}, with {} pops unanswered", self.lost_pops));
         }
@@ -189,12 +190,19 @@ impl Memory {
                 element.popped_ms = NEVER;
             }
         }
+        let mut seen = BTreeSet::new();
+        self.doubled.extend(moved(found).filter(|name| !seen.insert(*name)).cloned());
         self.lost_pops = 0;
         for ((list, _), sent) in &mut self.queues {
             sent.retain(|(element, _)| found.lists[list].contains(element));
             sent.iter_mut().for_each(|(_, acknowledged)| *acknowledged = true);
         }
     }
+}
+
+/// What is in the lists between which elements move.
+fn moved(found: &Found) -> impl Iterator<Item = &String> {
+    found.lists.iter().filter(|(list, _)| list.starts_with('l')).flat_map(|(_, elements)| elements)
 }
 
 fn judge_register(

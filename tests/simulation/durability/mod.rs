@@ -1,7 +1,8 @@
 //! The log under power failures and kills: servers with logs on a simulated disk, clients that remember what they were
 //! told, and a look at what is there after every new start.
 //!
-//! With `always` nothing that was acknowledged may be gone, with `everysec` only what was acknowledged in the last second;
+//! When the server is killed, nothing that was acknowledged may be gone. When the power fails, nothing with `always`, with
+//! `everysec` only what was acknowledged in the last second;
 //! a transaction over several shards is there on all or on none, what was removed stays so, and what one client has done
 //! to one key is there up to some point of it. Meanwhile the log is rewritten, and the disk fills up and fails. Without
 //! syncs (`no`) nothing need be there, until that is changed to `always`: then all.
@@ -55,6 +56,8 @@ struct Run<'a> {
     changes: bool,
     /// Whether all that was acknowledged must be there.
     exact: bool,
+    /// Up to when what was acknowledged must be there, and whether all of it, if the power fails.
+    promised: (i64, bool),
     tally: &'a mut Tally,
 }
 
@@ -68,21 +71,21 @@ fn run(seed: u64, fault: Option<Fault>, tally: &mut Tally) -> Result<(), String>
     let clients = Clients::new(2 + random.below(5));
     let cores = 1 + random.below(4);
     let changes = appendfsync == Fsync::No && random.below(2) == 0;
-    let (now, exact) = (1_700_000_000_000, true);
-    let mut run = Run { disk: &disk, random, config, clients, cores, now, fault, changes, exact, tally };
+    let (now, exact, promised) = (1_700_000_000_000, true, (i64::MAX, true));
+    let mut run = Run { disk: &disk, random, config, clients, cores, now, fault, changes, exact, promised, tally };
     let mut safe_ms = i64::MAX;
     for _ in 0..2 + run.random.below(3) {
-        let mut machine = run.start()?;
+        let mut machine = run.start(&mut safe_ms)?;
         run.look(&mut machine, safe_ms).map_err(|reason| format!("{appendfsync:?}: {reason}"))?;
         safe_ms = run.serve(machine)?;
     }
-    let mut machine = run.start()?;
+    let mut machine = run.start(&mut safe_ms)?;
     run.look(&mut machine, safe_ms).map_err(|reason| format!("{appendfsync:?}: {reason}"))
 }
 
 impl<'a> Run<'a> {
-    /// Starts a server; the power may fail a few times meanwhile.
-    fn start(&mut self) -> Result<Machine<'a>, String> {
+    /// Starts a server; the power may fail a few times meanwhile. Then no more is there than is promised for that.
+    fn start(&mut self, safe_ms: &mut i64) -> Result<Machine<'a>, String> {
         if self.random.below(5) == 0 {
             self.cores = 1 + self.random.below(4);
         }
@@ -101,6 +104,7 @@ impl<'a> Run<'a> {
                 Err(Stop::Refused(reason)) => return Err(format!("the log cannot be loaded: {reason}")),
                 Err(Stop::Off) => {
                     self.tally.failures_at_start += 1;
+                    (*safe_ms, self.exact) = self.promised;
                     self.disk.restart();
                 }
             }
@@ -164,6 +168,10 @@ impl<'a> Run<'a> {
         };
         // What the disk has not taken is in the memory of the machine as if it had: only a power failure shows it.
         let power = machine.is_off || machine.has_failed || self.random.below(2) == 0;
+        // Whatever the policy, the machine has all that was acknowledged when only the process ends.
+        self.promised = (safe_ms, self.exact);
+        self.exact |= !power;
+        let safe_ms = if power { safe_ms } else { i64::MAX };
         if power {
             drop(machine);
             self.tally.power_failures += 1;

@@ -3,18 +3,19 @@
 
 use super::super::disk::Disk;
 use super::super::world::World;
-use super::machine::{Fault, Machine, trace};
+use super::machine::{Fault, Machine, PENDING_BYTES, trace};
 use crate::records::each_record;
 use crimson::config::Config;
 use crimson::engine::replay::Replay;
 use crimson::persistence::aof::{
-    Entry, Kind, Manifest, Reader, Sealer, SegmentId, Stamps, Step, Transaction, TransactionView, Verdict,
+    Entry, Kind, Manifest, Reader, Sealer, SegmentId, Stamps, Step, Transaction, TransactionView, Verdict, pending,
 };
 use crimson::persistence::storage::Storage;
 use crimson::runtime::loading::Plan;
 use crimson::server::aof;
 use crimson::shard::{Router, Shard, ShardId};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,11 +32,11 @@ pub enum Stop {
 }
 
 /// Where a shard's log goes on.
-struct Tail {
-    path: PathBuf,
-    segment: SegmentId,
-    sequence: u64,
-    offset: u64,
+pub struct Tail {
+    pub path: PathBuf,
+    pub segment: SegmentId,
+    pub sequence: u64,
+    pub offset: u64,
 }
 
 /// A shard as there was when the log was written.
@@ -79,10 +80,12 @@ pub fn start<'a>(
         world.engine(0).node().raise_stamp(stamps.iter().map(Stamps::highest).max().unwrap_or(0));
         recovery.hand_over(&mut world);
         let tails = recovery.tails(&mut world)?;
-        let logs = tails.into_iter().map(|Tail { path, segment, sequence, offset }| {
-            Machine::log_at(path, segment, sequence, offset, config.appendfsync, now)
-        });
-        let machine = Machine::new(world, disk, &recovery.plan.dir, logs.collect(), fault);
+        let mut logs = Vec::new();
+        for (shard, tail) in tails.into_iter().enumerate() {
+            let pending = recovery.create_pending(shard as u16).map_err(said)?;
+            logs.push(Machine::log_at(disk, tail, pending, config.appendfsync, now));
+        }
+        let machine = Machine::new(world, disk, &recovery.plan.dir, logs, fault);
         Ok(machine)
     };
     trace(|| format!("{now}: start with {cores} cores, {:?}", config.appendfsync));
@@ -189,6 +192,17 @@ impl Recovery<'_> {
             tail.offset += batch.len() as u64;
         }
         Ok(())
+    }
+
+    /// The file of a shard's pending area; now and then there is none.
+    fn create_pending(&self, shard: u16) -> io::Result<Option<PathBuf>> {
+        if self.now % 4 == 0 {
+            return Ok(None);
+        }
+        let path = self.plan.dir.join(pending::name(&self.plan.filename, shard));
+        self.disk.create(&path)?;
+        self.disk.truncate(&path, PENDING_BYTES as u64)?;
+        Ok(Some(path))
     }
 
     /// Gives all keys to the cores of today.

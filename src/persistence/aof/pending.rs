@@ -1,0 +1,290 @@
+//! The pending area: what a core has logged and its file may not have yet. It lies in a file that is mapped into memory, so
+//! the kernel keeps what is put there when the process dies, without a system call, and the next start adds it to the log
+//! ([`redo`]). It promises nothing when the machine dies: nobody syncs it.
+//!
+//! The area has two halves. Batches are put one behind the other into one half, then into the other, and so on; a half is
+//! begun again when the file has all that is in it. Where there is no room, replies wait until the file has it.
+//!
+//! ```text
+//! entry    0 ..  8   "CRIMPEND"
+//!          8 .. 16   log id                     little-endian, as all numbers
+//!         16 .. 24   generation of the increment
+//!         24 .. 26   shard
+//!         26 .. 28   zero
+//!         28 .. 32   bytes of the batch
+//!         32 .. 40   its number
+//!         40 .. 48   its offset in the increment
+//!         48 .. 56   length of the increment before; all ones: not known, it is whole
+//!         56 .. 60   zero
+//!         60 .. 64   CRC32C of the 60 bytes before
+//!         64 ..      the batch; the next entry begins at a multiple of 8
+//! ```
+//!
+//! A start writes each batch to its place in the increment. That is the same bytes again where the file has them, so it
+//! does not matter that old entries stand behind the new ones. A batch is left out where what should stand before it is
+//! not whole: then the machine has died, and nobody was promised it.
+
+use super::batch::{self, Kind, SegmentId};
+use super::check;
+use super::manifest::{Entry, Manifest};
+use crate::persistence::storage::Storage;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+const MAGIC: &[u8; 8] = b"CRIMPEND";
+const HEAD_BYTES: usize = 64;
+const ALIGN: usize = 8;
+
+/// The increment before is whole, whatever its length.
+pub const WHOLE: u64 = u64::MAX;
+
+/// Memory that outlives the process.
+pub trait Area {
+    /// How many bytes.
+    fn len(&self) -> usize;
+
+    /// Writes `bytes` from `at` on, before whatever is written later.
+    fn put(&mut self, at: usize, bytes: &[u8]);
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What an entry says of its batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The increment that it belongs to.
+    pub segment: SegmentId,
+    /// Its number there.
+    pub sequence: u64,
+    /// Where it begins there.
+    pub offset: u64,
+    /// The length of the increment before, or [`WHOLE`].
+    pub before: u64,
+}
+
+impl Head {
+    fn to_bytes(self, len: u32) -> [u8; HEAD_BYTES] {
+        let mut head = [0; HEAD_BYTES];
+        head[..8].copy_from_slice(MAGIC);
+        head[8..16].copy_from_slice(&self.segment.log.0.to_le_bytes());
+        head[16..24].copy_from_slice(&self.segment.generation.to_le_bytes());
+        head[24..26].copy_from_slice(&self.segment.shard.to_le_bytes());
+        head[28..32].copy_from_slice(&len.to_le_bytes());
+        head[32..40].copy_from_slice(&self.sequence.to_le_bytes());
+        head[40..48].copy_from_slice(&self.offset.to_le_bytes());
+        head[48..56].copy_from_slice(&self.before.to_le_bytes());
+        let crc = crc32c::crc32c(&head[..60]);
+        head[60..].copy_from_slice(&crc.to_le_bytes());
+        head
+    }
+
+    fn parse(head: &[u8]) -> Option<(Self, usize)> {
+        let number = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
+        let small = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
+        if &head[..8] != MAGIC || crc32c::crc32c(&head[..60]) != small(60) {
+            return None;
+        }
+        let segment = SegmentId {
+            log: batch::LogId(number(8)),
+            generation: number(16),
+            shard: u16::from_le_bytes([head[24], head[25]]),
+            kind: Kind::Increment,
+        };
+        let head = Self { segment, sequence: number(32), offset: number(40), before: number(48) };
+        Some((head, small(28) as usize))
+    }
+}
+
+/// One core's pending area.
+pub struct Pending {
+    area: Box<dyn Area>,
+    /// Which half is being filled, and how far.
+    half: usize,
+    at: usize,
+    /// By half, the position of the last batch in it.
+    ends: [u64; 2],
+    /// All that was appended between these positions is here.
+    from: u64,
+    until: u64,
+}
+
+impl std::fmt::Debug for Pending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pending").field("at", &self.at).field("until", &self.until).finish_non_exhaustive()
+    }
+}
+
+impl Pending {
+    /// An area in which nothing is.
+    pub fn new(area: Box<dyn Area>) -> Self {
+        Self { area, half: 0, at: 0, ends: [0; 2], from: 0, until: 0 }
+    }
+
+    /// Keeps a batch with what was appended from position `start` up to `end`, if there is room. The file has all up to
+    /// `handed`.
+    pub fn put(&mut self, head: Head, batch: &[u8], (start, end): (u64, u64), handed: u64) {
+        let Ok(len) = u32::try_from(batch.len()) else { return };
+        let needed = (HEAD_BYTES + batch.len()).next_multiple_of(ALIGN);
+        let room = self.area.len() / 2;
+        if self.ends[self.half] <= handed {
+            self.at = 0;
+        } else if self.at + needed > room && self.ends[1 - self.half] <= handed {
+            (self.half, self.at) = (1 - self.half, 0);
+        }
+        if self.at + needed > room {
+            return;
+        }
+        let at = self.half * room + self.at;
+        // What makes it an entry comes last.
+        self.area.put(at + HEAD_BYTES, batch);
+        self.area.put(at, &head.to_bytes(len));
+        self.at += needed;
+        self.ends[self.half] = end;
+        if self.until != start {
+            self.from = start;
+        }
+        self.until = end;
+    }
+
+    /// Up to which position everything outlives the process, if the file has all up to `handed`.
+    pub fn covers(&self, handed: u64) -> u64 {
+        if self.from <= handed { self.until.max(handed) } else { handed }
+    }
+}
+
+/// The name of a shard's pending area; `filename` is the directive `appendfilename`.
+pub fn name(filename: &str, shard: u16) -> String {
+    format!("{filename}.{shard}.pending")
+}
+
+/// The shard whose pending area a file is, by its name.
+pub fn shard_of(name: &str, filename: &str) -> Option<u16> {
+    let rest = name.strip_prefix(filename)?.strip_prefix('.')?.strip_suffix(".pending")?;
+    rest.parse().ok().filter(|shard: &u16| shard.to_string() == rest)
+}
+
+/// What [`redo`] has added to a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redone {
+    /// The name of the file.
+    pub name: String,
+    /// Bytes that it lacked.
+    pub bytes: u64,
+}
+
+/// Adds to the increments of a shard what its pending area, `bytes`, has and they lack, durably; or only finds out what it
+/// would add, where `writes` is false.
+pub fn redo(
+    storage: &dyn Storage,
+    dir: &Path,
+    manifest: &Manifest,
+    bytes: &[u8],
+    writes: bool,
+) -> io::Result<Vec<Redone>> {
+    let mut redone: Vec<Redone> = Vec::new();
+    let entries = entries(bytes);
+    for (key, (head, batch)) in &entries {
+        let of_shard = manifest.of_shard(head.segment.shard);
+        let Some(place) = of_shard.iter().position(|file| file.segment == head.segment) else { continue };
+        let file = of_shard[place];
+        let path = dir.join(&file.name);
+        let ahead = redone.last().filter(|last| last.name == file.name);
+        let len = storage.len(&path)? + if writes { 0 } else { ahead.map_or(0, |last| last.bytes) };
+        let before = place.checked_sub(1).map(|index| &of_shard[index]);
+        let follows = match head.sequence.checked_sub(1) {
+            _ if len < head.offset => false,
+            None => false,
+            Some(0) => head.offset == 0 && continues(storage, dir, manifest, before, head.before)?,
+            Some(last) if !writes && entries.contains_key(&(key.0, last)) && ahead.is_some() => true,
+            Some(last) => ends_a_batch(storage, &path, file, last, head.offset)?,
+        };
+        if !follows || holds(storage, &path, head.offset, batch)? {
+            continue;
+        }
+        if writes {
+            // Nothing may be in a file while the one before it is not on disk.
+            if let Some(before) = before.filter(|_| head.offset == 0) {
+                storage.sync(&dir.join(&before.name))?;
+            }
+            storage.write_at(&path, head.offset, batch)?;
+        }
+        match redone.last_mut().filter(|last| last.name == file.name) {
+            Some(last) => last.bytes += batch.len() as u64,
+            None => redone.push(Redone { name: file.name.clone(), bytes: batch.len() as u64 }),
+        }
+    }
+    if writes {
+        redone.iter().try_for_each(|redone| storage.sync(&dir.join(&redone.name)))?;
+    }
+    Ok(redone)
+}
+
+/// What is there, in order: by generation and number.
+fn entries(bytes: &[u8]) -> BTreeMap<(u64, u64), (Head, &[u8])> {
+    let mut found = BTreeMap::new();
+    let room = bytes.len() / 2;
+    for mut rest in [&bytes[..room], &bytes[room..]] {
+        while let Some((head, len)) = rest.get(..HEAD_BYTES).and_then(Head::parse) {
+            let Some(batch) = rest.get(HEAD_BYTES..HEAD_BYTES + len) else { break };
+            if batch::is_whole(batch, head.segment, head.sequence) {
+                found.insert((head.segment.generation, head.sequence), (head, batch));
+            }
+            rest = rest.get((HEAD_BYTES + len).next_multiple_of(ALIGN)..).unwrap_or_default();
+        }
+    }
+    found
+}
+
+/// Whether the increment before is as long as it was when the next one was begun, and whole.
+fn continues(
+    storage: &dyn Storage,
+    dir: &Path,
+    manifest: &Manifest,
+    before: Option<&&Entry>,
+    len: u64,
+) -> io::Result<bool> {
+    let Some(before) = before.filter(|before| len != WHOLE && before.segment.kind == Kind::Increment) else {
+        return Ok(true);
+    };
+    Ok(check::check(storage, dir, manifest, before, &mut |_| {})?.good == len)
+}
+
+/// Whether a batch with this number, which is whole, ends at `offset`.
+fn ends_a_batch(storage: &dyn Storage, path: &Path, file: &Entry, sequence: u64, offset: u64) -> io::Result<bool> {
+    Ok(last_batch(storage, path, file, offset)? == Some(sequence))
+}
+
+/// The number of the whole batch that ends at `offset`.
+fn last_batch(storage: &dyn Storage, path: &Path, file: &Entry, offset: u64) -> io::Result<Option<u64>> {
+    let start = offset.saturating_sub(batch::LINE_BYTES_MAX as u64);
+    let tail = read(storage, path, start, (offset - start) as usize)?;
+    let Some((line, line_bytes)) = batch::line_at_end(&tail) else { return Ok(None) };
+    let Some(begin) = line.length.checked_add(line_bytes as u64).and_then(|len| offset.checked_sub(len)) else {
+        return Ok(None);
+    };
+    let whole = read(storage, path, begin, (offset - begin) as usize)?;
+    Ok(batch::is_whole(&whole, file.segment, line.sequence).then_some(line.sequence))
+}
+
+/// Whether a file holds these bytes there.
+fn holds(storage: &dyn Storage, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<bool> {
+    Ok(read(storage, path, offset, bytes.len())? == bytes)
+}
+
+/// So many bytes of a file, fewer at its end.
+fn read(storage: &dyn Storage, path: &Path, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let there = storage.len(path)?.saturating_sub(offset).min(len as u64) as usize;
+    let (mut bytes, mut filled) = (vec![0; there], 0);
+    while filled < there {
+        match storage.read_at(path, offset + filled as u64, &mut bytes[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
