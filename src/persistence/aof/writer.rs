@@ -442,10 +442,10 @@ impl<F> Writer<F> {
 mod tests {
     use super::*;
     use crate::persistence::aof::batch::Line;
-    use crate::persistence::aof::{End, Format, Kind, Reader, Step};
+    use crate::persistence::aof::{End, Format, Kind, LogId, Reader, Step};
     use proptest::prelude::*;
 
-    const SEGMENT: SegmentId = SegmentId { generation: 1, shard: 0, kind: Kind::Increment };
+    const SEGMENT: SegmentId = SegmentId { log: LogId(1), generation: 1, shard: 0, kind: Kind::Increment };
 
     fn writer(policy: Fsync) -> Writer<u8> {
         Writer::new(policy, 1, Sealer::new(SEGMENT), 0, 0)
