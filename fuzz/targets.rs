@@ -11,7 +11,7 @@ mod reply;
 
 use crimson::config::file::Reader;
 use crimson::config::{Config, DIRECTIVES};
-use crimson::persistence::aof::batch::{Kind, Sealer, SegmentId};
+use crimson::persistence::aof::batch::{Kind, LogId, Sealer, SegmentId};
 use crimson::persistence::aof::{Damage, End, Format, Manifest, Origin, Reader as AofReader, Step};
 use crimson::resp::Span;
 use crimson::resp::parser::{Parsed, ParserLimits, RequestParser, Scratch};
@@ -287,8 +287,10 @@ pub fn config_file(data: &[u8]) {
     }
 }
 
-/// The segment that seeds of `aof_reader` are written for.
-const SEGMENT: SegmentId = SegmentId { generation: 1, shard: 0, kind: Kind::Increment };
+/// The segments that seeds of `aof_reader` are written for: of a log with an identity, and of one of format 1.
+const SEGMENT: SegmentId =
+    SegmentId { log: LogId(0x5e0c_31d0_7a9b_4f26), generation: 1, shard: 0, kind: Kind::Increment };
+const WITHOUT_LOG: SegmentId = SegmentId { log: LogId::NONE, ..SEGMENT };
 
 /// What is read of a file that comes in pieces of `piece` bytes: the records' offsets, and how it ends.
 fn read_aof(format: Format, file: &[u8], piece: usize) -> (Vec<u64>, End, u64) {
@@ -309,26 +311,34 @@ fn read_aof(format: Format, file: &[u8], piece: usize) -> (Vec<u64>, End, u64) {
 /// A file of the append-only log, whole and in pieces; and what it is cut down to is good. Behind it stands one batch more,
 /// so that the fuzzer need not find a checksum to get behind a damaged one.
 pub fn aof_reader(data: &[u8]) {
-    let mut followed = data.to_vec();
-    followed.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
-    Sealer::resume(SEGMENT, u64::MAX - 1).seal(&mut followed, data.len(), 1);
-    for (file, format) in
-        [(data, Format::Plain), (data, Format::Batches(SEGMENT)), (&followed[..], Format::Batches(SEGMENT))]
-    {
-        let whole = read_aof(format, file, file.len().max(1));
-        for piece in [1, 13] {
-            assert_eq!(read_aof(format, file, piece), whole, "in pieces of {piece}");
-        }
-        let (offsets, end, good) = whole;
-        match end {
-            End::Clean => assert_eq!(good, file.len() as u64),
-            End::Torn(Damage { at, bytes, .. }) => assert_eq!((at, at + bytes), (good, file.len() as u64)),
-            End::Corrupt(Damage { at, .. }) => assert_eq!(at, good),
-        }
-        assert_eq!(read_aof(format, &file[..good as usize], 100), (offsets, End::Clean, good));
+    read_and_cut(Format::Plain, data);
+    for segment in [SEGMENT, WITHOUT_LOG] {
+        let format = Format::Batches(segment);
+        read_and_cut(format, data);
+        let mut followed = data.to_vec();
+        followed.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
+        Sealer::resume(segment, u64::MAX - 1).seal(&mut followed, data.len(), 1);
+        let (end, good) = read_and_cut(format, &followed);
+        assert!(!matches!(end, End::Torn(_)), "a good batch at its end would be cut: {end:?}, good up to {good}");
     }
-    let (_, end, good) = read_aof(Format::Batches(SEGMENT), &followed, 100);
-    assert!(!matches!(end, End::Torn(_)), "a good batch at its end would be cut: {end:?}, good up to {good}");
+}
+
+/// How it ends and up to where it is good.
+fn read_and_cut(format: Format, file: &[u8]) -> (End, u64) {
+    let whole = read_aof(format, file, file.len().max(1));
+    for piece in [1, 13] {
+        assert_eq!(read_aof(format, file, piece), whole, "in pieces of {piece}");
+    }
+    let (offsets, end, good) = whole;
+    match end {
+        End::Clean => assert!(file[good as usize..].iter().all(|&byte| byte == 0), "room that was written ahead"),
+        End::Torn(Damage { at, bytes, .. }) | End::OutOfOrder(Damage { at, bytes, .. }) => {
+            assert_eq!((at, at + bytes), (good, file.len() as u64));
+        }
+        End::Corrupt(Damage { at, .. }) => assert_eq!(at, good),
+    }
+    assert_eq!(read_aof(format, &file[..good as usize], 100), (offsets, End::Clean, good));
+    (end, good)
 }
 
 /// A manifest: what was read, written out and read again, is the same. Without the right checksum it must be Redis's.

@@ -7,14 +7,15 @@
 mod disk;
 
 use crimson::persistence::aof::record::append as write_command;
-use crimson::persistence::aof::{End, Entry, Format, Kind, Manifest, Reader, Sealer, SegmentId, Step};
+use crimson::persistence::aof::{End, Entry, Format, Kind, LogId, Manifest, Reader, Sealer, SegmentId, Step};
 use crimson::persistence::storage::Storage;
 use crimson::stdx::random::Random;
 use disk::Disk;
 use std::io;
 use std::path::Path;
 
-const SEGMENT: SegmentId = SegmentId { generation: 1, shard: 0, kind: Kind::Increment };
+const LOG: LogId = LogId(7);
+const SEGMENT: SegmentId = SegmentId { log: LOG, generation: 1, shard: 0, kind: Kind::Increment };
 const DIR: &str = "/log";
 const FILE: &str = "/log/a";
 
@@ -155,7 +156,7 @@ fn errors_lose_nothing_that_was_acknowledged() {
 #[test]
 fn a_manifest_is_the_old_one_or_the_new_one() {
     let manifest = |generation| {
-        let mut manifest = Manifest::new(1);
+        let mut manifest = Manifest::new(LOG, 1);
         let segment = SegmentId { generation, ..SEGMENT };
         let entry = Entry { name: Manifest::segment_name("a", segment), segment, bytes: None };
         manifest.files.push(entry);

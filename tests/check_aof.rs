@@ -1,11 +1,13 @@
 //! `crimson check-aof` on the real binary: logs that are whole, torn and damaged, what it tells, repairs and leaves alone.
 
 use crimson::persistence::aof::record::append as write_command;
-use crimson::persistence::aof::{Entry, Kind, Manifest, Sealer, SegmentId};
+use crimson::persistence::aof::{Entry, Kind, LogId, Manifest, Sealer, SegmentId};
 use crimson::persistence::storage::RealStorage;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+const LOG: LogId = LogId(0x5e0c_31d0_7a9b_4f26);
 
 /// A server's directory that goes with this value.
 struct Dir(PathBuf);
@@ -63,10 +65,10 @@ fn segment(segment: SegmentId, batches: usize) -> Vec<u8> {
 /// A log of two shards: bases and increments of generation 3, increments of generation 4.
 fn example(name: &str) -> Dir {
     let dir = Dir::new(name);
-    let mut manifest = Manifest::new(2);
+    let mut manifest = Manifest::new(LOG, 2);
     for shard in 0..2 {
         for (generation, kind, batches) in [(3, Kind::Base, 2), (3, Kind::Increment, 4), (4, Kind::Increment, 3)] {
-            let id = SegmentId { generation, shard, kind };
+            let id = SegmentId { log: LOG, generation, shard, kind };
             let (name, file) = (Manifest::segment_name("appendonly.aof", id), segment(id, batches));
             dir.write(&name, &file);
             let bytes = (kind == Kind::Base).then_some(file.len() as u64);
@@ -211,7 +213,7 @@ fn logs_of_redis_are_checked_too() {
     dir.write("appendonly.aof.1.base.aof", b"REDIS0011");
     let (code, told) = check(&dir.0, &["--fix", "--truncate-at-corruption"]);
     assert_eq!((code, dir.bytes("appendonly.aof.1.base.aof")), (1, b"REDIS0011".to_vec()));
-    assert_told(&told, &["it is an RDB file, which cannot be read yet"]);
+    assert_told(&told, &["it is an RDB file of Redis (version 11), which cannot be read yet"]);
     let old = Dir::new("single");
     fs::write(old.0.join("appendonly.aof"), &records).expect("a file for the test");
     let (code, told) = check(&old.0, &[]);

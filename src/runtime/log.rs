@@ -319,7 +319,8 @@ mod tests {
     /// Whoever had only read lost the connection each time that a log which had failed was tried again in vain.
     #[test]
     fn who_reads_while_a_log_fails_again_is_answered() {
-        let segment = SegmentId { generation: 1, shard: 0, kind: crate::persistence::aof::Kind::Increment };
+        let (log, kind) = (crate::persistence::aof::LogId(1), crate::persistence::aof::Kind::Increment);
+        let segment = SegmentId { log, generation: 1, shard: 0, kind };
         let mut log = Log::new((), Sealer::new(segment), 0, Fsync::Always, 0, 0);
         let change =
             |log: &mut Log<()>, now| log.append(now, false, |out| out.extend_from_slice(b"*1\r\n$4\r\nPING\r\n"));

@@ -4,8 +4,9 @@
 use super::BootError;
 use crate::config::Config;
 use crate::limits::AOF_PENDING_BYTES_MAX;
+use crate::persistence::aof::foreign::{MAGIC_BYTES, Snapshot};
 use crate::persistence::aof::pending::{self, Redone};
-use crate::persistence::aof::{Entry, Kind, Manifest, Origin, SegmentId};
+use crate::persistence::aof::{Entry, Kind, LogId, Manifest, Origin, SegmentId};
 use crate::persistence::storage::Storage;
 use crate::runtime::loading::Plan;
 use crate::stdx::os::{self, error_text};
@@ -13,9 +14,6 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use tracing::{info, warn};
-
-/// How an RDB file begins.
-const RDB_MAGIC: &[u8] = b"REDIS";
 
 /// Finds the log that `config` names, or makes an empty one, for as many shards as there are `cores`.
 pub fn prepare(storage: &dyn Storage, config: &Config, cores: u16) -> Result<Plan, BootError> {
@@ -52,7 +50,13 @@ pub fn prepare(storage: &dyn Storage, config: &Config, cores: u16) -> Result<Pla
     if !renews {
         check_writable(storage, &source, &manifest)?;
     }
-    Ok(Plan { source, manifest, bytes, cuts: config.aof_load_truncated, dir, filename, renews })
+    let log = if manifest.log.is_none() { draw(&dir)? } else { manifest.log };
+    Ok(Plan { source, manifest, bytes, cuts: config.aof_load_truncated, dir, filename, log, renews })
+}
+
+/// The identity of a new log.
+fn draw(dir: &Path) -> Result<LogId, BootError> {
+    LogId::draw().map_err(|error| wrong(dir, &error))
 }
 
 /// Keeps other servers away from the log in the directory that `config` names, for as long as the file is open.
@@ -72,9 +76,9 @@ pub fn lock(storage: &dyn Storage, config: &Config) -> Result<File, BootError> {
 /// nobody needs any more.
 pub fn commit(storage: &dyn Storage, plan: &Plan, bases: &[u64]) -> Result<(), BootError> {
     let generation = plan.next_generation();
-    let mut manifest = Manifest::new(bases.len() as u16);
+    let mut manifest = Manifest::new(plan.log, bases.len() as u16);
     for (shard, &bytes) in bases.iter().enumerate() {
-        let segment = |kind| SegmentId { generation, shard: shard as u16, kind };
+        let segment = |kind| SegmentId { log: plan.log, generation, shard: shard as u16, kind };
         let name = |kind| Manifest::segment_name(&plan.filename, segment(kind));
         let entry = |kind, bytes| Entry { name: name(kind), segment: segment(kind), bytes };
         manifest.files.push(entry(Kind::Base, Some(bytes)));
@@ -121,9 +125,9 @@ fn has_data(storage: &dyn Storage, dir: &Path, filename: &str, names: &[String])
 
 /// Begins a log: nothing in it yet.
 fn begin(storage: &dyn Storage, dir: &Path, filename: &str, cores: u16) -> Result<Manifest, BootError> {
-    let mut manifest = Manifest::new(cores);
+    let mut manifest = Manifest::new(draw(dir)?, cores);
     for shard in 0..cores {
-        let segment = SegmentId { generation: 1, shard, kind: Kind::Increment };
+        let segment = SegmentId { log: manifest.log, generation: 1, shard, kind: Kind::Increment };
         let name = Manifest::segment_name(filename, segment);
         let path = dir.join(&name);
         storage.create(&path).and_then(|()| storage.sync(&path)).map_err(|error| wrong(&path, &error))?;
@@ -209,25 +213,30 @@ fn check_files(storage: &dyn Storage, source: &Path, manifest: &Manifest) -> Res
     let mut total = 0;
     for entry in &manifest.files {
         let path = source.join(&entry.name);
-        let mut start = [0; RDB_MAGIC.len()];
+        let mut start = [0; MAGIC_BYTES];
         let looked = storage.len(&path).and_then(|len| Ok((len, storage.read_at(&path, 0, &mut start)?)));
         let (len, read) = looked.map_err(|error| wrong(&path, &error))?;
-        if manifest.origin == Origin::Redis && &start[..read] == RDB_MAGIC {
-            return Err(BootError(format!(
-                "The append-only log, {}: it is an RDB file, which cannot be loaded yet. Have redis-server write its log \
-                 without: CONFIG SET aof-use-rdb-preamble no, then BGREWRITEAOF",
-                path.display()
-            )));
+        if let Some(snapshot) = Snapshot::of(&start[..read]) {
+            let advice = match manifest.origin {
+                Origin::Redis => {
+                    "which cannot be loaded yet. Have the server that wrote it write its log without: \
+                     CONFIG SET aof-use-rdb-preamble no, then BGREWRITEAOF"
+                }
+                Origin::Crimson => "no file of this log. Put the right file back",
+            };
+            return Err(BootError(format!("The append-only log, {}: it is {snapshot}, {advice}", path.display())));
         }
         total += len;
     }
     Ok(total)
 }
 
-/// Whether the log cannot go on in its files: they are Redis's, or those of other shards, or there are none.
+/// Whether the log cannot go on in its files: they are Redis's, or those of other shards, or there are none; or it has no
+/// identity yet, or has lost something that is known.
 fn renews(manifest: &Manifest, cores: u16) -> bool {
     let goes_on = |shard| manifest.of_shard(shard).last().is_some_and(|last| last.segment.kind == Kind::Increment);
-    manifest.origin == Origin::Redis || manifest.shards != cores || !(0..cores).all(goes_on)
+    let is_whole = !manifest.log.is_none() && manifest.lost.is_empty();
+    !is_whole || manifest.shards != cores || !(0..cores).all(goes_on)
 }
 
 /// Makes sure that the increments can be appended to.

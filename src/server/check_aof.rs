@@ -104,9 +104,10 @@ impl Check<'_> {
         let (damage, wanted, flags, health) = match report.verdict {
             Verdict::Good => return Ok(Health::Good),
             Verdict::Cut(damage) => (damage, self.asked.fix, "--fix", Health::Torn),
+            Verdict::OutOfOrder(damage) => (damage, self.asked.fix, "--fix", Health::Bad),
             Verdict::Refuse(damage) => (damage, truncate, "--fix --truncate-at-corruption", Health::Bad),
         };
-        if !damage.reason.is_mended_by_cutting() {
+        if !damage.may_be_cut() {
             return Ok(health);
         }
         if !wanted {
@@ -174,7 +175,7 @@ fn state(report: &Report, origin: Origin) -> String {
             let Damage { at, bytes, .. } = damage;
             format!("torn at {at}: the last {bytes} of {} bytes are not whole; {contents} before", report.bytes)
         }
-        Verdict::Refuse(damage) => {
+        Verdict::OutOfOrder(damage) | Verdict::Refuse(damage) => {
             let Damage { at, noticed_at, reason, found, .. } = damage;
             let behind = match found.batches {
                 0 => "nothing good behind".into(),

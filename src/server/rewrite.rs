@@ -8,7 +8,7 @@
 
 use crate::commands::Node;
 use crate::metrics::persistence::{BASE_DONE, BASE_IDLE, BASE_WRITING};
-use crate::persistence::aof::{Cut, CutFiles, Entry, Kind, Manifest, SegmentId};
+use crate::persistence::aof::{Cut, CutFiles, Entry, Kind, LogId, Manifest, SegmentId};
 use crate::persistence::storage::{RealStorage, Storage};
 use crate::shard::Millis;
 use crate::stdx::os::error_text;
@@ -35,6 +35,7 @@ pub struct Rewriter<'a> {
 }
 
 struct UnderWay {
+    log: LogId,
     generation: u64,
     started_ms: Millis,
     /// Whether it switches the log on.
@@ -78,7 +79,7 @@ impl<'a> Rewriter<'a> {
             info!("The append-only log is switched off");
             state.in_force.store(false, Release);
             state.on.store(false, Release);
-            self.cut(node, 0, false, false, Vec::new(), &wake);
+            cut(node, Cut::switching_off(), &wake);
             return;
         }
         let due = state.rewrite_scheduled.swap(false, AcqRel) || wanted && !on && !rests;
@@ -93,12 +94,12 @@ impl<'a> Rewriter<'a> {
         storage.create_dir(&self.directory)?;
         let shards = node.persistence.shards.len() as u16;
         let mut manifest = self.manifest(shards)?;
-        let generation = manifest.generation() + 1;
+        let (log, generation) = (manifest.log, manifest.generation() + 1);
         info!("Rewriting the append-only log: generation {generation}");
         let files = (0..shards).map(|shard| self.make(generation, shard)).collect::<io::Result<Vec<_>>>()?;
         storage.sync_dir(&self.directory)?;
         if logs && !switches_on {
-            manifest.files.extend((0..shards).map(|shard| self.entry(generation, shard, Kind::Increment, None)));
+            manifest.files.extend((0..shards).map(|shard| self.entry(log, generation, shard, Kind::Increment, None)));
             manifest.store(storage, &self.directory, &self.filename)?;
         }
         let state = &node.persistence;
@@ -106,30 +107,20 @@ impl<'a> Rewriter<'a> {
         state.rewrite_started_ms.store(now, Relaxed);
         state.rewriting.store(true, Release);
         state.on.store(logs, Release);
-        self.under_way = Some(UnderWay { generation, started_ms: now, switches_on });
-        self.cut(node, generation, logs, true, files, wake);
+        self.under_way = Some(UnderWay { log, generation, started_ms: now, switches_on });
+        cut(node, Cut { log, generation, logs, snapshot: true, files }, wake);
         Ok(())
-    }
-
-    fn cut(
-        &self,
-        node: &Node,
-        generation: u64,
-        logs: bool,
-        snapshot: bool,
-        files: Vec<Mutex<Option<CutFiles>>>,
-        wake: &impl Fn(),
-    ) {
-        node.request_cut(Arc::new(Cut { generation, logs, snapshot, files }));
-        wake();
     }
 
     /// All bases are written, or some cannot be.
     fn end(&mut self, node: &Node, under_way: &UnderWay, now: Millis, wake: &impl Fn()) {
         let state = &node.persistence;
         let whole = state.shards.iter().all(|shard| shard.base.swap(BASE_IDLE, AcqRel) == BASE_DONE);
-        let completed =
-            if whole { self.complete(node, under_way.generation) } else { Err(io::ErrorKind::Other.into()) };
+        let completed = if whole {
+            self.complete(node, under_way.log, under_way.generation)
+        } else {
+            Err(io::ErrorKind::Other.into())
+        };
         let seconds = (now - under_way.started_ms) / 1000;
         state.last_rewrite_seconds.store(seconds, Relaxed);
         state.rewriting.store(false, Release);
@@ -153,7 +144,7 @@ impl<'a> Rewriter<'a> {
                 if under_way.switches_on {
                     // What was logged since belongs to no log.
                     state.on.store(false, Release);
-                    self.cut(node, 0, false, false, Vec::new(), wake);
+                    cut(node, Cut::switching_off(), wake);
                 }
             }
         }
@@ -169,15 +160,15 @@ impl<'a> Rewriter<'a> {
     }
 
     /// Makes a generation the log; the length of its bases.
-    fn complete(&self, node: &Node, generation: u64) -> io::Result<u64> {
+    fn complete(&self, node: &Node, log: LogId, generation: u64) -> io::Result<u64> {
         let state = &node.persistence;
         let shards = state.shards.len() as u16;
         let before = self.manifest(shards)?;
-        let mut after = Manifest::new(shards);
-        for (shard, log) in state.shards.iter().enumerate() {
-            let bytes = log.base_bytes.get();
-            after.files.push(self.entry(generation, shard as u16, Kind::Base, Some(bytes)));
-            after.files.push(self.entry(generation, shard as u16, Kind::Increment, None));
+        let mut after = Manifest::new(log, shards);
+        for (shard, state) in state.shards.iter().enumerate() {
+            let bytes = state.base_bytes.get();
+            after.files.push(self.entry(log, generation, shard as u16, Kind::Base, Some(bytes)));
+            after.files.push(self.entry(log, generation, shard as u16, Kind::Increment, None));
         }
         after.store(self.storage, &self.directory, &self.filename)?;
         state.generation.store(generation, Release);
@@ -188,16 +179,19 @@ impl<'a> Rewriter<'a> {
 
     fn manifest(&self, shards: u16) -> io::Result<Manifest> {
         let manifest = Manifest::load(self.storage, &self.directory, &self.filename).map_err(io::Error::other)?;
-        Ok(manifest.unwrap_or_else(|| Manifest::new(shards)))
+        match manifest {
+            Some(manifest) => Ok(manifest),
+            None => Ok(Manifest::new(LogId::draw()?, shards)),
+        }
     }
 
     fn name(&self, generation: u64, shard: u16, kind: Kind) -> String {
-        Manifest::segment_name(&self.filename, SegmentId { generation, shard, kind })
+        Manifest::segment_name(&self.filename, SegmentId { log: LogId::NONE, generation, shard, kind })
     }
 
-    fn entry(&self, generation: u64, shard: u16, kind: Kind, bytes: Option<u64>) -> Entry {
+    fn entry(&self, log: LogId, generation: u64, shard: u16, kind: Kind, bytes: Option<u64>) -> Entry {
         let name = self.name(generation, shard, kind);
-        Entry { name, segment: SegmentId { generation, shard, kind }, bytes }
+        Entry { name, segment: SegmentId { log, generation, shard, kind }, bytes }
     }
 
     /// Makes the files of one shard.
@@ -215,6 +209,12 @@ impl<'a> Rewriter<'a> {
             warn!("Can't remove {name}: {}", error_text(&error));
         }
     }
+}
+
+/// Has all shards cut.
+fn cut(node: &Node, cut: Cut, wake: &impl Fn()) {
+    node.request_cut(Arc::new(cut));
+    wake();
 }
 
 fn is_writing(node: &Node) -> bool {

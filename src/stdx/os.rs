@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -15,6 +15,13 @@ pub fn error_text(error: &io::Error) -> String {
         Some(end) => text[..end].into(),
         None => text,
     }
+}
+
+/// A random number, the same for nobody else.
+pub fn random_u64() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(u64::from_le_bytes(bytes))
 }
 
 /// Locks a file or directory for as long as it is open; `false` if another process has done so.

@@ -40,8 +40,10 @@ fn a_torn_end_is_cut_off() {
         assert_eq!(values, ["\"2\"", "\"1\""]);
         let lost = whole.len() - 3 - before;
         let line = format!(
-            "{path} is torn at offset {before}: the file ends in the middle of it; its last {lost} bytes are dropped"
+            "{path} is torn at offset {before}: the file ends in the middle of it; its last {lost} bytes are dropped, and \
+             kept in {path}.cut"
         );
+        assert_eq!(dir.bytes(&format!("{last}.cut")), &whole[before..whole.len() - 3]);
         assert!(server.log().contains(&line), "{}", server.log());
         server.client().run("SET after 1");
         assert_eq!(server.stop(libc::SIGTERM), Some(0));

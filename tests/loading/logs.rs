@@ -2,7 +2,7 @@
 
 use crate::support::{Client, Reply, Server, wait_until, words};
 use crimson::persistence::aof::record::append;
-use crimson::persistence::aof::{Entry, Kind, Manifest, Sealer, SegmentId, Transaction};
+use crimson::persistence::aof::{Entry, Kind, LogId, Manifest, Sealer, SegmentId, Transaction, write_durable};
 use crimson::persistence::storage::RealStorage;
 use crimson::shard::Router;
 use std::collections::BTreeMap;
@@ -12,6 +12,9 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub const FILENAME: &str = "appendonly.aof";
+
+/// The identity of logs made by hand.
+pub const LOG: LogId = LogId(0x5e0c_31d0_7a9b_4f26);
 
 /// A server's directory that goes with this value.
 pub struct Dir(pub PathBuf);
@@ -89,7 +92,7 @@ impl Drop for Dir {
 
 /// The name of a file.
 pub fn name(generation: u64, shard: u16, kind: Kind) -> String {
-    Manifest::segment_name(FILENAME, SegmentId { generation, shard, kind })
+    Manifest::segment_name(FILENAME, SegmentId { log: LOG, generation, shard, kind })
 }
 
 /// The record of a command.
@@ -106,7 +109,10 @@ pub fn records<T: AsRef<str>>(lines: &[T]) -> Vec<u8> {
 
 /// A log that is being written.
 pub struct Written {
+    log: LogId,
     shards: u16,
+    /// Whether a batch says that those before it are durable.
+    syncs: bool,
     files: BTreeMap<SegmentId, (Sealer, Vec<u8>)>,
     generation: u64,
 }
@@ -114,9 +120,19 @@ pub struct Written {
 impl Written {
     /// Of so many shards; generation 1, empty.
     pub fn new(shards: u16) -> Self {
-        let mut log = Self { shards, files: BTreeMap::new(), generation: 0 };
+        Self::of(LOG, shards)
+    }
+
+    /// The same with another identity, or none: a log of format 1.
+    pub fn of(log: LogId, shards: u16) -> Self {
+        let mut log = Self { log, shards, syncs: true, files: BTreeMap::new(), generation: 0 };
         log.next_generation();
         log
+    }
+
+    /// The same without syncs: no batch calls another one durable.
+    pub fn without_syncs(self) -> Self {
+        Self { syncs: false, ..self }
     }
 
     /// Goes on in the increments of the next generation.
@@ -129,7 +145,7 @@ impl Written {
 
     fn file(&mut self, shard: u16, kind: Kind) -> &mut (Sealer, Vec<u8>) {
         let generation = if kind == Kind::Base { 1 } else { self.generation };
-        let segment = SegmentId { generation, shard, kind };
+        let segment = SegmentId { log: self.log, generation, shard, kind };
         self.files.entry(segment).or_insert_with(|| (Sealer::new(segment), Vec::new()))
     }
 
@@ -142,10 +158,13 @@ impl Written {
         Router::new(self.shards).shard_of(key.as_bytes()).0
     }
 
-    /// Appends a batch of these bytes to a file; all before are durable.
+    /// Appends a batch of these bytes to a file.
     pub fn bytes(&mut self, shard: u16, kind: Kind, records: &[u8]) {
+        let syncs = self.syncs;
         let (sealer, file) = self.file(shard, kind);
-        sealer.synced(sealer.sequence());
+        if syncs {
+            sealer.synced(sealer.sequence());
+        }
         let start = file.len();
         file.extend_from_slice(records);
         sealer.seal(file, start, 1_700_000_000_000);
@@ -177,10 +196,18 @@ impl Written {
         }
     }
 
+    /// Appends a batch to `shard`'s increment that calls batch `sequence` of the increment of `other` durable.
+    pub fn vouch(&mut self, shard: u16, other: u16, sequence: u64) {
+        let segment = SegmentId { log: self.log, generation: self.generation, shard: other, kind: Kind::Increment };
+        let mut line = Vec::new();
+        write_durable(&mut line, segment, sequence);
+        self.bytes(shard, Kind::Increment, &line);
+    }
+
     /// Puts it into a directory.
     pub fn store(&self) -> Dir {
         let dir = Dir::new();
-        let mut manifest = Manifest::new(self.shards);
+        let mut manifest = Manifest::new(self.log, self.shards);
         for (&segment, (_, bytes)) in &self.files {
             let name = Manifest::segment_name(FILENAME, segment);
             dir.write(&name, bytes);

@@ -5,6 +5,7 @@ mod support;
 
 mod damage;
 mod directory;
+mod identity;
 mod logs;
 mod meanwhile;
 mod redis;

@@ -80,7 +80,7 @@ fn an_rdb_base_is_refused() {
     write_with_redis(&dir.0, "yes");
     let before = dir.names();
     let told = dir.refused(2, &[]);
-    assert!(told.contains("it is an RDB file, which cannot be loaded yet"), "{told}");
+    assert!(told.contains("it is an RDB file of Redis (version 10), which cannot be loaded yet"), "{told}");
     assert_eq!(dir.names(), before);
 }
 

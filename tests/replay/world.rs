@@ -8,7 +8,7 @@ use crimson::commands::{Node, table};
 use crimson::config::Config;
 use crimson::engine::Engine;
 use crimson::engine::message::{Message, Ticket};
-use crimson::persistence::aof::Cut;
+use crimson::persistence::aof::{Cut, LogId};
 use crimson::resp::Output;
 use crimson::session::{Identity, SessionKey};
 use crimson::shard::ShardId;
@@ -164,7 +164,7 @@ impl World {
         let Some((on, seen)) = &mut self.switches else { return };
         if *seen == cores && self.engines.iter().all(|engine| !engine.has_snapshot()) {
             (*on, *seen) = (!*on, 0);
-            let cut = Cut { generation: 0, logs: *on, snapshot: *on, files: Vec::new() };
+            let cut = Cut { log: LogId::NONE, generation: 0, logs: *on, snapshot: *on, files: Vec::new() };
             self.engines[0].start_cut(Arc::new(cut));
         }
     }

@@ -5,7 +5,7 @@ use crimson::config::{Config, Fsync};
 use crimson::engine::Engine;
 use crimson::limits::AOF_WRITE_BYTES;
 use crimson::persistence::aof::writer::Job;
-use crimson::persistence::aof::{Kind, Sealer, SegmentId, Writer};
+use crimson::persistence::aof::{Kind, LogId, Sealer, SegmentId, Writer};
 use crimson::session::{Identity, SessionFlags, SessionKey};
 use crimson::shard::{Millis, ShardId};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Loopback {
     #[allow(dead_code, reason = "only the benchmarks log")]
     pub fn log(&mut self) {
         self.engine.set_logging(true);
-        let segment = SegmentId { generation: 1, shard: 0, kind: Kind::Increment };
+        let segment = SegmentId { log: LogId(1), generation: 1, shard: 0, kind: Kind::Increment };
         self.log = Some(Writer::new(Fsync::EverySecond, (), Sealer::new(segment), 0, self.now));
     }
 

@@ -128,6 +128,16 @@ pub fn check(
 /// is cut.
 pub fn cut(storage: &dyn Storage, dir: &Path, name: &str, damage: &Damage) -> io::Result<PathBuf> {
     let path = dir.join(name);
+    let kept = keep(storage, dir, name, damage)?;
+    storage.truncate(&path, damage.at)?;
+    storage.sync(&path)?;
+    Ok(kept)
+}
+
+/// Copies what stands behind the good part of a file into the file that this returns, durably. Zero bytes at its end are
+/// left out: they are room that was written ahead.
+pub fn keep(storage: &dyn Storage, dir: &Path, name: &str, damage: &Damage) -> io::Result<PathBuf> {
+    let path = dir.join(name);
     let kept = unused_name(storage, dir, name)?;
     storage.create(&kept)?;
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -137,13 +147,14 @@ pub fn cut(storage: &dyn Storage, dir: &Path, name: &str, damage: &Damage) -> io
         if read == 0 {
             break;
         }
-        storage.append(&kept, &chunk[..read])?;
+        if let Some(last) = chunk[..read].iter().rposition(|&byte| byte != 0) {
+            // Zeros in front of it, of earlier chunks, are a hole that the file system fills.
+            storage.write_at(&kept, at - damage.at, &chunk[..=last])?;
+        }
         at += read as u64;
     }
     storage.sync(&kept)?;
     storage.sync_dir(dir)?;
-    storage.truncate(&path, damage.at)?;
-    storage.sync(&path)?;
     Ok(kept)
 }
 

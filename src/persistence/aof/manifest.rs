@@ -1,11 +1,13 @@
 //! The manifest: which files make up the log. It is replaced as a whole, never changed in place.
 //!
 //! ```text
-//! crimson-aof 1                                             the version of the format
+//! crimson-aof 2                                             the version of the format
+//! log 5e0c31d07a9b4f26                                      which log it is; version 1 has no such line
 //! shards 2                                                  how many shards wrote it
 //! file appendonly.aof.3.0.base.aof generation 3 shard 0 kind base bytes 8192
 //! file appendonly.aof.3.0.incr.aof generation 3 shard 0 kind incr
 //! ...                                                       a name with unusual characters stands in "quotes"
+//! lost i3.1.812                                             see below
 //! crc32c 0f3a9c27                                           over all bytes before this line
 //! ```
 //!
@@ -13,9 +15,12 @@
 //! generation has an increment of every shard; a shard without a base was empty then. A base is complete when it is
 //! listed, so its length is too. What a shard holds is its base and then its increments in order of their generations.
 //!
+//! `lost i3.1.812` says: whoever looks after the log knows that batches up to 812 of shard 1's increment of generation 3 are
+//! lost, whatever other shards' logs say of them (`check-aof`). A server that loads such a log writes a new generation.
+//!
 //! Redis's manifest and its old single file are understood as the log of one shard without batches ([`super::redis`]).
 
-use super::batch::{Kind, SegmentId, checksum, hexadecimal};
+use super::batch::{Kind, LogId, SegmentId, checksum, hexadecimal, parse_place};
 use super::reader::{Damage, End, Format, Found, Reason};
 use super::record::decimal;
 use super::redis;
@@ -30,19 +35,29 @@ use std::path::Path;
 /// Its first line, up to the version.
 const TITLE: &[u8] = b"crimson-aof ";
 
-/// The version of the format that is written, and the only one that is read.
-const VERSION: u64 = 1;
+/// The version of the format that is written. A log without identity is of the version before.
+const VERSION: u64 = 2;
+
+/// How the line begins that tells which log it is.
+const LOG: &[u8] = b"log ";
+
+/// How a line begins that tells what is known to be lost.
+const LOST: &[u8] = b"lost ";
 
 /// Which files make up the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
+    /// Which log it is.
+    pub log: LogId,
     /// How many shards wrote it.
     pub shards: u16,
     /// Who wrote it.
     pub origin: Origin,
     /// The files, in the order in which they are listed.
     pub files: Vec<Entry>,
-    /// Names of those that were empty when the manifest was loaded.
+    /// By file, the last batch of those that are known to be lost.
+    pub lost: BTreeMap<SegmentId, u64>,
+    /// Names of those that were empty, or nothing but room written ahead, when the manifest was loaded.
     pub empty: BTreeSet<String>,
 }
 
@@ -73,21 +88,27 @@ pub enum Verdict {
     Good,
     /// It is good when it is cut there (`aof-load-truncated`).
     Cut(Damage),
+    /// It is good when it is cut there, but good batches behind would be lost: nobody does that without being asked.
+    OutOfOrder(Damage),
     /// It must not be loaded.
     Refuse(Damage),
 }
 
 impl Manifest {
     /// A new log without files.
-    pub fn new(shards: u16) -> Self {
-        Self { shards, origin: Origin::Crimson, files: Vec::new(), empty: BTreeSet::new() }
+    pub fn new(log: LogId, shards: u16) -> Self {
+        Self { log, shards, origin: Origin::Crimson, files: Vec::new(), lost: BTreeMap::new(), empty: BTreeSet::new() }
+    }
+
+    /// A log of Redis, of these files.
+    pub fn of_redis(files: Vec<Entry>) -> Self {
+        Self { origin: Origin::Redis, files, ..Self::new(LogId::NONE, 1) }
     }
 
     /// Redis's old log in a single file.
     pub fn single(name: &str) -> Self {
-        let segment = SegmentId { generation: 1, shard: 0, kind: Kind::Increment };
-        let entry = Entry { name: name.into(), segment, bytes: None };
-        Self { shards: 1, origin: Origin::Redis, files: vec![entry], empty: BTreeSet::new() }
+        let segment = SegmentId { log: LogId::NONE, generation: 1, shard: 0, kind: Kind::Increment };
+        Self::of_redis(vec![Entry { name: name.into(), segment, bytes: None }])
     }
 
     /// The name of a manifest; `filename` is the directive `appendfilename`.
@@ -111,8 +132,8 @@ impl Manifest {
     }
 
     fn look_for_empty(mut self, storage: &dyn Storage, dir: &Path) -> Self {
-        let names = self.files.iter().map(|entry| &entry.name);
-        self.empty = names.filter(|name| storage.len(&dir.join(name)).is_ok_and(|len| len == 0)).cloned().collect();
+        let names = self.files.iter().filter(|entry| entry.segment.kind == Kind::Increment).map(|entry| &entry.name);
+        self.empty = names.filter(|name| is_blank(storage, &dir.join(name)).unwrap_or(false)).cloned().collect();
         self
     }
 
@@ -126,31 +147,50 @@ impl Manifest {
         if !text.starts_with(TITLE) {
             return redis::parse_manifest(text);
         }
-        let body = text.strip_suffix(b"\n").ok_or(CUT_OFF)?;
-        let last = memchr::memrchr(b'\n', body).ok_or(CUT_OFF)? + 1;
-        let crc = body[last..].strip_prefix(b"crc32c ").and_then(checksum).ok_or(CUT_OFF)?;
-        if crc != crc32c::crc32c(&text[..last]) {
-            return Err("its checksum does not hold".into());
+        let mut lines = body(text)?.split(|&byte| byte == b'\n').enumerate().peekable();
+        let version =
+            lines.next().and_then(|(_, line)| decimal(line.strip_prefix(TITLE)?)).ok_or("it has no version")?;
+        if version > VERSION {
+            return Err(format!(
+                "its format has version {version}, written by a newer Crimson; this server knows up to {VERSION}"
+            ));
         }
-        let mut lines = text[..last - 1].split(|&byte| byte == b'\n');
-        let version = lines.next().and_then(|line| decimal(line.strip_prefix(TITLE)?)).ok_or("it has no version")?;
-        if version != VERSION {
-            return Err(format!("its format has version {version}, this server knows {VERSION}"));
+        let named = lines.next_if(|(_, line)| version == VERSION && line.starts_with(LOG));
+        let log = named.and_then(|(_, line)| LogId::parse(line.strip_prefix(LOG)?));
+        if log.is_none() && version == VERSION {
+            return Err("it does not say which log it is".into());
         }
-        let shards = lines.next().and_then(|line| decimal(line.strip_prefix(b"shards ")?));
+        let shards = lines.next().and_then(|(_, line)| decimal(line.strip_prefix(b"shards ")?));
         let shards = shards.filter(|shards| (1..=SHARDS_MAX as u64).contains(shards)).ok_or("it has no shards")?;
-        let mut manifest = Self::new(shards as u16);
-        for (index, line) in lines.enumerate() {
-            manifest.files.push(parse_file(line).ok_or_else(|| format!("line {} is not understood", index + 3))?);
+        let mut manifest = Self::new(log.unwrap_or(LogId::NONE), shards as u16);
+        for (index, line) in lines {
+            manifest.add(line).ok_or_else(|| format!("line {} is not understood", index + 1))?;
         }
         manifest.validate()?;
         Ok(manifest)
     }
 
+    /// Adds what a line says.
+    fn add(&mut self, line: &[u8]) -> Option<()> {
+        match line.strip_prefix(LOST) {
+            Some(batch) => {
+                let (segment, sequence) = parse_place(batch, self.log)?;
+                self.lost.insert(segment, sequence).is_none().then_some(())
+            }
+            None => {
+                self.files.push(parse_file(line, self.log)?);
+                Some(())
+            }
+        }
+    }
+
     /// The text of Crimson's manifest.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut text = format!("crimson-aof {VERSION}\nshards {}\n", self.shards);
-        for Entry { name, segment: SegmentId { generation, shard, kind }, bytes } in &self.files {
+        let mut text = match self.log {
+            LogId::NONE => format!("crimson-aof {}\nshards {}\n", VERSION - 1, self.shards),
+            log => format!("crimson-aof {VERSION}\nlog {log}\nshards {}\n", self.shards),
+        };
+        for Entry { name, segment: SegmentId { generation, shard, kind, .. }, bytes } in &self.files {
             let name = if words::needs_quotes(name.as_bytes()) { words::quote(name.as_bytes()) } else { name.clone() };
             let kind = kind.word();
             write!(text, "file {name} generation {generation} shard {shard} kind {kind}").expect(TO_A_STRING);
@@ -158,6 +198,9 @@ impl Manifest {
                 write!(text, " bytes {bytes}").expect(TO_A_STRING);
             }
             text.push('\n');
+        }
+        for (SegmentId { generation, shard, kind, .. }, sequence) in &self.lost {
+            writeln!(text, "lost {}{generation}.{shard}.{sequence}", kind.letter()).expect(TO_A_STRING);
         }
         let mut text = text.into_bytes();
         let crc = crc32c::crc32c(&text);
@@ -234,7 +277,8 @@ impl Manifest {
     pub fn judge(&self, entry: &Entry, end: End, good_up_to: u64) -> Verdict {
         match end {
             End::Torn(damage) if self.may_be_torn(entry) => Verdict::Cut(damage),
-            End::Torn(damage) | End::Corrupt(damage) => Verdict::Refuse(damage),
+            End::OutOfOrder(damage) if self.may_be_torn(entry) => Verdict::OutOfOrder(damage),
+            End::Torn(damage) | End::OutOfOrder(damage) | End::Corrupt(damage) => Verdict::Refuse(damage),
             End::Clean => match entry.bytes {
                 Some(bytes) if bytes != good_up_to => Verdict::Refuse(Damage {
                     at: good_up_to,
@@ -252,12 +296,38 @@ impl Manifest {
 const CUT_OFF: &str = "it does not end with its checksum";
 const TO_A_STRING: &str = "writing to a String does not fail";
 
+/// What stands before the checksum, if that holds; else what is wrong.
+fn body(text: &[u8]) -> Result<&[u8], String> {
+    let whole = text.strip_suffix(b"\n").ok_or(CUT_OFF)?;
+    let last = memchr::memrchr(b'\n', whole).ok_or(CUT_OFF)? + 1;
+    let crc = whole[last..].strip_prefix(b"crc32c ").and_then(checksum).ok_or(CUT_OFF)?;
+    if crc != crc32c::crc32c(&text[..last]) {
+        return Err("its checksum does not hold".into());
+    }
+    Ok(&text[..last - 1])
+}
+
+/// Whether nothing is in a file but zero bytes, room that was written ahead.
+fn is_blank(storage: &dyn Storage, path: &Path) -> io::Result<bool> {
+    let (mut piece, mut at) = ([0; BLANK_PIECE_BYTES], 0);
+    loop {
+        match storage.read_at(path, at, &mut piece)? {
+            0 => return Ok(true),
+            read if piece[..read].iter().any(|&byte| byte != 0) => return Ok(false),
+            read => at += read as u64,
+        }
+    }
+}
+
+/// Bytes of a file that are looked at together.
+const BLANK_PIECE_BYTES: usize = 4096;
+
 /// Whether it names a file in the same directory.
 pub(super) fn is_file_name(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
 }
 
-fn parse_file(line: &[u8]) -> Option<Entry> {
+fn parse_file(line: &[u8], log: LogId) -> Option<Entry> {
     let words = words::split(line)?;
     let (words, bytes) = match &words[..] {
         [words @ .., key, bytes] if key == b"bytes" => (words, Some(decimal(bytes)?)),
@@ -270,7 +340,7 @@ fn parse_file(line: &[u8]) -> Option<Entry> {
     }
     let kind = [Kind::Base, Kind::Increment].into_iter().find(|known| known.word().as_bytes() == kind)?;
     let shard = u16::try_from(decimal(shard)?).ok()?;
-    let segment = SegmentId { generation: decimal(generation)?, shard, kind };
+    let segment = SegmentId { log, generation: decimal(generation)?, shard, kind };
     Some(Entry { name: String::from_utf8(name.clone()).ok()?, segment, bytes })
 }
 
@@ -279,15 +349,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const LOG: LogId = LogId(0x5e0c_31d0_7a9b_4f26);
+
     fn entry(filename: &str, generation: u64, shard: u16, kind: Kind) -> Entry {
-        let segment = SegmentId { generation, shard, kind };
+        let segment = SegmentId { log: LOG, generation, shard, kind };
         let bytes = (kind == Kind::Base).then_some(100 + generation);
         Entry { name: Manifest::segment_name(filename, segment), segment, bytes }
     }
 
     /// Bases of generation 3 and increments of 3 and 4.
     fn example(filename: &str) -> Manifest {
-        let mut manifest = Manifest::new(2);
+        let mut manifest = Manifest::new(LOG, 2);
         for shard in 0..2 {
             manifest.files.push(entry(filename, 4, shard, Kind::Increment));
             manifest.files.push(entry(filename, 3, shard, Kind::Increment));
@@ -300,9 +372,12 @@ mod tests {
     fn it_is_written_as_drawn() {
         let mut manifest = example("appendonly.aof");
         manifest.files.drain(..3);
+        manifest.lost.insert(manifest.files[0].segment, 812);
         let text = String::from_utf8(manifest.to_bytes()).unwrap();
-        let body = "crimson-aof 1\nshards 2\nfile appendonly.aof.3.1.incr.aof generation 3 shard 1 kind incr\n\
-                    file appendonly.aof.3.1.base.aof generation 3 shard 1 kind base bytes 103\n";
+        let body = "crimson-aof 2\nlog 5e0c31d07a9b4f26\nshards 2\n\
+                    file appendonly.aof.3.1.incr.aof generation 3 shard 1 kind incr\n\
+                    file appendonly.aof.3.1.base.aof generation 3 shard 1 kind base bytes 103\n\
+                    lost i3.1.812\n";
         assert_eq!(text, format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes())));
     }
 
@@ -340,20 +415,29 @@ mod tests {
             let crc = crc32c::crc32c(body.as_bytes());
             Manifest::parse(format!("{body}crc32c {crc:08x}\n").as_bytes())
         };
-        let body = "crimson-aof 1\nshards 1\nfile a generation 3 shard 0 kind incr\nfile b generation 3 shard 0 kind base bytes 1\n";
+        let body = "crimson-aof 2\nlog 5e0c31d07a9b4f26\nshards 1\nfile a generation 3 shard 0 kind incr\n\
+                    file b generation 3 shard 0 kind base bytes 1\n";
         assert!(sealed(body).is_ok());
-        assert!(sealed("crimson-aof 1\nshards 1\n").is_ok());
+        assert!(sealed("crimson-aof 2\nlog 5e0c31d07a9b4f26\nshards 1\n").is_ok());
         for (from, to, reason) in [
-            ("crimson-aof 1", "crimson-aof 2", "its format has version 2, this server knows 1"),
+            (
+                "crimson-aof 2",
+                "crimson-aof 3",
+                "its format has version 3, written by a newer Crimson; this server knows up to 2",
+            ),
+            ("log 5e0c31d07a9b4f26\n", "", "it does not say which log it is"),
+            ("5e0c31d07a9b4f26", "0000000000000000", "it does not say which log it is"),
+            ("crimson-aof 2", "crimson-aof 1", "it has no shards"),
             ("shards 1", "shards 0", "it has no shards"),
             ("shards 1", "shards 1025", "it has no shards"),
             ("shards 1", "shards 2", "generation 3 has not an increment of every shard"),
             ("file b", "file a", "a is listed twice"),
             ("file b", "file ../b", "\"../b\" is not a file name"),
             (" bytes 1", "", "b is a base without a length"),
-            (" bytes 1", " bytes x", "line 4 is not understood"),
-            ("kind base", "kind bose", "line 4 is not understood"),
-            ("kind base", "", "line 4 is not understood"),
+            ("file a", "lost i3.0", "line 4 is not understood"),
+            (" bytes 1", " bytes x", "line 5 is not understood"),
+            ("kind base", "kind bose", "line 5 is not understood"),
+            ("kind base", "", "line 5 is not understood"),
             ("b generation 3", "b generation 4", "b is a base of another generation than the oldest"),
             ("shard 0 kind base", "shard 1 kind base", "b belongs to a shard that there is not"),
         ] {
@@ -361,11 +445,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_manifest_of_version_1_is_still_read() {
+        let body = "crimson-aof 1\nshards 1\nfile a generation 3 shard 0 kind incr\n";
+        let text = format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes()));
+        let manifest = Manifest::parse(text.as_bytes()).unwrap();
+        let segment = SegmentId { log: LogId::NONE, generation: 3, shard: 0, kind: Kind::Increment };
+        assert_eq!((manifest.log, manifest.files[0].segment), (LogId::NONE, segment));
+        assert_eq!(String::from_utf8(manifest.to_bytes()).unwrap(), text);
+    }
+
     proptest! {
         #[test]
         fn manifests_come_back(filename in "[a-z \"'\\\\é\n\t]{1,12}", cut in 0..5usize) {
             let mut manifest = example(&filename);
             manifest.files.truncate(if cut < 4 { 0 } else { 5 });
+            manifest.lost = manifest.files.iter().take(cut).map(|entry| (entry.segment, cut as u64)).collect();
             prop_assert_eq!(Manifest::parse(&manifest.to_bytes()), Ok(manifest));
         }
 

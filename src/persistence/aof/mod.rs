@@ -10,6 +10,8 @@
 //! - `pending`      what outlives the process before its file has it
 //! - `writer`       what is appended, written and known to be on disk
 //! - `reader`       a file read back: only what stands in good batches
+//! - `foreign`      what is none of its files
+//! - `durable`      what one shard's log says of another's, compared
 //! - `manifest`     which files make up the log, ours or Redis's
 //! - `check`        looking after them
 //! - `cut`          what all shards change to at one moment
@@ -18,6 +20,8 @@ pub mod batch;
 pub mod check;
 mod chunk;
 pub mod cut;
+pub mod durable;
+pub mod foreign;
 pub mod manifest;
 pub mod pending;
 pub mod reader;
@@ -31,7 +35,7 @@ pub mod transaction;
 mod walk;
 pub mod writer;
 
-pub use batch::{Kind, Sealer, SegmentId};
+pub use batch::{Kind, LogId, Sealer, SegmentId, write_durable};
 pub use cut::{Cut, CutFiles};
 pub use manifest::{Entry, Manifest, Origin, Verdict};
 pub use reader::{Damage, End, Format, Reader, Reason, Step};

@@ -3,7 +3,8 @@
 //!
 //! A batch is held until its end has been seen; one of more than [`AOF_HELD_BYTES_MAX`] is let go meanwhile and asked for
 //! again when it has proved good, so that memory is bounded by that and the largest record. Files that Redis wrote have
-//! no batches: a record, or everything from MULTI to EXEC, is taken or left as a whole there.
+//! no batches: a record, or everything from MULTI to EXEC, is taken or left as a whole there. Zero bytes from the end of a
+//! batch to the end of an increment are room that was written ahead: such a file is whole.
 //!
 //! ```text
 //! loop {
@@ -16,18 +17,17 @@
 //! }
 //! ```
 
-use super::batch::{Line, MARK, SegmentId};
+use super::batch::{Kind, Line, MARK, SegmentId, parse_durable};
+use super::foreign::{MAGIC_BYTES, Snapshot};
 use super::record::LIMITS;
 pub use super::scan::Found;
-use super::scan::{Scan, Scanned};
+use super::scan::{Scan, Scanned, Wanted};
 use super::walk::{Walked, Walker, Word};
 use crate::limits::AOF_HELD_BYTES_MAX;
 use crate::resp::Args;
 use crate::resp::parser::{Parsed, RequestParser, Scratch};
+use std::collections::BTreeMap;
 use std::fmt;
-
-/// How a snapshot in Redis's RDB format begins.
-const RDB: &[u8] = b"REDIS";
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,10 +62,13 @@ pub struct Record<'a> {
 /// How a file ends. What stands before [`Reader::good_up_to`] has been yielded in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With a whole batch, or it is empty.
+    /// With a whole batch, or it is empty. Zero bytes may follow.
     Clean,
-    /// The last bytes are not a whole batch, and nothing behind says that they ever were durable: a write was cut off.
+    /// The last bytes are not a whole batch, and nothing good is behind: a write was cut off.
     Torn(Damage),
+    /// Good batches stand behind one that is not, and none of them says that it ever was durable: what was not synced has
+    /// survived a power failure in another order, or it is damaged.
+    OutOfOrder(Damage),
     /// Something before the end is damaged.
     Corrupt(Damage),
 }
@@ -85,6 +88,14 @@ pub struct Damage {
     pub found: Found,
 }
 
+impl Damage {
+    /// Whether the file is to be cut there when that is asked for. A file of which nothing would be left is not cut: it is
+    /// none of this log, or everything that it held would be lost.
+    pub fn may_be_cut(&self) -> bool {
+        self.at > 0 && self.reason.is_mended_by_cutting()
+    }
+}
+
 /// Why a batch or record is not good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -99,7 +110,12 @@ pub enum Reason {
     /// Its checksum does not hold.
     Checksum,
     /// It belongs to another file.
-    Misplaced(SegmentId),
+    Misplaced {
+        /// The file it stands in.
+        here: SegmentId,
+        /// The file it belongs to.
+        of: SegmentId,
+    },
     /// It has another number than the one that should come: one is missing, or there twice.
     Sequence {
         /// The number that should come.
@@ -112,8 +128,10 @@ pub enum Reason {
         /// How many bytes it had.
         expected: u64,
     },
-    /// It is a snapshot in Redis's RDB format.
-    Rdb,
+    /// It is no file of a log but a snapshot.
+    Snapshot(Snapshot),
+    /// Zero bytes stand where a batch should begin, and something else behind them.
+    Zeros,
     /// The file changed while it was read.
     Changed,
 }
@@ -121,7 +139,7 @@ pub enum Reason {
 impl Reason {
     /// Whether cutting the file before it makes what is left of it good.
     pub fn is_mended_by_cutting(&self) -> bool {
-        !matches!(self, Self::Rdb | Self::Changed)
+        !matches!(self, Self::Snapshot(_) | Self::Changed)
     }
 }
 
@@ -133,16 +151,23 @@ impl fmt::Display for Reason {
             Self::Line => f.write_str("the line that should end a batch is malformed"),
             Self::Length => f.write_str("the batch is not as long as its line says"),
             Self::Checksum => f.write_str("the checksum of the batch does not hold"),
-            Self::Misplaced(segment) => write!(
+            Self::Misplaced { here, of } if here.log != of.log && of.log.is_none() => {
+                f.write_str("the file belongs to another log, of format 1")
+            }
+            Self::Misplaced { here, of } if here.log != of.log => {
+                write!(f, "the file belongs to another log, {}", of.log)
+            }
+            Self::Misplaced { of, .. } => write!(
                 f,
                 "the batch belongs to the {} of shard {} in generation {}",
-                segment.kind.word(),
-                segment.shard,
-                segment.generation
+                of.kind.word(),
+                of.shard,
+                of.generation
             ),
             Self::Sequence { expected, found } => write!(f, "batch {found} stands where batch {expected} should"),
             Self::Size { expected } => write!(f, "the file should have {expected} bytes"),
-            Self::Rdb => f.write_str("it is an RDB file, which cannot be read yet"),
+            Self::Snapshot(snapshot) => write!(f, "it is {snapshot}, which cannot be read yet"),
+            Self::Zeros => f.write_str("zero bytes stand where a batch should begin"),
             Self::Changed => f.write_str("the file changed while it was read"),
         }
     }
@@ -169,6 +194,8 @@ pub struct Reader {
     batches: u64,
     records: u64,
     sequence: u64,
+    /// By file of other shards, the last batch that a good one here calls durable.
+    vouched: BTreeMap<SegmentId, u64>,
     parser: RequestParser,
     scratch: Scratch,
 }
@@ -176,6 +203,8 @@ pub struct Reader {
 enum State {
     /// Walks through a batch to see whether it is good.
     Verify,
+    /// Everything from the last good batch to this offset is zero; looks whether the rest is, too.
+    Zeros(u64),
     /// Yields the records of a good one.
     Yield(Unit),
     /// Something is wrong at this offset; looks for what is good behind.
@@ -225,6 +254,7 @@ impl Reader {
             batches: 0,
             records: 0,
             sequence: 0,
+            vouched: BTreeMap::new(),
             parser: RequestParser::default(),
             scratch: Scratch::default(),
         }
@@ -248,6 +278,11 @@ impl Reader {
     /// The number of the last good batch, for [`super::Sealer::resume`]; 0 if there is none.
     pub fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// By file of other shards, the last batch that good ones here call durable.
+    pub fn vouched(&self) -> &BTreeMap<SegmentId, u64> {
+        &self.vouched
     }
 
     /// Bytes held now.
@@ -292,9 +327,18 @@ impl Reader {
                     }
                     match self.parse(unit) {
                         Next::Record(len) => return self.record(unit, len),
-                        Next::Annotation(len) => self.state = State::Yield(Unit { at: unit.at + len, ..unit }),
+                        Next::Annotation(len) => {
+                            self.note(unit.at, len);
+                            self.state = State::Yield(Unit { at: unit.at + len, ..unit });
+                        }
                         Next::More => return Step::Read(self.wanted(unit.at)),
                         Next::Gone => self.fail(unit.at, Reason::Changed),
+                    }
+                }
+                State::Zeros(at) => {
+                    let at = *at;
+                    if let Some(offset) = self.zeros(at) {
+                        return Step::Read(offset);
                     }
                 }
                 State::Scan(scan, noticed_at, reason) => {
@@ -350,14 +394,19 @@ impl Reader {
         if !there.contains(&self.walker.at) {
             return Some(self.wanted(self.walker.at));
         }
-        if self.format == Format::Plain && self.walker.at == 0 && !self.window.is_empty() {
-            if self.window.starts_with(RDB) {
-                self.fail(0, Reason::Rdb);
+        if self.walker.at == 0 && !self.window.is_empty() {
+            if let Some(snapshot) = Snapshot::of(&self.window) {
+                self.fail(0, Reason::Snapshot(snapshot));
                 return None;
             }
-            if RDB.starts_with(&self.window) && !self.at_end() {
+            if self.window.len() < MAGIC_BYTES && !self.at_end() {
                 return Some(self.wanted(0));
             }
+        }
+        if self.walker.at == self.good && self.may_have_room() && self.window.get(self.index_of(self.good)) == Some(&0)
+        {
+            self.state = State::Zeros(self.good);
+            return None;
         }
         match self.walker.walk(&self.window, self.base) {
             Walked::More => return self.more(),
@@ -367,6 +416,41 @@ impl Reader {
             Walked::Malformed(what) => self.fail(self.walker.at, Reason::Malformed(what)),
         }
         None
+    }
+
+    /// Where this offset, which is there, is in the window.
+    fn index_of(&self, offset: u64) -> usize {
+        (offset - self.base) as usize
+    }
+
+    /// Whether the file may end with room that was written ahead.
+    fn may_have_room(&self) -> bool {
+        matches!(self.format, Format::Batches(SegmentId { kind: Kind::Increment, .. }))
+    }
+
+    /// Looks whether all is zero from `at` on; from where on bytes are wanted for it.
+    fn zeros(&mut self, at: u64) -> Option<u64> {
+        let end = self.base + self.window.len() as u64;
+        if let Some(zeros) = first_not_zero(&self.window[self.index_of(at)..]) {
+            self.fail(at + zeros as u64, Reason::Zeros);
+        } else if self.at_end() {
+            self.state = State::Ended(End::Clean);
+        } else {
+            self.state = State::Zeros(end);
+            return Some(self.wanted(end));
+        }
+        None
+    }
+
+    /// Takes note of what an annotation line of a good batch says.
+    fn note(&mut self, at: u64, len: u64) {
+        let Format::Batches(own) = self.format else { return };
+        let start = self.index_of(at);
+        let line = self.window[start..start + len as usize].strip_suffix(b"\r\n").unwrap_or_default();
+        if let Some((segment, sequence)) = parse_durable(line, own.log) {
+            let last = self.vouched.entry(segment).or_default();
+            *last = sequence.max(*last);
+        }
     }
 
     /// The walker has seen all that is there.
@@ -426,9 +510,9 @@ impl Reader {
         let text = &self.window[line];
         let reason = match Line::parse(text) {
             None => Reason::Line,
-            Some(line) if line.length != start - self.good || line.length == 0 => Reason::Length,
+            Some(line) if line.length != start - self.good => Reason::Length,
             Some(line) if !line.holds(text, self.crc) => Reason::Checksum,
-            Some(line) if line.segment != segment => Reason::Misplaced(line.segment),
+            Some(line) if line.segment != segment => Reason::Misplaced { here: segment, of: line.segment },
             Some(line) if self.sequence.checked_add(1) != Some(line.sequence) => {
                 Reason::Sequence { expected: self.sequence.saturating_add(1), found: line.sequence }
             }
@@ -443,11 +527,17 @@ impl Reader {
     /// What begins at `self.good` is not good. Looks for what is good behind it, and for the end of the file.
     fn fail(&mut self, noticed_at: u64, reason: Reason) {
         self.parser.reset();
-        self.state = if matches!(reason, Reason::Changed | Reason::Rdb) {
+        self.state = if reason.is_mended_by_cutting() {
+            let wanted = match self.format {
+                Format::Batches(segment) => Some(Wanted { segment, behind: self.sequence.saturating_add(1) }),
+                Format::Plain => None,
+            };
+            // There is no line before what is not zero.
+            let at = if reason == Reason::Zeros { noticed_at } else { self.good };
+            State::Scan(Scan::new(wanted, self.good, at, self.held_max), noticed_at, reason)
+        } else {
             let damage = Damage { at: self.good, bytes: 0, noticed_at, reason, found: Found::default() };
             State::Ended(End::Corrupt(damage))
-        } else {
-            State::Scan(Scan::new(self.good, self.held_max), noticed_at, reason)
         };
     }
 
@@ -455,13 +545,14 @@ impl Reader {
     fn judge(&self, noticed_at: u64, reason: Reason, found: Found) -> End {
         let bytes = self.len.map_or(0, |len| len.saturating_sub(self.good));
         let damage = Damage { at: self.good, bytes, noticed_at, reason, found };
-        let is_torn = match (self.format, reason) {
-            (Format::Plain, _) => reason == Reason::Incomplete,
-            // A batch that is whole but out of order is no write that was cut off.
-            (_, Reason::Misplaced(_) | Reason::Sequence { .. }) => false,
-            _ => found.batches == 0 || found.synced <= self.sequence,
-        };
-        if is_torn { End::Torn(damage) } else { End::Corrupt(damage) }
+        match (self.format, reason) {
+            (Format::Plain, Reason::Incomplete) => End::Torn(damage),
+            // A batch that is whole but in the wrong place is no write that was cut off.
+            (Format::Plain, _) | (_, Reason::Misplaced { .. } | Reason::Sequence { .. }) => End::Corrupt(damage),
+            _ if found.synced > self.sequence => End::Corrupt(damage),
+            _ if found.batches > 0 => End::OutOfOrder(damage),
+            _ => End::Torn(damage),
+        }
     }
 
     /// Reads what is to be yielded next.
@@ -496,6 +587,15 @@ impl Reader {
         let args = Args::new(&self.window[start..start + len], &self.scratch.spans);
         Step::Record(Record { offset: unit.at, args })
     }
+}
+
+/// How many bytes are zero before the first that is not.
+fn first_not_zero(bytes: &[u8]) -> Option<usize> {
+    const PIECE_BYTES: usize = 256;
+    let is_zero = |piece: &[u8]| piece.iter().fold(0, |all, byte| all | byte) == 0;
+    let zeros = bytes.chunks(PIECE_BYTES).take_while(|piece| is_zero(piece)).count() * PIECE_BYTES;
+    let rest = bytes.get(zeros..)?;
+    rest.iter().position(|&byte| byte != 0).map(|position| zeros + position)
 }
 
 #[cfg(test)]

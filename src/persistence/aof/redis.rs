@@ -2,11 +2,10 @@
 //! of their numbers, `h` for what is no longer needed. Pairs may come in any order, lines with `#` are comments. Errors
 //! are told as Redis tells them.
 
-use super::batch::{Kind, SegmentId};
-use super::manifest::{Entry, Manifest, Origin, is_file_name};
+use super::batch::{Kind, LogId, SegmentId};
+use super::manifest::{Entry, Manifest, is_file_name};
 use super::record::decimal;
 use crate::stdx::words;
-use std::collections::BTreeSet;
 
 /// Most bytes of a line, as Redis (`MANIFEST_MAX_LINE`).
 const LINE_BYTES_MAX: usize = 1024;
@@ -16,7 +15,7 @@ pub(super) fn parse_manifest(text: &[u8]) -> Result<Manifest, String> {
     if text.is_empty() {
         return Err("Found an empty AOF manifest".into());
     }
-    let mut manifest = Manifest { shards: 1, origin: Origin::Redis, files: Vec::new(), empty: BTreeSet::new() };
+    let mut manifest = Manifest::of_redis(Vec::new());
     for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let known = match line {
             [b'#', ..] => continue,
@@ -63,7 +62,7 @@ fn add(files: &mut Vec<Entry>, line: &[u8]) -> Result<(), &'static str> {
         b'h' => return Ok(()),
         _ => return Err("Unknown AOF file type"),
     };
-    let segment = SegmentId { generation: sequence, shard: 0, kind };
+    let segment = SegmentId { log: LogId::NONE, generation: sequence, shard: 0, kind };
     files.push(Entry { name: name.into(), segment, bytes: None });
     Ok(())
 }
@@ -71,6 +70,7 @@ fn add(files: &mut Vec<Entry>, line: &[u8]) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::persistence::aof::Origin;
 
     #[test]
     fn manifests_of_redis_are_understood() {

@@ -1,16 +1,28 @@
-//! The error path: behind a batch that is not good, looks for annotation lines whose checksum holds. If one of them calls
-//! the bad batch durable, the end of the file is not just torn: something in the middle is damaged, and nothing may be cut
-//! without being asked.
+//! The error path: behind a batch that is not good, looks for batches of the same file whose checksum holds. If there are
+//! any, the end of the file is not just torn, and nothing may be cut without being asked; if one of them calls the bad
+//! batch durable, something in the middle is damaged.
 //!
 //! Where a batch begins is known only from its line, which may be damaged, so every line is a candidate, and its length
-//! says where its records should begin. What contents pretend to be counts as good too: then more is kept, not less.
+//! says where its records should begin. Contents may look like lines, also like those of another log or of this one from
+//! before: only what could stand behind the bad batch counts, with this log's identity, which no client knows.
 
-use super::batch::{LINE_BYTES_MAX, Line, MARK};
+use super::batch::{LINE_BYTES_MAX, Line, MARK, SegmentId};
 use crate::limits::{AOF_HELD_BYTES_MAX, AOF_SCAN_FACTOR_MAX};
+
+/// What is looked for: batches of this file with greater numbers than that of the bad one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// The file.
+    pub segment: SegmentId,
+    /// The number that the bad batch should have.
+    pub behind: u64,
+}
 
 /// The search, from the start of the bad batch to the end of the file.
 #[derive(Debug)]
 pub(super) struct Scan {
+    /// Nothing in a file without batches: then only its end is looked for.
+    wanted: Option<Wanted>,
     /// Start of the bad batch.
     from: u64,
     /// Bytes that are kept behind the search.
@@ -59,8 +71,9 @@ pub(super) enum Scanned {
 }
 
 impl Scan {
-    pub fn new(from: u64, held_max: usize) -> Self {
-        Self { from, held_max, at: from, summed: 0, gave_up: false, candidate: None, found: Found::default() }
+    /// Of what stands from `from` on, where no line begins before `at`.
+    pub fn new(wanted: Option<Wanted>, from: u64, at: u64, held_max: usize) -> Self {
+        Self { wanted, from, held_max, at, summed: 0, gave_up: false, candidate: None, found: Found::default() }
     }
 
     /// Goes on with what is there of the file, from `base` on; `ended` if that is all up to its end.
@@ -99,7 +112,8 @@ impl Scan {
         self.at += 1;
         let Some(line) = Line::parse(text) else { return };
         let Some(start) = position.checked_sub(line.length).filter(|&start| start >= self.from) else { return };
-        if line.length == 0 || self.gave_up {
+        let fits = |wanted: &Wanted| line.segment == wanted.segment && line.sequence > wanted.behind;
+        if self.gave_up || !self.wanted.as_ref().is_some_and(fits) {
             return;
         }
         self.summed += line.length;

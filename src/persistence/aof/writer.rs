@@ -519,10 +519,10 @@ impl<F> Writer<F> {
 mod tests {
     use super::*;
     use crate::persistence::aof::batch::Line;
-    use crate::persistence::aof::{End, Format, Kind, Reader, Step};
+    use crate::persistence::aof::{End, Format, Kind, LogId, Reader, Step};
     use proptest::prelude::*;
 
-    const SEGMENT: SegmentId = SegmentId { generation: 1, shard: 0, kind: Kind::Increment };
+    const SEGMENT: SegmentId = SegmentId { log: LogId(1), generation: 1, shard: 0, kind: Kind::Increment };
 
     fn writer(policy: Fsync) -> Writer<u8> {
         Writer::new(policy, 1, Sealer::new(SEGMENT), 0, 0)
@@ -579,7 +579,9 @@ mod tests {
         let mut disk = Vec::new();
         for appended in 1..4 {
             (0..appended).for_each(|_| writer.append(&mut record(), 0));
-            let Some(Job::Write { bytes, durable: true, .. }) = writer.next(0, false) else { panic!("a durable write") };
+            let Some(Job::Write { bytes, durable: true, .. }) = writer.next(0, false) else {
+                panic!("a durable write")
+            };
             assert_eq!(batches(bytes).len(), 1);
             disk.extend_from_slice(bytes);
             let len = bytes.len();

@@ -53,7 +53,7 @@ impl Core {
             let shard = self.mailbox.owner();
             let files = cut.files.get(shard.index());
             let files = files.and_then(|files| files.lock().unwrap_or_else(PoisonError::into_inner).take());
-            let segment = |kind| SegmentId { generation: cut.generation, shard: shard.0, kind };
+            let segment = |kind| SegmentId { log: cut.log, generation: cut.generation, shard: shard.0, kind };
             if let Some(log) = self.log.as_mut().filter(|_| !before.is_empty()) {
                 let timestamps = self.engine.config().aof_timestamp_enabled;
                 log.append(now, timestamps, |records| records.extend_from_slice(&before));

@@ -23,7 +23,7 @@ impl Base {
     /// Makes the files.
     pub fn new(cx: &mut Context<'_>, shard: u16) -> Result<Self, String> {
         let plan = cx.shared.plan();
-        let segment = |kind| SegmentId { generation: plan.next_generation(), shard, kind };
+        let segment = |kind| SegmentId { log: plan.log, generation: plan.next_generation(), shard, kind };
         let path = |kind| plan.dir.join(Manifest::segment_name(&plan.filename, segment(kind)));
         let (base, increment) = (path(Kind::Base), path(Kind::Increment));
         let create = |path: &PathBuf| File::create(path).map_err(|error| in_file(path, &error));

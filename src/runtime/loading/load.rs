@@ -1,11 +1,11 @@
 //! The first step: a core replays the segments that are its to load.
 
-use super::disk::Disk;
 use super::pass::{Came, Event, FileEnd, Pass};
 use super::step::{Context, Next};
 use super::{Plan, in_file};
 use crate::engine::replay::{Replay, ReplayError};
-use crate::persistence::aof::{Damage, Kind, SegmentId, Verdict};
+use crate::persistence::aof::durable::Durability;
+use crate::persistence::aof::{Damage, Entry, Kind, SegmentId, Verdict};
 use crate::shard::{Shard, ShardId};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -21,6 +21,16 @@ pub struct Segment {
     pub replay: Replay,
     /// Its last increment.
     pub tail: Option<Tail>,
+    /// How its files end, where something is to be done about that.
+    pub ends: Vec<FileTail>,
+}
+
+/// The end of a file of the log.
+pub struct FileTail {
+    /// Which.
+    pub entry: Entry,
+    /// Where it is torn, if it is.
+    pub torn: Option<Damage>,
 }
 
 /// The end of a file, where the log goes on.
@@ -32,7 +42,7 @@ pub struct Tail {
     pub segment: SegmentId,
     /// Number of its last batch.
     pub sequence: u64,
-    /// Its length.
+    /// The end of what is good in it: its length, but for room that was written ahead.
     pub offset: u64,
 }
 
@@ -40,33 +50,24 @@ pub struct Tail {
 pub struct Load {
     waiting: VecDeque<u16>,
     current: Option<(Pass, Segment)>,
-    /// A segment is replayed whose last file is being made durable.
-    settling: Option<Segment>,
+    /// What the files say of each other.
+    pub durability: Durability,
 }
 
 impl Load {
     /// Of every so many segments each core loads one.
     pub fn new(plan: &Plan, core: u16, cores: u16) -> Self {
         let waiting = (0..plan.manifest.shards).filter(|shard| shard % cores == core).collect();
-        Self { waiting, current: None, settling: None }
+        Self { waiting, current: None, durability: Durability::default() }
     }
 
     /// Keys on the scratch shard that is being filled.
     pub fn keys(&self) -> u64 {
-        let loading = self.current.as_ref().map(|(_, segment)| segment);
-        loading.into_iter().chain(&self.settling).map(Segment::keys).sum()
+        self.current.as_ref().map_or(0, |(_, segment)| segment.keys())
     }
 
     /// Goes on for a while.
     pub fn step(&mut self, cx: &mut Context<'_>) -> Result<Next, String> {
-        if let Some(segment) = self.settling.take() {
-            let jobs = cx.disk.jobs().map_err(|error| segment.failed(&error))?;
-            if jobs > 0 {
-                self.settling = Some(segment);
-                return Ok(Next::Wait);
-            }
-            cx.segments.push(segment);
-        }
         let Some((pass, segment)) = &mut self.current else {
             let Some(shard) = self.waiting.pop_front() else { return Ok(Next::Done) };
             self.current = Some((Pass::new(cx.shared.plan(), shard), Segment::new(cx, shard)));
@@ -88,8 +89,11 @@ impl Load {
         match came? {
             Came::Waits => return Ok(Next::Wait),
             Came::Pauses => {}
-            Came::File(end) => segment.end_file(cx.shared.plan(), cx.disk, end)?,
-            Came::Over => self.settling = self.current.take().map(|(_, segment)| segment),
+            Came::File(end) => {
+                self.durability.note(&end.entry, end.sequence, &end.vouched);
+                segment.end_file(cx.shared.plan(), *end)?;
+            }
+            Came::Over => cx.segments.extend(self.current.take().map(|(_, segment)| segment)),
         }
         Ok(Next::Again)
     }
@@ -106,7 +110,7 @@ impl Segment {
             scratch
         });
         let replay = Replay::new(cx.engine.node().config(), id, shards, cx.now);
-        Self { shard, scratch, replay, tail: None }
+        Self { shard, scratch, replay, tail: None, ends: Vec::new() }
     }
 
     /// Keys on its scratch shard.
@@ -114,47 +118,24 @@ impl Segment {
         self.scratch.iter().flat_map(|shard| &shard.databases).map(|db| db.len() as u64).sum()
     }
 
-    /// Looks at how a file ends, and cuts it where it is torn.
-    fn end_file(&mut self, plan: &Plan, disk: &mut Disk, end: FileEnd) -> Result<(), String> {
-        let path = plan.source.join(&end.entry.name);
-        let cut = match end.verdict {
-            Verdict::Good => false,
+    /// Looks at how a file ends. Nothing is changed before all logs have been found to fit together.
+    fn end_file(&mut self, plan: &Plan, end: FileEnd) -> Result<(), String> {
+        let FileEnd { entry, verdict, good, sequence, .. } = end;
+        let path = plan.source.join(&entry.name);
+        let torn = match verdict {
+            Verdict::Good => None,
             Verdict::Refuse(damage) => return Err(refused(&path, &damage, plan)),
+            Verdict::OutOfOrder(damage) => return Err(out_of_order(&path, &damage, plan)),
             Verdict::Cut(damage) if !plan.cuts => return Err(torn(&path, &damage, plan)),
-            Verdict::Cut(Damage { at, bytes, reason, .. }) => {
-                tracing::warn!(
-                    "the append-only file {} is torn at offset {at}: {reason}; its last {bytes} bytes are dropped",
-                    path.display()
-                );
-                true
-            }
+            Verdict::Cut(damage) => Some(damage),
         };
-        if plan.renews {
-            return Ok(());
+        if !plan.renews && plan.manifest.of_shard(self.shard).last().is_some_and(|last| **last == entry) {
+            self.tail = Some(Tail { path, segment: entry.segment, sequence, offset: good });
         }
-        let last = plan.manifest.of_shard(self.shard).last().is_some_and(|last| **last == end.entry);
-        if end.entry.segment.kind == Kind::Increment {
-            // What is logged from here on says that what is there is durable; also in an increment that is not the last,
-            // when the server was killed before that was synced.
-            let (file, len) = (path.clone(), end.good);
-            disk.run(move || {
-                let file = OpenOptions::new().write(true).open(file)?;
-                if cut {
-                    file.set_len(len)?;
-                }
-                file.sync_all()
-            })
-            .map_err(|error| in_file(&path, &error))?;
-        }
-        if last {
-            self.tail = Some(Tail { path, segment: end.entry.segment, sequence: end.sequence, offset: end.good });
+        if torn.is_some() || entry.segment.kind == Kind::Increment {
+            self.ends.push(FileTail { entry, torn });
         }
         Ok(())
-    }
-
-    /// What to tell when its last file cannot be changed.
-    pub fn failed(&self, error: &std::io::Error) -> String {
-        self.tail.as_ref().map_or_else(|| error.to_string(), |tail| in_file(&tail.path, error))
     }
 }
 
@@ -166,18 +147,36 @@ impl Tail {
 }
 
 fn refused(path: &std::path::Path, damage: &Damage, plan: &Plan) -> String {
-    let Damage { at, noticed_at, reason, found, .. } = damage;
+    let Damage { at, noticed_at, reason, .. } = damage;
     let seen = if noticed_at == at { String::new() } else { format!(" (seen at {noticed_at})") };
-    let behind = match found.batches {
-        0 => String::new(),
-        batches => format!("; {batches} good batches behind it, the first at {}", found.first),
+    let advice = match damage.may_be_cut() {
+        true => format!(". `crimson check-aof {}` tells more, and can cut it there", plan.source.display()),
+        false => ". Put the right file back".into(),
     };
-    let advice = if reason.is_mended_by_cutting() {
-        format!(". `crimson check-aof {}` tells more, and can cut it there", plan.source.display())
-    } else {
-        String::new()
-    };
+    let behind = behind(damage);
     format!("the append-only file {} is damaged at offset {at}{seen}: {reason}{behind}{advice}", path.display())
+}
+
+fn out_of_order(path: &std::path::Path, damage: &Damage, plan: &Plan) -> String {
+    let Damage { at, reason, .. } = damage;
+    let advice = match damage.may_be_cut() {
+        true => format!("`crimson check-aof --fix {}` cuts it there", plan.source.display()),
+        false => "nothing in front of it is good, so it is not cut".into(),
+    };
+    format!(
+        "the append-only file {} is out of order at offset {at}: {reason}{}. A power failure may leave that of what was not \
+         synced; otherwise the file is damaged and should be restored. {advice}",
+        path.display(),
+        behind(damage)
+    )
+}
+
+/// What is good behind the damage.
+fn behind(damage: &Damage) -> String {
+    match damage.found.batches {
+        0 => String::new(),
+        batches => format!("; {batches} good batches behind it, the first at {}", damage.found.first),
+    }
 }
 
 fn torn(path: &std::path::Path, damage: &Damage, plan: &Plan) -> String {

@@ -6,6 +6,7 @@ use super::load::{Load, Segment, Tail};
 use super::recover::{Complete, Find};
 use super::spread::Spread;
 use super::step::{Context, Next};
+use super::trim::Trim;
 use super::{Loading, LoadingPart, Stage};
 use crate::engine::Engine;
 use crate::engine::message::KeyState;
@@ -25,6 +26,7 @@ const PROGRESS: Duration = Duration::from_secs(1);
 
 enum Work {
     Load(Box<Load>),
+    Trim(Trim),
     Find(Box<Find>),
     Complete(Complete),
     Spread(Spread),
@@ -177,6 +179,7 @@ impl Loader {
         let next = match &mut self.work {
             None | Some(Work::Open) => return Ok(Next::Wait),
             Some(Work::Load(load)) => load.step(&mut cx)?,
+            Some(Work::Trim(trim)) => trim.step(&mut cx)?,
             Some(Work::Find(find)) => find.step(&mut cx)?,
             Some(Work::Complete(complete)) => complete.step(&mut cx)?,
             Some(Work::Spread(spread)) => spread.step(&mut cx)?,
@@ -193,7 +196,8 @@ impl Loader {
     /// This core is through with a stage.
     fn end(&mut self, stage: Stage) {
         match self.work.take() {
-            Some(Work::Load(_)) => {
+            Some(Work::Load(load)) => {
+                self.shared.note_durability(load.durability);
                 for segment in &mut self.segments {
                     self.shared.note_stamps(segment.shard, std::mem::take(&mut segment.replay.stamps));
                 }
@@ -231,7 +235,9 @@ impl Loader {
                 rate / MIB,
                 total.saturating_sub(loaded) as f64 / rate.max(1.0)
             ),
-            Some(Stage::Find | Stage::Complete) => tracing::info!("loading: completing transactions, {keys} keys"),
+            Some(Stage::Trim | Stage::Find | Stage::Complete) => {
+                tracing::info!("loading: completing transactions, {keys} keys")
+            }
             Some(Stage::Spread | Stage::Settle) => tracing::info!("loading: giving {keys} keys to their shards"),
             _ => tracing::info!("loading: writing {keys} keys to a new generation of the log"),
         }
@@ -248,6 +254,7 @@ fn begin(stage: Stage, core: u16, cx: &mut Context<'_>) -> Result<Option<Work>, 
     let plan = cx.shared.plan();
     Ok(Some(match stage {
         Stage::Load => Work::Load(Box::new(Load::new(plan, core, cx.shared.cores))),
+        Stage::Trim => Work::Trim(Trim::new(cx)),
         Stage::Find => Work::Find(Box::new(Find::new(cx))),
         Stage::Complete => Work::Complete(Complete::default()),
         Stage::Spread => Work::Spread(Spread::new(ShardId(core), cx.shared.cores)),

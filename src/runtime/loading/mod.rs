@@ -3,6 +3,7 @@
 //! - `disk`     reads and writes files for a core, on a thread of its own
 //! - `pass`     one way through the files of a shard
 //! - `load`     replays what the log holds
+//! - `trim`     cuts off torn ends, when all logs have been found to fit together
 //! - `recover`  completes transactions over several shards that some of these have lost
 //! - `spread`   gives keys to the shards of today, where there was another number of them
 //! - `base`     writes a new generation, where the log cannot go on as it is
@@ -19,6 +20,7 @@ mod pass;
 mod recover;
 mod spread;
 mod step;
+mod trim;
 
 pub use disk::Disk;
 pub(super) use load::Tail;
@@ -28,7 +30,8 @@ pub(super) use spread::adopt;
 use crate::commands::Node;
 use crate::commands::node::Control;
 use crate::metrics::persistence::Loading as Progress;
-use crate::persistence::aof::{Manifest, Missing, Origin, Stamps, Transaction};
+use crate::persistence::aof::durable::{Durability, Lost};
+use crate::persistence::aof::{LogId, Manifest, Missing, Origin, Stamps, Transaction};
 use crate::stdx::os::error_text;
 use std::collections::BTreeMap;
 use std::io;
@@ -52,7 +55,9 @@ pub struct Plan {
     pub dir: PathBuf,
     /// What its files are named after.
     pub filename: String,
-    /// Whether the log cannot go on in its files: other shards have written them, or Redis.
+    /// Which log it is from then on.
+    pub log: LogId,
+    /// Whether the log cannot go on in its files: other shards have written them, or Redis, or an older format has.
     pub renews: bool,
 }
 
@@ -85,6 +90,8 @@ impl LoadingPart {
 pub(super) enum Stage {
     /// Each replays its segments.
     Load,
+    /// Each cuts off the torn ends of its segments.
+    Trim,
     /// Each looks for what others lack.
     Find,
     /// Each completes its segments.
@@ -104,8 +111,9 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Load,
+        Self::Trim,
         Self::Find,
         Self::Complete,
         Self::Spread,
@@ -149,6 +157,8 @@ struct State {
     arrived: u16,
     /// By shard as there was.
     stamps: Vec<Stamps>,
+    /// What all files say of each other.
+    durability: Durability,
     found: BTreeMap<u64, Transaction>,
     /// By core, bytes of its base.
     bases: Vec<u64>,
@@ -272,6 +282,10 @@ impl Loading {
         }
         state.arrived = 0;
         if stage == Stage::Load {
+            if let Some(failure) = self.lost(&state) {
+                drop(state);
+                return self.fail(failure);
+            }
             self.compare(&mut state);
         }
         drop(state);
@@ -285,8 +299,9 @@ impl Loading {
             (false, false) => Stage::Open,
         };
         match stage {
-            Stage::Load if self.missing().is_empty() => loaded,
-            Stage::Load => Stage::Find,
+            Stage::Load => Stage::Trim,
+            Stage::Trim if self.missing().is_empty() => loaded,
+            Stage::Trim => Stage::Find,
             Stage::Find => Stage::Complete,
             Stage::Complete => loaded,
             Stage::Spread => Stage::Settle,
@@ -295,6 +310,19 @@ impl Loading {
             Stage::Commit => Stage::Open,
             Stage::Open | Stage::Serve => Stage::Serve,
         }
+    }
+
+    /// What files lack that others call durable: nothing is changed then.
+    fn lost(&self, state: &State) -> Option<String> {
+        let lost = state.durability.lost(&self.plan.manifest);
+        let told: Vec<String> = lost.iter().map(Lost::to_string).collect();
+        let dir = self.plan.source.display();
+        (!told.is_empty()).then(|| {
+            format!(
+                "the append-only log in {dir} is not whole: {}. Restore what is missing; `crimson check-aof {dir}` tells more",
+                told.join("; ")
+            )
+        })
     }
 
     /// Finds out which transactions over several shards some of these have lost.
@@ -313,6 +341,10 @@ impl Loading {
 
     fn note_stamps(&self, shard: u16, stamps: Stamps) {
         self.state().stamps[usize::from(shard)] = stamps;
+    }
+
+    fn note_durability(&self, durability: Durability) {
+        self.state().durability.append(durability);
     }
 
     fn found(&self, transaction: Transaction) {

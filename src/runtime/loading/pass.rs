@@ -2,9 +2,9 @@
 
 use super::disk::Disk;
 use super::{Plan, in_file};
-use crate::persistence::aof::{Entry, Reader, Step, Verdict};
+use crate::persistence::aof::{Entry, Reader, SegmentId, Step, Verdict};
 use crate::resp::Args;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -28,7 +28,7 @@ pub enum Came {
     /// Its time is over.
     Pauses,
     /// A file is through.
-    File(FileEnd),
+    File(Box<FileEnd>),
     /// All files are.
     Over,
 }
@@ -43,6 +43,8 @@ pub struct FileEnd {
     pub good: u64,
     /// Number of its last good batch.
     pub sequence: u64,
+    /// By file of other shards, the last batch that it calls durable.
+    pub vouched: BTreeMap<SegmentId, u64>,
 }
 
 /// The way through the files.
@@ -108,7 +110,8 @@ impl Pass {
                     let Open { entry, reader, .. } = self.open.take().expect("just seen");
                     let (good, sequence) = (reader.good_up_to(), reader.sequence());
                     let verdict = plan.manifest.judge(&entry, end, good);
-                    return Ok(Came::File(FileEnd { entry, verdict, good, sequence }));
+                    let vouched = reader.vouched().clone();
+                    return Ok(Came::File(Box::new(FileEnd { entry, verdict, good, sequence, vouched })));
                 }
             }
             if records % RECORDS_PER_LOOK == 0 && Instant::now() >= until {

@@ -315,7 +315,8 @@ impl<'a> Machine<'a> {
     fn make_cuts(&mut self, core: usize) {
         let now = self.world.now;
         for here in self.world.engine(core).take_cuts() {
-            let segment = |kind| SegmentId { generation: here.cut.generation, shard: core as u16, kind };
+            let segment =
+                |kind| SegmentId { log: here.cut.log, generation: here.cut.generation, shard: core as u16, kind };
             let path = |kind| self.directory.join(Manifest::segment_name(&self.filename, segment(kind)));
             let Some(log) = &mut self.cores[core].log else { continue };
             if !here.before.is_empty() {

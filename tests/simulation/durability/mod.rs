@@ -38,6 +38,7 @@ struct Tally {
     power_failures: u64,
     kills: u64,
     failures_at_start: u64,
+    repairs: u64,
     rewrites: u64,
     failures: u64,
     gaps_mended: u64,
@@ -58,6 +59,8 @@ struct Run<'a> {
     exact: bool,
     /// Up to when what was acknowledged must be there, and whether all of it, if the power fails.
     promised: (i64, bool),
+    /// Whether what was not synced may have survived a power failure out of order.
+    disordered: bool,
     tally: &'a mut Tally,
 }
 
@@ -72,7 +75,9 @@ fn run(seed: u64, fault: Option<Fault>, tally: &mut Tally) -> Result<(), String>
     let cores = 1 + random.below(4);
     let changes = appendfsync == Fsync::No && random.below(2) == 0;
     let (now, exact, promised) = (1_700_000_000_000, true, (i64::MAX, true));
-    let mut run = Run { disk: &disk, random, config, clients, cores, now, fault, changes, exact, promised, tally };
+    let disordered = false;
+    let mut run =
+        Run { disk: &disk, random, config, clients, cores, now, fault, changes, exact, promised, disordered, tally };
     let mut safe_ms = i64::MAX;
     for _ in 0..2 + run.random.below(3) {
         let mut machine = run.start(&mut safe_ms)?;
@@ -102,10 +107,19 @@ impl<'a> Run<'a> {
                     return Ok(machine);
                 }
                 Err(Stop::Refused(reason)) => return Err(format!("the log cannot be loaded: {reason}")),
+                Err(Stop::OutOfOrder(path, damage)) => {
+                    if !self.disordered {
+                        return Err(format!("{} is out of order: {damage:?}", path.display()));
+                    }
+                    self.disk.heal();
+                    recovery::repair(self.disk, &path, &damage).expect("nothing fails");
+                    self.tally.repairs += 1;
+                }
                 Err(Stop::Off) => {
                     self.tally.failures_at_start += 1;
                     (*safe_ms, self.exact) = self.promised;
                     self.disk.restart();
+                    self.disordered = true;
                 }
             }
         }
@@ -183,6 +197,7 @@ impl<'a> Run<'a> {
         if power {
             self.disk.restart();
         }
+        self.disordered |= power;
         self.clients.disconnected();
         self.tally.answered = self.clients.answered.max(self.tally.answered);
         Ok(safe_ms)

@@ -7,13 +7,16 @@ use super::machine::{Fault, Machine, PENDING_BYTES, trace};
 use crate::records::each_record;
 use crimson::config::Config;
 use crimson::engine::replay::Replay;
+use crimson::persistence::aof::durable::{Durability, Lost};
 use crimson::persistence::aof::{
-    Entry, Kind, Manifest, Reader, Sealer, SegmentId, Stamps, Step, Transaction, TransactionView, Verdict, pending,
+    Damage, Entry, Kind, Manifest, Reader, Sealer, SegmentId, Stamps, Step, Transaction, TransactionView, Verdict,
+    check, pending,
 };
 use crimson::persistence::storage::Storage;
 use crimson::runtime::loading::Plan;
 use crimson::server::aof;
 use crimson::shard::{Router, Shard, ShardId};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,6 +32,8 @@ pub enum Stop {
     Off,
     /// The log cannot be loaded.
     Refused(String),
+    /// Good batches stand behind a bad one of this file: `check-aof --fix` would cut it.
+    OutOfOrder(PathBuf, Damage),
 }
 
 /// Where a shard's log goes on.
@@ -44,6 +49,8 @@ struct Segment {
     data: Shard,
     replay: Replay,
     tail: Option<Tail>,
+    /// Its increments, and where they are torn.
+    ends: Vec<(Entry, Option<Damage>)>,
 }
 
 struct Recovery<'a> {
@@ -52,6 +59,9 @@ struct Recovery<'a> {
     segments: Vec<Segment>,
     /// The transactions that any segment has.
     found: BTreeMap<u64, Transaction>,
+    /// What the files say of each other.
+    durability: Durability,
+    out_of_order: Option<(PathBuf, Damage)>,
     now: i64,
 }
 
@@ -64,13 +74,21 @@ pub fn start<'a>(
     now: i64,
     fault: Option<Fault>,
 ) -> Result<Machine<'a>, Stop> {
-    let refused = |reason: String| if disk.list(Path::new(DIR)).is_err() { Stop::Off } else { Stop::Refused(reason) };
+    let out_of_order = Cell::new(None);
+    let refused = |reason: String| match out_of_order.take() {
+        _ if disk.list(Path::new(DIR)).is_err() => Stop::Off,
+        Some((path, damage)) => Stop::OutOfOrder(path, damage),
+        None => Stop::Refused(reason),
+    };
     let recovered = || -> Result<Machine<'a>, String> {
         let plan = aof::prepare(disk, config, cores as u16).map_err(|error| error.to_string())?;
-        let mut recovery = Recovery { disk, plan, segments: Vec::new(), found: BTreeMap::new(), now };
+        let mut recovery = Recovery::new(disk, plan, now);
         for shard in 0..recovery.plan.manifest.shards {
-            recovery.load(config, shard)?;
+            let loaded = recovery.load(config, shard);
+            out_of_order.set(recovery.out_of_order.take());
+            loaded?;
         }
+        recovery.trim()?;
         let stamps: Vec<Stamps> =
             recovery.segments.iter_mut().map(|segment| std::mem::take(&mut segment.replay.stamps)).collect();
         if fault != Some(Fault::NotCompleted) {
@@ -98,37 +116,65 @@ fn said(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-impl Recovery<'_> {
+/// Does what `check-aof --fix` does, or where nothing would be left, whoever looks after the log.
+pub fn repair(disk: &Disk, path: &Path, damage: &Damage) -> std::io::Result<()> {
+    let name = path.file_name().and_then(|name| name.to_str()).expect("a name that is text");
+    check::cut(disk, path.parent().expect("a directory"), name, damage).map(drop)
+}
+
+impl<'a> Recovery<'a> {
+    fn new(disk: &'a Disk, plan: Plan, now: i64) -> Self {
+        let (segments, found, durability) = Default::default();
+        Self { disk, plan, segments, found, durability, out_of_order: None, now }
+    }
+
     /// Replays the segments of a shard.
     fn load(&mut self, config: &Config, shard: u16) -> Result<(), String> {
         let mut data = Shard::new(ShardId(shard), config.databases);
         data.set_timeless(true);
         let replay = Replay::new(Arc::new(config.clone()), ShardId(shard), self.plan.manifest.shards, self.now);
-        let mut segment = Segment { data, replay, tail: None };
+        let mut segment = Segment { data, replay, tail: None, ends: Vec::new() };
         let files: Vec<Entry> = self.plan.manifest.of_shard(shard).into_iter().cloned().collect();
         for entry in &files {
             let path = self.plan.source.join(&entry.name);
             let (verdict, good, sequence) = self.read(entry, &path, &mut segment)?;
-            let cut = match verdict {
-                Verdict::Good => false,
-                Verdict::Cut(_) => true,
+            let torn = match verdict {
+                Verdict::Good => None,
+                Verdict::Cut(damage) => Some(damage),
+                Verdict::OutOfOrder(damage) => {
+                    self.out_of_order = Some((path.clone(), damage));
+                    return Err("out of order".into());
+                }
                 Verdict::Refuse(damage) => return Err(format!("{}: {damage:?}", path.display())),
             };
-            let last = files.last() == Some(entry);
-            if self.plan.renews {
-                continue;
-            }
-            if cut {
-                self.disk.truncate(&path, good).map_err(said)?;
-            }
             if entry.segment.kind == Kind::Increment {
-                self.disk.sync(&path).map_err(said)?;
+                segment.ends.push((entry.clone(), torn));
             }
-            if last {
+            if files.last() == Some(entry) && !self.plan.renews {
                 segment.tail = Some(Tail { path, segment: entry.segment, sequence, offset: good });
             }
         }
         self.segments.push(segment);
+        Ok(())
+    }
+
+    /// Cuts torn ends off, if the logs fit together, and makes durable what is good.
+    fn trim(&mut self) -> Result<(), String> {
+        let lost = self.durability.lost(&self.plan.manifest);
+        if !lost.is_empty() {
+            return Err(lost.iter().map(Lost::to_string).collect());
+        }
+        let ends: Vec<_> = self.segments.iter_mut().flat_map(|segment| std::mem::take(&mut segment.ends)).collect();
+        for (entry, torn) in ends {
+            let dir = &self.plan.source;
+            match torn {
+                Some(damage) if self.plan.renews => check::keep(self.disk, dir, &entry.name, &damage).map(drop),
+                Some(damage) => check::cut(self.disk, dir, &entry.name, &damage).map(drop),
+                None if self.plan.renews => Ok(()),
+                None => self.disk.sync(&dir.join(&entry.name)),
+            }
+            .map_err(said)?;
+        }
         Ok(())
     }
 
@@ -156,6 +202,7 @@ impl Recovery<'_> {
         };
         let good = reader.good_up_to();
         trace(|| format!("{}: {end:?} at {good}, batch {}", path.display(), reader.sequence()));
+        self.durability.note(entry, reader.sequence(), reader.vouched());
         Ok((self.plan.manifest.judge(entry, end, good), good, reader.sequence()))
     }
 
@@ -237,7 +284,7 @@ impl Recovery<'_> {
         let (mut tails, mut bases) = (Vec::new(), Vec::new());
         let generation = self.plan.next_generation();
         for shard in 0..world.shards() {
-            let segment = |kind| SegmentId { generation, shard: shard as u16, kind };
+            let segment = |kind| SegmentId { log: self.plan.log, generation, shard: shard as u16, kind };
             let path = |kind| self.plan.dir.join(Manifest::segment_name(&self.plan.filename, segment(kind)));
             let (base, increment) = (path(Kind::Base), path(Kind::Increment));
             self.disk.create(&base).map_err(said)?;

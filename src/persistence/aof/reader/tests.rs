@@ -1,11 +1,12 @@
 //! Tests of the reader: every way in which a small file can be cut or damaged.
 
 use super::*;
-use crate::persistence::aof::batch::Sealer;
+use crate::persistence::aof::batch::{LogId, Sealer, write_durable};
 use crate::persistence::aof::record::{append as write_command, write_timestamp};
 use proptest::prelude::*;
 
-const SEGMENT: SegmentId = SegmentId { generation: 3, shard: 1, kind: crate::persistence::aof::Kind::Increment };
+const LOG: LogId = LogId(0x5e0c_31d0_7a9b_4f26);
+const SEGMENT: SegmentId = SegmentId { log: LOG, generation: 3, shard: 1, kind: Kind::Increment };
 
 type Command = Vec<Vec<u8>>;
 
@@ -106,7 +107,7 @@ fn a_file_that_is_cut_anywhere_ends_with_its_last_whole_batch() {
                     let expected = (ends[whole], len as u64 - ends[whole], Reason::Incomplete);
                     assert_eq!((damage.at, damage.bytes, damage.reason), expected);
                 }
-                End::Corrupt(damage) => panic!("cut at {len}: {damage:?}"),
+                End::OutOfOrder(damage) | End::Corrupt(damage) => panic!("cut at {len}: {damage:?}"),
             }
         }
     }
@@ -127,7 +128,7 @@ fn check_damaged(file: &[u8], ends: &[u64], damaged_at: usize, what: &str) {
                 assert_eq!(damage.found.batches, (ends.len() - hit - 2) as u64, "{what}");
                 assert_eq!(damage.found.first, ends[hit + 1], "{what}");
             }
-            End::Clean => panic!("{what}: silently wrong"),
+            End::Clean | End::OutOfOrder(_) => panic!("{what}: {:?}", outcome.end),
         }
     }
 }
@@ -154,10 +155,6 @@ fn zeros_and_missing_bytes_in_the_middle_are_noticed() {
             check_damaged(&zeroed, &ends, at, &format!("zeros at {at}"));
         }
     }
-    let mut tail = file.clone();
-    tail.extend([0; 4096]);
-    let outcome = read(Format::Batches(SEGMENT), &tail, 100);
-    assert!(matches!(outcome.end, End::Torn(Damage { bytes: 4096, .. })), "{:?}", outcome.end);
 }
 
 #[test]
@@ -176,13 +173,16 @@ fn a_batch_cannot_go_missing_come_twice_or_belong_elsewhere() {
     assert_eq!(reason(&[part(0..4), part(3..4)].concat()), Reason::Sequence { expected: 5, found: 4 });
     let other = SegmentId { shard: 2, ..SEGMENT };
     match read(Format::Batches(other), &file, 64).end {
-        End::Corrupt(Damage { at: 0, reason: Reason::Misplaced(SEGMENT), .. }) => {}
+        End::Corrupt(Damage { at: 0, reason, .. }) => {
+            assert_eq!(reason, Reason::Misplaced { here: other, of: SEGMENT });
+            assert_eq!(reason.to_string(), "the batch belongs to the incr of shard 1 in generation 3");
+        }
         end => panic!("{end:?}"),
     }
 }
 
 #[test]
-fn good_batches_behind_a_bad_one_that_was_never_durable_are_cut_with_it() {
+fn good_batches_behind_a_bad_one_that_was_never_durable_are_out_of_order() {
     for synced in 0..4 {
         let (mut file, mut sealer) = (Vec::new(), Sealer::new(SEGMENT));
         let mut ends = Vec::new();
@@ -202,11 +202,13 @@ fn good_batches_behind_a_bad_one_that_was_never_durable_are_cut_with_it() {
             let durable = (bad as u64) < synced;
             let behind = 4 - bad as u64;
             match end {
-                End::Torn(damage) => assert!(!durable && damage.found.batches == behind, "{synced} {bad}: {damage:?}"),
-                End::Corrupt(damage) => {
-                    assert!(durable && damage.found.batches == behind, "{synced} {bad}: {damage:?}")
+                End::OutOfOrder(damage) => {
+                    assert!(!durable && damage.found.batches == behind, "{synced} {bad}: {damage:?}");
                 }
-                End::Clean => panic!("silently wrong"),
+                End::Corrupt(damage) => {
+                    assert!(durable && damage.found.batches == behind, "{synced} {bad}: {damage:?}");
+                }
+                End::Clean | End::Torn(_) => panic!("{synced} {bad}: {end:?}"),
             }
         }
     }
@@ -282,15 +284,187 @@ fn files_of_redis_are_cut_at_whole_records_and_transactions() {
             match outcome.end {
                 End::Clean => assert_eq!(ends[whole], len),
                 End::Torn(damage) => assert_eq!(damage.bytes, (len - ends[whole]) as u64),
-                End::Corrupt(damage) => panic!("cut at {len}: {damage:?}"),
+                End::OutOfOrder(damage) | End::Corrupt(damage) => panic!("cut at {len}: {damage:?}"),
             }
         }
     }
     let mut damaged = file;
     damaged[ends[2]] = b'?';
     assert!(matches!(read(Format::Plain, &damaged, 10).end, End::Corrupt(damage) if damage.at == ends[2] as u64));
-    let rdb = read(Format::Plain, b"REDIS0011\xfa", 100).end;
-    assert!(matches!(rdb, End::Corrupt(Damage { reason: Reason::Rdb, .. })), "{rdb:?}");
+}
+
+/// A base of Valkey was called damaged, with the advice to cut it.
+#[test]
+fn snapshots_are_named_as_what_they_are_and_never_cut() {
+    for (start, told) in [
+        (&b"REDIS0011\xfa"[..], "it is an RDB file of Redis (version 11), which cannot be read yet"),
+        (b"VALKEY080\xfa", "it is an RDB file of Valkey (version 80), which cannot be read yet"),
+    ] {
+        for (format, chunk) in [(Format::Plain, 100), (Format::Batches(SEGMENT), 1)] {
+            let End::Corrupt(damage) = read(format, start, chunk).end else { panic!("{told}") };
+            assert_eq!((damage.reason.to_string().as_str(), damage.may_be_cut()), (told, false));
+        }
+    }
+}
+
+#[test]
+fn zeros_from_a_whole_batch_to_the_end_are_room_written_ahead() {
+    let (file, ends) = segment(&example());
+    for room in [1, 4096, 100_000] {
+        for (whole, &good) in ends.iter().enumerate() {
+            let tail = [&file[..good as usize], &vec![0; room]].concat();
+            for chunk in [7 + room / 10, tail.len()] {
+                let outcome = read(Format::Batches(SEGMENT), &tail, chunk);
+                assert_eq!(outcome, Outcome { batches: first(&example(), whole), end: End::Clean, good });
+            }
+        }
+    }
+    // Not behind a batch that is cut off, not in other files, and not where something else follows.
+    let torn = [&file[..file.len() - 3], &[0; 4096]].concat();
+    assert!(matches!(read(Format::Batches(SEGMENT), &torn, 100).end, End::Torn(_)));
+    let base = SegmentId { kind: Kind::Base, ..SEGMENT };
+    let room = [0; 100];
+    assert!(matches!(read(Format::Batches(base), &room, 10).end, End::Torn(_)));
+    assert!(matches!(read(Format::Plain, &room, 10).end, End::Corrupt(_)));
+    let followed = [&file[..], &room, b"x"].concat();
+    let end = read(Format::Batches(SEGMENT), &followed, 10).end;
+    assert!(matches!(end, End::Torn(Damage { reason: Reason::Zeros, bytes: 101, .. })), "{end:?}");
+}
+
+#[test]
+fn a_batch_behind_zeros_is_out_of_order() {
+    let (file, ends) = segment(&example());
+    let (hole, end) = (ends[1] as usize..ends[2] as usize, ends[3] as usize);
+    let mut holed = file[..end].to_vec();
+    holed[hole].fill(0);
+    // Batch 3 calls batch 2 durable, which is gone.
+    assert!(matches!(read(Format::Batches(SEGMENT), &holed, 10).end, End::Corrupt(_)));
+    let mut sealer = Sealer::resume(SEGMENT, 0);
+    let mut gap = file[..ends[1] as usize].to_vec();
+    sealer.seal(&mut b"x".to_vec(), 0, 1);
+    sealer.seal(&mut b"x".to_vec(), 0, 1);
+    gap.extend([0; 50]);
+    let start = gap.len();
+    write_command(&mut gap, [&b"PING"[..]].into_iter());
+    sealer.seal(&mut gap, start, 1);
+    for chunk in [1, 10, gap.len()] {
+        let end = read(Format::Batches(SEGMENT), &gap, chunk).end;
+        let End::OutOfOrder(damage) = end else { panic!("{end:?}") };
+        assert_eq!((damage.at, damage.found.first, damage.reason), (ends[1], start as u64, Reason::Zeros));
+    }
+}
+
+#[test]
+fn a_long_tail_of_zeros_is_not_held() {
+    const ROOM: u64 = 1 << 30;
+    let (file, _) = segment(&example());
+    let (mut reader, chunk) = (Reader::new(Format::Batches(SEGMENT)), vec![0; 1 << 20]);
+    let len = file.len() as u64 + ROOM;
+    loop {
+        match reader.step() {
+            Step::Read(offset) if offset < file.len() as u64 => reader.feed(&file[offset as usize..]),
+            Step::Read(offset) => reader.feed(&chunk[..(len - offset).min(1 << 20) as usize]),
+            Step::End(end) => break assert_eq!(end, End::Clean),
+            _ => {}
+        }
+        assert!(reader.held_bytes() <= 4 << 20, "{} bytes are held", reader.held_bytes());
+    }
+    assert_eq!(reader.good_up_to(), file.len() as u64);
+}
+
+/// A torn last batch with a value in it that looked like a batch was taken for damage, with a good batch behind it.
+#[test]
+fn a_value_that_looks_like_a_batch_does_not_make_a_torn_end_damage() {
+    let (whole, _) = segment(&example());
+    let other = SegmentId { log: LogId(9), ..SEGMENT };
+    for (segment, sequence) in [
+        (other, 7),
+        (SegmentId { log: LogId::NONE, ..SEGMENT }, 7),
+        (SegmentId { generation: 2, ..SEGMENT }, 7),
+        (SegmentId { shard: 0, ..SEGMENT }, 7),
+        // Copied from this file.
+        (SEGMENT, 2),
+        (SEGMENT, 4),
+    ] {
+        let mut value = b"*1\r\n$4\r\nPING\r\n".to_vec();
+        Sealer::resume(segment, sequence).seal(&mut value, 0, 1);
+        let mut file = whole.clone();
+        let start = file.len();
+        write_command(&mut file, [&b"SET"[..], b"k", &value].into_iter());
+        let end = file.len();
+        Sealer::resume(SEGMENT, 4).seal(&mut file, start, 1);
+        assert_eq!(read(Format::Batches(SEGMENT), &file, 100).end, End::Clean);
+        for len in start + 1..file.len() {
+            let outcome = read(Format::Batches(SEGMENT), &file[..len], 100);
+            assert!(matches!(outcome.end, End::Torn(_)), "{segment} cut at {len}: {:?}", outcome.end);
+        }
+        // A sector that was not written.
+        file[start..end - 2].iter_mut().take(9).for_each(|byte| *byte = 0);
+        let outcome = read(Format::Batches(SEGMENT), &file, 100);
+        assert!(matches!(outcome.end, End::Torn(_)), "{segment}: {:?}", outcome.end);
+    }
+}
+
+/// A shard's file of another log was loaded as if it were of this one.
+#[test]
+fn a_file_of_another_log_is_named() {
+    let other = SegmentId { log: LogId(9), ..SEGMENT };
+    let (file, _) = segment(&example());
+    let End::Corrupt(damage) = read(Format::Batches(other), &file, 64).end else { panic!("it is of another log") };
+    assert_eq!(damage.reason.to_string(), "the file belongs to another log, 5e0c31d07a9b4f26");
+    assert!(!damage.may_be_cut());
+}
+
+#[test]
+fn marks_and_what_they_call_durable_are_read() {
+    let mut sealer = Sealer::new(SEGMENT);
+    let mut file = Vec::new();
+    let other = SegmentId { shard: 2, ..SEGMENT };
+    write_durable(&mut file, other, 8);
+    write_command(&mut file, [&b"PING"[..]].into_iter());
+    write_durable(&mut file, other, 7);
+    write_durable(&mut file, SegmentId { generation: 4, ..other }, 1);
+    sealer.seal(&mut file, 0, 1);
+    sealer.synced(1);
+    sealer.mark(&mut file, 2);
+    let good = file.len();
+    write_durable(&mut file, other, 100);
+    for chunk in [1, 9, file.len()] {
+        let (mut reader, mut synced) = (Reader::new(Format::Batches(SEGMENT)), Vec::new());
+        let end = loop {
+            match reader.step() {
+                Step::Read(offset) => reader.feed(&file[offset as usize..file.len().min(offset as usize + chunk)]),
+                Step::Record(_) => {}
+                Step::Batch(line) => synced.push(line.synced),
+                Step::End(end) => break end,
+            }
+        };
+        assert!(matches!(end, End::Torn(_)) && reader.good_up_to() == good as u64, "{end:?}");
+        assert_eq!((reader.sequence(), &synced[..]), (2, &[0, 1][..]));
+        let vouched: Vec<_> = reader.vouched().iter().map(|(segment, last)| (*segment, *last)).collect();
+        assert_eq!(
+            vouched,
+            [(other, 8), (SegmentId { generation: 4, ..other }, 1)],
+            "only what stands in good batches"
+        );
+    }
+}
+
+/// An orderly stop that left only "synced 0" behind let a flipped bit look like a torn end.
+#[test]
+fn a_mark_behind_makes_a_flipped_bit_damage() {
+    let (mut file, mut sealer) = (Vec::new(), Sealer::new(SEGMENT));
+    write_command(&mut file, [&b"PING"[..]].into_iter());
+    sealer.seal(&mut file, 0, 1);
+    let end = file.len();
+    sealer.synced(1);
+    sealer.mark(&mut file, 2);
+    for bit in 0..end * 8 {
+        let mut damaged = file.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        let end = read(Format::Batches(SEGMENT), &damaged, 64).end;
+        assert!(matches!(end, End::Corrupt(_)), "bit {bit}: {end:?}");
+    }
 }
 
 #[test]
@@ -298,7 +472,7 @@ fn contents_that_look_like_batches_end_the_search() {
     // Every line claims everything before it, and none holds.
     let mut file = b"*1\r\n$99999999\r\n".to_vec();
     for _ in 0..4000 {
-        let line = format!("#BATCH:{}:00000000:i3.1.1.1:1\r\n", file.len());
+        let line = format!("#BATCH:{}:00000000:{LOG}.i3.1.9.1:1\r\n", file.len());
         file.extend_from_slice(line.as_bytes());
     }
     let mut reader = Reader::new(Format::Batches(SEGMENT));
