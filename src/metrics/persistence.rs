@@ -32,6 +32,9 @@ pub struct ShardLog {
     pub appended: Counter,
     /// See `appended`.
     pub durable: Counter,
+    /// The last batch that is known to be on disk, and the generation of its file, in one number; 0: none. See
+    /// [`ShardLog::set_durable_batch`].
+    durable_batch: AtomicU64,
     /// Error number of the last write or sync; 0 while they work.
     pub errno: AtomicI32,
     /// The generation of its file that may have a gap, which only a rewrite makes good; 0: none has.
@@ -40,6 +43,25 @@ pub struct ShardLog {
     pub base_bytes: Counter,
     /// How far the base is: one of the `BASE` constants. The core sets it, and the control thread back to idle.
     pub base: AtomicU8,
+}
+
+/// Bits of a batch's number in `durable_batch`, below those of the generation.
+const SEQUENCE_BITS: u32 = 40;
+
+impl ShardLog {
+    /// Makes known which batch of which generation is on disk. Where the numbers are too large, or there is none, nobody
+    /// learns of any.
+    pub fn set_durable_batch(&self, generation: u64, sequence: u64) {
+        let fits = sequence >> SEQUENCE_BITS == 0 && generation >> (u64::BITS - SEQUENCE_BITS) == 0;
+        let known = if fits && sequence > 0 { generation << SEQUENCE_BITS | sequence } else { 0 };
+        self.durable_batch.store(known, Relaxed);
+    }
+
+    /// The generation and the number of the last batch that is known to be on disk.
+    pub fn durable_batch(&self) -> Option<(u64, u64)> {
+        let known = self.durable_batch.load(Relaxed);
+        (known != 0).then_some((known >> SEQUENCE_BITS, known & ((1 << SEQUENCE_BITS) - 1)))
+    }
 }
 
 /// No base is being written.

@@ -32,6 +32,9 @@ use std::sync::atomic::Ordering::Relaxed;
 /// would be thousands of small writes a second where clients wait for each other.
 const WRITE_AFTER_MS: Millis = 10;
 
+/// So often a shard's log says what the next one has on disk.
+const VOUCH_AFTER_MS: Millis = 1000;
+
 /// How files are written past the page cache.
 const DIRECT: Direct = Direct { block_bytes: AOF_BLOCK_BYTES, least_bytes: AOF_DIRECT_BYTES_MIN };
 
@@ -67,6 +70,9 @@ pub struct Log<F = OwnedFd> {
     stamped_s: Millis,
     /// When something was last submitted.
     written_ms: Millis,
+    /// When it was last seen what the next shard has on disk, and what that was.
+    vouched_ms: Millis,
+    vouched: Option<(u64, u64)>,
     /// A write has failed in this turn, or something was appended behind one that has, so all that the turn has to say is lost.
     lost: bool,
     /// Bytes that this core had logged before, while there was a log.
@@ -78,7 +84,17 @@ impl<F> Log<F> {
     pub fn new(file: F, sealer: Sealer, offset: u64, policy: Fsync, now: Millis, before: u64) -> Self {
         let mut writer = Writer::new(policy, file, sealer, offset, now);
         writer.set_direct(Some(DIRECT));
-        Self { writer, records: Vec::new(), group: None, stamped_s: 0, written_ms: now, lost: false, before }
+        Self {
+            writer,
+            records: Vec::new(),
+            group: None,
+            stamped_s: 0,
+            written_ms: now,
+            vouched_ms: now,
+            vouched: None,
+            lost: false,
+            before,
+        }
     }
 
     /// What is to be done and known of the log.
@@ -91,6 +107,21 @@ impl<F> Log<F> {
         shard.earlier_bytes.add(self.writer.file_bytes());
         self.writer.switch(file, segment);
         self.tell(shard);
+    }
+
+    /// Once a second, has the next batch say what the next shard has on disk. `shards`: all of them.
+    pub fn vouch(&mut self, now: Millis, shards: &[ShardLog]) {
+        if now - self.vouched_ms < VOUCH_AFTER_MS || shards.len() < 2 || self.writer.trouble().is_some() {
+            return;
+        }
+        self.vouched_ms = now;
+        let (own, _) = self.writer.durable_batch();
+        let shard = (usize::from(own.shard) + 1) % shards.len();
+        let durable = shards[shard].durable_batch();
+        if let Some((generation, sequence)) = durable.filter(|_| durable != self.vouched) {
+            self.writer.vouch(SegmentId { generation, shard: shard as u16, ..own }, sequence);
+        }
+        self.vouched = durable;
     }
 
     /// Appends what `take` gives.
@@ -171,6 +202,8 @@ impl<F> Log<F> {
         shard.pending_syncs.set(u64::from(self.writer.is_syncing()));
         shard.appended.set(self.before + appended);
         shard.durable.set(self.before + self.writer.synced());
+        let (segment, sequence) = self.writer.durable_batch();
+        shard.set_durable_batch(segment.generation, sequence);
     }
 
     /// What was lost is gone: from now on only what is safe is told.

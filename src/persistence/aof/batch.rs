@@ -284,6 +284,11 @@ impl Sealer {
         self.sequence
     }
 
+    /// The number of the last batch that is known to be durable; 0 if there is none.
+    pub fn durable(&self) -> u64 {
+        self.synced
+    }
+
     /// The file.
     pub fn segment(&self) -> SegmentId {
         self.segment

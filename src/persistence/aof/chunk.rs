@@ -68,11 +68,13 @@ impl Chunk {
         self.block == block && place % block == (self.begins + index) % block
     }
 
-    /// Appends records as a batch, and empties `records`. `position` is theirs.
+    /// Appends records as a batch, and empties `records`. Without records it is a mark. `position` is theirs.
     pub fn seal(&mut self, records: &mut Vec<u8>, sealer: &mut Sealer, unix_ms: u64, position: u64) {
         let start = self.buffer.len();
         self.buffer.append(records);
-        sealer.seal(&mut self.buffer, start, unix_ms);
+        if !sealer.seal(&mut self.buffer, start, unix_ms) {
+            sealer.mark(&mut self.buffer, unix_ms);
+        }
         let sealed = BatchEnd { sequence: sealer.sequence(), position };
         let end = self.len();
         match end.checked_sub(self.behind_blocks()) {

@@ -13,11 +13,15 @@
 //! batch of a turn is put into the pending area ([`Pending`]) before they leave, and written later, much at a time. Where
 //! there is no room, or no such area, they wait until it is written.
 //!
+//! What a file has on disk its next batch says, so that damage to it is told from a write that was cut off. Where no batch
+//! follows for a second, or the log ends, a mark does: a batch without records. The first batch of a new file says what is
+//! on disk of the one before it, and now and then a batch says what another shard has ([`Writer::vouch`]).
+//!
 //! With `everysec`, whole blocks are written past the kernel's page cache where many wait: to copy them there and to find
 //! them again at the sync costs several times what the disk does. The rest of the last block goes with what follows, or
 //! by an ordinary write if nothing does.
 
-use super::batch::{Sealer, SegmentId};
+use super::batch::{self, Kind, Sealer, SegmentId};
 use super::chunk::Chunk;
 use super::pending::{self, Pending};
 use crate::config::Fsync;
@@ -33,6 +37,9 @@ struct Segment<F> {
     sealer: Sealer,
     /// The length of the file before it, as the pending area wants to know it.
     before: u64,
+    /// The last batch with records, and the one that the last batch calls durable.
+    last_records: u64,
+    called_durable: u64,
     /// Up to here the file is on disk. What follows are the chunks, one behind the other.
     synced: u64,
     chunks: VecDeque<Chunk>,
@@ -197,9 +204,10 @@ pub struct Writer<F> {
     /// Records of the newest file that are no batch yet, and when they were appended.
     unsealed: Vec<u8>,
     appended_ms: i64,
-    /// Positions: bytes of records since the beginning that were appended, that a file has, that need not be kept any more
-    /// (they are on disk; with `no`: written), and that are on disk whatever the policy.
+    /// Positions: bytes of records since the beginning that were appended, that are in batches, that a file has, that need
+    /// not be kept any more (they are on disk; with `no`: written), and that are on disk whatever the policy.
     appended: u64,
+    sealed: u64,
     handed: u64,
     durable: u64,
     synced: u64,
@@ -221,6 +229,7 @@ impl<F> Writer<F> {
             unsealed: Vec::new(),
             appended_ms: now_ms,
             appended: 0,
+            sealed: 0,
             handed: 0,
             durable: 0,
             synced: 0,
@@ -235,7 +244,21 @@ impl<F> Writer<F> {
     fn push(&mut self, file: F, sealer: Sealer, synced: u64, before: u64) {
         let (chunks, written, begun) = Default::default();
         let (dirty, unkept, gap) = Default::default();
-        self.segments.push_back(Segment { file, sealer, before, synced, chunks, written, begun, dirty, unkept, gap });
+        let (last_records, called_durable) = (sealer.sequence(), 0);
+        self.segments.push_back(Segment {
+            file,
+            sealer,
+            before,
+            last_records,
+            called_durable,
+            synced,
+            chunks,
+            written,
+            begun,
+            dirty,
+            unkept,
+            gap,
+        });
     }
 
     /// From now on what is appended outlives the process in this area, where the policy does not make it durable.
@@ -248,7 +271,24 @@ impl<F> Writer<F> {
     pub fn switch(&mut self, file: F, segment: SegmentId) {
         self.seal();
         let before = self.file_bytes();
+        let old = self.segments.back().expect("there is always a file to append to").sealer;
         self.push(file, Sealer::new(segment), 0, before);
+        if old.sequence() > 0 {
+            self.vouch(old.segment(), old.sequence());
+        }
+    }
+
+    /// Has the next batch say that a batch of another file is on disk, before which nothing is written to this one.
+    pub fn vouch(&mut self, segment: SegmentId, sequence: u64) {
+        let before = self.unsealed.len();
+        batch::write_durable(&mut self.unsealed, segment, sequence);
+        self.appended += (self.unsealed.len() - before) as u64;
+    }
+
+    /// The file that is appended to, and its last batch that is known to be on disk.
+    pub fn durable_batch(&self) -> (SegmentId, u64) {
+        let sealer = self.segments.back().expect("there is always a file to append to").sealer;
+        (sealer.segment(), sealer.durable())
     }
 
     /// Follows another policy from now on.
@@ -292,30 +332,55 @@ impl<F> Writer<F> {
         if self.unsealed.is_empty() {
             return;
         }
-        let in_flight = matches!(self.flight, Some(Flight::Write { .. })) && self.segments.len() == 1;
-        let direct = self.direct();
+        self.end_batch();
         let segment = self.segments.back_mut().expect("there is always a file to append to");
-        let taken = segment.written + usize::from(in_flight);
-        let open = segment.chunks.len() > taken;
-        let len = self.unsealed.len();
-        let fits = |chunk: &Chunk| chunk.len() + len <= AOF_CHUNK_BYTES;
-        if !open || !segment.chunks.back().is_some_and(fits) {
-            let position = self.appended - len as u64;
-            segment.begin_chunk(std::mem::take(&mut self.spare), len, direct, open, position);
-        }
-        let offset = segment.synced + segment.bytes_from(0) as u64;
-        let chunk = segment.chunks.back_mut().expect("just seen");
-        let start = chunk.len();
-        chunk.seal(&mut self.unsealed, &mut segment.sealer, self.appended_ms.max(0) as u64, self.appended);
+        segment.last_records = segment.sealer.sequence();
         if self.unsealed.capacity() > AOF_CHUNK_BYTES {
             // Much was logged at once; that need not be so again.
             self.unsealed = Vec::new();
         }
+    }
+
+    /// Ends a batch of what is not sealed, if there is anything, and puts it into the pending area.
+    fn end_batch(&mut self) {
+        let (start, end) = (self.sealed, self.appended);
+        let offset = self.file_bytes() - self.unsealed.len() as u64;
+        self.open_chunk(self.unsealed.len());
+        let segment = self.segments.back_mut().expect("there is always a file to append to");
+        let chunk = segment.chunks.back_mut().expect("just opened");
+        let from = chunk.len();
+        segment.called_durable = segment.sealer.durable();
+        chunk.seal(&mut self.unsealed, &mut segment.sealer, self.appended_ms.max(0) as u64, end);
+        self.sealed = end;
         if let Some(pending) = self.pending.as_mut().filter(|_| self.policy != Fsync::Always) {
             let (id, sequence) = (segment.sealer.segment(), segment.sealer.sequence());
             let head = pending::Head { segment: id, sequence, offset, before: segment.before };
-            let batch = &chunk.bytes()[start..];
-            pending.put(head, batch, (self.appended - len as u64, self.appended), self.handed);
+            pending.put(head, &chunk.bytes()[from..], (start, end), self.handed);
+        }
+    }
+
+    /// Says which batch is durable, if none has said so and none is on its way.
+    fn mark(&mut self) {
+        let segment = &self.segments[0];
+        let whole = segment.sealer.durable() == segment.sealer.sequence();
+        let is_base = segment.sealer.segment().kind == Kind::Base;
+        if whole && !is_base && segment.last_records > segment.called_durable {
+            // It has a position of its own.
+            self.appended += 1;
+            self.end_batch();
+        }
+    }
+
+    /// Sees to it that the newest file's last chunk takes so many bytes more.
+    fn open_chunk(&mut self, len: usize) {
+        let in_flight = matches!(self.flight, Some(Flight::Write { .. })) && self.segments.len() == 1;
+        let (direct, position) = (self.direct(), self.sealed);
+        let segment = self.segments.back_mut().expect("there is always a file to append to");
+        let taken = segment.written + usize::from(in_flight);
+        let open = segment.chunks.len() > taken;
+        let fits = |chunk: &Chunk| chunk.len() + len <= AOF_CHUNK_BYTES;
+        if !open || !segment.chunks.back().is_some_and(fits) {
+            segment.begin_chunk(std::mem::take(&mut self.spare), len, direct, open, position);
         }
     }
 
@@ -426,6 +491,10 @@ impl<F> Writer<F> {
         let closing = self.segments.len() > 1;
         if !closing && self.segments[0].written == self.segments[0].chunks.len() {
             self.seal();
+            let idle = now_ms - self.appended_ms >= SECOND_MS;
+            if (flush || idle) && !self.segments[0].dirty && self.segments[0].written == self.segments[0].chunks.len() {
+                self.mark();
+            }
         }
         let segment = self.segments.front().expect("there is always a file to append to");
         let unsynced = segment.bytes_from(0) - segment.bytes_from(segment.written);
@@ -781,7 +850,7 @@ mod tests {
         for policy in [Fsync::Always, Fsync::EverySecond, Fsync::No] {
             let (mut writer, _) = writer_without_syncs();
             writer.set_policy(policy);
-            let len = record().len() as u64;
+            let (len, vouched) = (record().len() as u64, b"#DURABLE:i1.0.1\r\n".len() as u64);
             let mut position = len;
             if policy == Fsync::EverySecond {
                 // Something that is kept follows.
@@ -801,20 +870,21 @@ mod tests {
             }
             // A rewrite that fails, and another one.
             writer.append(&mut record(), 1000);
-            position += len;
+            position += vouched + len;
             writer.switch(3, SegmentId { generation: 3, ..SEGMENT });
             writer.append(&mut record(), 1000);
             assert_eq!((job(&mut writer, 2000), writer.mend(1)), (None, false));
             assert!(!writer.is_settled() && writer.gap() == Some(1));
             assert_eq!((writer.mend(3), writer.mend(3)), (true, false));
             assert_eq!((writer.gap(), writer.trouble(), writer.synced()), (None, None, position));
-            assert_eq!(writer.positions(), (position + len, position));
+            assert_eq!(writer.positions(), (position + vouched + len, position));
             let (file, _, offset, written) = job(&mut writer, 2000).unwrap();
             assert_eq!((file, offset, written as u64), (3, 0, writer.file_bytes()), "{policy:?}");
             writer.done(written as i32, 2000);
-            assert_eq!(writer.positions(), (position + len, position + len), "{policy:?}");
-            let on_disk = if policy == Fsync::Always { len } else { 0 };
-            assert_eq!(writer.synced(), position + on_disk, "{policy:?}");
+            position += vouched + len;
+            assert_eq!(writer.positions(), (position, position), "{policy:?}");
+            position -= if policy == Fsync::Always { 0 } else { vouched + len };
+            assert_eq!(writer.synced(), position, "{policy:?}");
         }
     }
 

@@ -25,6 +25,7 @@ impl Core {
         let rests = config.no_appendfsync_on_rewrite && persistence.rewriting.load(Ordering::Relaxed);
         let generation = persistence.generation.load(Ordering::Acquire);
         log.writer().set_policy(if rests { Fsync::No } else { config.appendfsync });
+        log.vouch(now, &persistence.shards);
         if self.engine.has_log() {
             let timestamps = config.aof_timestamp_enabled;
             log.append(now, timestamps, |records| self.engine.take_log(records));
@@ -40,6 +41,7 @@ impl Core {
         self.engine.node().persistence.note_behind(self.mailbox.owner().index(), log.is_behind());
         if ends && log.writer().is_settled() && log.is_idle() {
             self.engine.shard_log().held_bytes.set(0);
+            self.engine.shard_log().set_durable_batch(0, 0);
             self.log = None;
         }
         if mended {

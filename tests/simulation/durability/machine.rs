@@ -335,6 +335,7 @@ impl<'a> Machine<'a> {
         let Core { log: Some(log), job, .. } = &mut self.cores[core] else { return };
         let engine = self.world.engine(core);
         log.writer().set_policy(engine.config().appendfsync);
+        log.vouch(now, &engine.node().persistence.shards);
         if engine.has_log() {
             log.append(now, false, |records| {
                 engine.take_log(records);
