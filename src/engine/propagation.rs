@@ -57,7 +57,7 @@ impl Engine {
 
     /// Whether the reply to a transaction waits until all its shards have made their records safe.
     pub(super) fn waits_for_log(&self) -> bool {
-        self.shard.log.wanted && self.config.appendfsync == Fsync::Always
+        self.shard.log.wanted && self.config.appendonly && self.config.appendfsync == Fsync::Always
     }
 
     /// Whether what this shard has logged of a transaction may be lost that ends now: it began before the log failed, and
@@ -66,9 +66,10 @@ impl Engine {
         self.waits_for_log() && self.shard_log().errno.load(Relaxed) != 0
     }
 
-    /// Finds out whether the log can be written, on all cores. One that was switched off need not be.
+    /// Finds out whether the log can be written, on all cores. One that was switched off need not be, from when the client
+    /// is answered who has done so: that the shards log until all of them have made the cut is nobody's concern.
     pub fn look_at_log(&mut self) {
-        self.log_errno = if self.shard.log.wanted { self.node.persistence.errno() } else { 0 };
+        self.log_errno = if self.shard.log.wanted && self.config.appendonly { self.node.persistence.errno() } else { 0 };
     }
 
     /// Why a command is refused that the log would have to take, if it cannot; PING tells too.

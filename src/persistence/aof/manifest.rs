@@ -3,6 +3,7 @@
 //! ```text
 //! crimson-aof 1                                             the version of the format
 //! shards 2                                                  how many shards wrote it
+//! begun 4                                                   a generation that is being made, if one is
 //! file appendonly.aof.3.0.base.aof generation 3 shard 0 kind base bytes 8192
 //! file appendonly.aof.3.0.incr.aof generation 3 shard 0 kind incr
 //! ...                                                       a name with unusual characters stands in "quotes"
@@ -12,6 +13,10 @@
 //! A generation is a consistent cut over all shards. Bases belong to the oldest generation that is listed, and every
 //! generation has an increment of every shard; a shard without a base was empty then. A base is complete when it is
 //! listed, so its length is too. What a shard holds is its base and then its increments in order of their generations.
+//!
+//! Before files of a new generation are made, the manifest says that it is begun. So files that are not listed and belong
+//! to it are what was left of a rewrite that has not come to its end; those of a later one tell that the manifest is
+//! older than the files.
 //!
 //! Redis's manifest and its old single file are understood as the log of one shard without batches ([`super::redis`]).
 
@@ -42,6 +47,8 @@ pub struct Manifest {
     pub origin: Origin,
     /// The files, in the order in which they are listed.
     pub files: Vec<Entry>,
+    /// Up to this generation there may be files that are not listed, of rewrites that have not come to their ends.
+    pub begun: u64,
     /// Names of those that were empty when the manifest was loaded.
     pub empty: BTreeSet<String>,
 }
@@ -80,14 +87,14 @@ pub enum Verdict {
 impl Manifest {
     /// A new log without files.
     pub fn new(shards: u16) -> Self {
-        Self { shards, origin: Origin::Crimson, files: Vec::new(), empty: BTreeSet::new() }
+        Self { shards, origin: Origin::Crimson, files: Vec::new(), begun: 0, empty: BTreeSet::new() }
     }
 
     /// Redis's old log in a single file.
     pub fn single(name: &str) -> Self {
         let segment = SegmentId { generation: 1, shard: 0, kind: Kind::Increment };
         let entry = Entry { name: name.into(), segment, bytes: None };
-        Self { shards: 1, origin: Origin::Redis, files: vec![entry], empty: BTreeSet::new() }
+        Self { shards: 1, origin: Origin::Redis, files: vec![entry], begun: 0, empty: BTreeSet::new() }
     }
 
     /// The name of a manifest; `filename` is the directive `appendfilename`.
@@ -103,14 +110,23 @@ impl Manifest {
     /// Reads the manifest of the log in `dir`, Crimson's or Redis's; `None` if there is no such file. The error is what
     /// to tell the user, without the name of the file.
     pub fn load(storage: &dyn Storage, dir: &Path, filename: &str) -> Result<Option<Self>, String> {
-        match storage.read(&dir.join(Self::name(filename)), AOF_MANIFEST_BYTES_MAX) {
-            Ok(text) => Self::parse(&text).map(|manifest| Some(manifest.look_for_empty(storage, dir))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(os::error_text(&error)),
+        match Self::read(storage, dir, filename).map_err(|error| os::error_text(&error))? {
+            Some(text) => Self::parse(&text).map(|manifest| Some(manifest.look_for_empty(storage, dir))),
+            None => Ok(None),
         }
     }
 
-    fn look_for_empty(mut self, storage: &dyn Storage, dir: &Path) -> Self {
+    /// The bytes of the manifest of the log in `dir`; `None` if there is no such file.
+    pub fn read(storage: &dyn Storage, dir: &Path, filename: &str) -> io::Result<Option<Vec<u8>>> {
+        match storage.read(&dir.join(Self::name(filename)), AOF_MANIFEST_BYTES_MAX) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same, knowing which files are empty now.
+    pub fn look_for_empty(mut self, storage: &dyn Storage, dir: &Path) -> Self {
         let names = self.files.iter().map(|entry| &entry.name);
         self.empty = names.filter(|name| storage.len(&dir.join(name)).is_ok_and(|len| len == 0)).cloned().collect();
         self
@@ -141,6 +157,10 @@ impl Manifest {
         let shards = shards.filter(|shards| (1..=SHARDS_MAX as u64).contains(shards)).ok_or("it has no shards")?;
         let mut manifest = Self::new(shards as u16);
         for (index, line) in lines.enumerate() {
+            if let Some(generation) = parse_begun(line) {
+                manifest.begun = generation;
+                continue;
+            }
             manifest.files.push(parse_file(line).ok_or_else(|| format!("line {} is not understood", index + 3))?);
         }
         manifest.validate()?;
@@ -150,6 +170,7 @@ impl Manifest {
     /// The text of Crimson's manifest.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut text = format!("crimson-aof {VERSION}\nshards {}\n", self.shards);
+        self.write_begun(&mut text);
         for Entry { name, segment: SegmentId { generation, shard, kind }, bytes } in &self.files {
             let name = if words::needs_quotes(name.as_bytes()) { words::quote(name.as_bytes()) } else { name.clone() };
             let kind = kind.word();
@@ -212,6 +233,18 @@ impl Manifest {
         self.files.iter().map(|entry| entry.segment.generation).max().unwrap_or(0)
     }
 
+    /// The newest generation of which there may be a file; 0 in a log without files.
+    pub fn newest(&self) -> u64 {
+        self.begun.max(self.generation())
+    }
+
+    /// The line that says which generation is begun, if that is not listed.
+    fn write_begun(&self, text: &mut String) {
+        if self.begun > self.generation() {
+            writeln!(text, "{BEGUN}{}", self.begun).expect(TO_A_STRING);
+        }
+    }
+
     /// How one of its files is written.
     pub fn format(&self, entry: &Entry) -> Format {
         match self.origin {
@@ -251,6 +284,14 @@ impl Manifest {
 
 const CUT_OFF: &str = "it does not end with its checksum";
 const TO_A_STRING: &str = "writing to a String does not fail";
+
+/// How the line begins that says which generation is begun.
+pub(super) const BEGUN: &str = "begun ";
+
+/// The generation that is begun, if the line says that.
+pub(super) fn parse_begun(line: &[u8]) -> Option<u64> {
+    decimal(line.strip_prefix(BEGUN.as_bytes())?)
+}
 
 /// Whether it names a file in the same directory.
 pub(super) fn is_file_name(name: &str) -> bool {
@@ -304,6 +345,22 @@ mod tests {
         let body = "crimson-aof 1\nshards 2\nfile appendonly.aof.3.1.incr.aof generation 3 shard 1 kind incr\n\
                     file appendonly.aof.3.1.base.aof generation 3 shard 1 kind base bytes 103\n";
         assert_eq!(text, format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes())));
+    }
+
+    #[test]
+    fn a_generation_that_is_begun_is_told_until_it_is_listed() {
+        let mut manifest = example("a");
+        assert_eq!((manifest.generation(), manifest.newest()), (4, 4));
+        manifest.begun = 5;
+        let text = String::from_utf8(manifest.to_bytes()).unwrap();
+        assert!(text.contains("shards 2\nbegun 5\nfile "), "{text}");
+        assert_eq!(Manifest::parse(text.as_bytes()), Ok(manifest.clone()));
+        assert_eq!((manifest.generation(), manifest.newest()), (4, 5));
+        manifest.files.extend((0..2).map(|shard| entry("a", 5, shard, Kind::Increment)));
+        assert!(!String::from_utf8(manifest.to_bytes()).unwrap().contains("begun"));
+        // There may be nothing else: a log is being switched on where there was none.
+        let begun = Manifest { begun: 1, ..Manifest::new(2) };
+        assert_eq!(Manifest::parse(&begun.to_bytes()), Ok(begun));
     }
 
     #[test]

@@ -10,10 +10,12 @@
 //! - `writer`       what is appended, written and known to be on disk
 //! - `reader`       a file read back: only what stands in good batches
 //! - `manifest`     which files make up the log, ours or Redis's
+//! - `catalog`      the manifest as the process holds it that writes the log
 //! - `check`        looking after them
 //! - `cut`          what all shards change to at one moment
 
 pub mod batch;
+pub mod catalog;
 pub mod check;
 mod chunk;
 pub mod cut;
@@ -30,6 +32,7 @@ mod walk;
 pub mod writer;
 
 pub use batch::{Kind, Sealer, SegmentId};
+pub use catalog::Catalog;
 pub use cut::{Cut, CutFiles};
 pub use manifest::{Entry, Manifest, Origin, Verdict};
 pub use reader::{Damage, End, Format, Reader, Reason, Step};

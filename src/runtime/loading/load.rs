@@ -6,10 +6,10 @@ use super::step::{Context, Next};
 use super::{Plan, in_file};
 use crate::engine::replay::{Replay, ReplayError};
 use crate::persistence::aof::{Damage, Kind, SegmentId, Verdict};
+use crate::persistence::storage::FileIn;
 use crate::shard::{Shard, ShardId};
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::path::PathBuf;
+use std::fs::File;
 
 /// A shard as there was when the log was written.
 pub struct Segment {
@@ -27,7 +27,7 @@ pub struct Segment {
 #[derive(Clone, Debug)]
 pub struct Tail {
     /// The file.
-    pub path: PathBuf,
+    pub path: FileIn,
     /// Which it is.
     pub segment: SegmentId,
     /// Number of its last batch.
@@ -116,7 +116,7 @@ impl Segment {
 
     /// Looks at how a file ends, and cuts it where it is torn.
     fn end_file(&mut self, plan: &Plan, disk: &mut Disk, end: FileEnd) -> Result<(), String> {
-        let path = plan.source.join(&end.entry.name);
+        let path = plan.source.file(&end.entry.name);
         let cut = match end.verdict {
             Verdict::Good => false,
             Verdict::Refuse(damage) => return Err(refused(&path, &damage, plan)),
@@ -124,7 +124,7 @@ impl Segment {
             Verdict::Cut(Damage { at, bytes, reason, .. }) => {
                 tracing::warn!(
                     "the append-only file {} is torn at offset {at}: {reason}; its last {bytes} bytes are dropped",
-                    path.display()
+                    path.shown().display()
                 );
                 true
             }
@@ -138,7 +138,7 @@ impl Segment {
             // when the server was killed before that was synced.
             let (file, len) = (path.clone(), end.good);
             disk.run(move || {
-                let file = OpenOptions::new().write(true).open(file)?;
+                let file = file.open_to_write()?;
                 if cut {
                     file.set_len(len)?;
                 }
@@ -161,11 +161,11 @@ impl Segment {
 impl Tail {
     /// The file, to be appended to.
     pub fn open(&self) -> Result<File, String> {
-        OpenOptions::new().write(true).open(&self.path).map_err(|error| in_file(&self.path, &error))
+        self.path.open_to_write().map_err(|error| in_file(&self.path, &error))
     }
 }
 
-fn refused(path: &std::path::Path, damage: &Damage, plan: &Plan) -> String {
+fn refused(path: &FileIn, damage: &Damage, plan: &Plan) -> String {
     let Damage { at, noticed_at, reason, found, .. } = damage;
     let seen = if noticed_at == at { String::new() } else { format!(" (seen at {noticed_at})") };
     let behind = match found.batches {
@@ -173,19 +173,19 @@ fn refused(path: &std::path::Path, damage: &Damage, plan: &Plan) -> String {
         batches => format!("; {batches} good batches behind it, the first at {}", found.first),
     };
     let advice = if reason.is_mended_by_cutting() {
-        format!(". `crimson check-aof {}` tells more, and can cut it there", plan.source.display())
+        format!(". `crimson check-aof {}` tells more, and can cut it there", plan.source.path().display())
     } else {
         String::new()
     };
-    format!("the append-only file {} is damaged at offset {at}{seen}: {reason}{behind}{advice}", path.display())
+    format!("the append-only file {} is damaged at offset {at}{seen}: {reason}{behind}{advice}", path.shown().display())
 }
 
-fn torn(path: &std::path::Path, damage: &Damage, plan: &Plan) -> String {
+fn torn(path: &FileIn, damage: &Damage, plan: &Plan) -> String {
     let Damage { at, bytes, reason, .. } = damage;
     format!(
         "the append-only file {} is torn at offset {at}: {reason}. aof-load-truncated is 'no': \
          `crimson check-aof --fix {}` cuts its last {bytes} bytes off",
-        path.display(),
-        plan.source.display()
+        path.shown().display(),
+        plan.source.path().display()
     )
 }

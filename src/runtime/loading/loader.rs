@@ -246,6 +246,6 @@ fn begin(stage: Stage, core: u16, cx: &mut Context<'_>) -> Result<Option<Work>, 
         Stage::Settle => Work::Settle,
         Stage::Base => Work::Base(Base::new(cx, core)?),
         Stage::Open => Work::Open,
-        Stage::Commit | Stage::Serve => return Ok(None),
+        Stage::Begin | Stage::Commit | Stage::Serve => return Ok(None),
     }))
 }
