@@ -35,6 +35,8 @@ pub struct ShardLog {
     pub durable: Counter,
     /// Error number of the last write or sync; 0 while they work.
     pub errno: AtomicI32,
+    /// Whether the shard logs what commands change.
+    pub logs: AtomicBool,
     /// The generation of its file that may have a gap, which only a rewrite makes good; 0: none has.
     pub gap: AtomicU64,
     /// Bytes of the base being written, while the log is rewritten.
@@ -167,6 +169,13 @@ impl Persistence {
         let doublings = self.rewrite_failures.load(Relaxed).saturating_sub(1).min(16);
         let rest_ms = (rest_ms << doublings).min(AOF_REWRITE_REST_MS_MAX);
         !self.last_rewrite_ok.load(Relaxed) && now_ms - self.rewrite_failed_ms.load(Relaxed) < rest_ms
+    }
+
+    /// Whether changes go to the log that the next start loads. One that is switched off ends when all shards have made the
+    /// cut.
+    pub fn is_in_force(&self, wanted: bool) -> bool {
+        let logs = |shard: &ShardLog| shard.logs.load(Acquire);
+        if wanted { self.in_force.load(Acquire) } else { self.shards.iter().any(logs) }
     }
 
     /// Whether a rewrite is going to begin: one is wanted, or the log is to be switched on, as `wanted` says.

@@ -181,7 +181,7 @@ impl FileIn {
 /// Where paths begin.
 trait Place {
     fn at(&self) -> BorrowedFd<'_>;
-    fn shown(&self, path: &Path) -> PathBuf;
+    fn show(&self, path: &Path) -> PathBuf;
 }
 
 impl Place for RealStorage {
@@ -189,7 +189,7 @@ impl Place for RealStorage {
         CWD
     }
 
-    fn shown(&self, path: &Path) -> PathBuf {
+    fn show(&self, path: &Path) -> PathBuf {
         path.into()
     }
 }
@@ -199,7 +199,7 @@ impl Place for Directory {
         self.file.as_fd()
     }
 
-    fn shown(&self, path: &Path) -> PathBuf {
+    fn show(&self, path: &Path) -> PathBuf {
         if path.as_os_str().is_empty() { self.path.clone() } else { self.path.join(path) }
     }
 }
@@ -218,7 +218,7 @@ fn open_dir_at(at: BorrowedFd<'_>, path: &Path) -> io::Result<File> {
 
 impl<P: Place> Storage for P {
     fn shown(&self, path: &Path) -> PathBuf {
-        Place::shown(self, path)
+        self.show(path)
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {

@@ -94,7 +94,10 @@ fn enter_directory(config: &mut Config) -> Result<(), BootError> {
     let directory = std::env::current_dir().map_err(wrong)?;
     let text = directory.into_os_string().into_string();
     config.dir = text.map_err(|path| {
-        BootError(format!("Can't use '{}' as dir: its path is not UTF-8, and could not be named", path.to_string_lossy()))
+        BootError(format!(
+            "Can't use '{}' as dir: its path is not UTF-8, and could not be named",
+            path.to_string_lossy()
+        ))
     })?;
     Ok(())
 }

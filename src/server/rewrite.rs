@@ -63,8 +63,7 @@ struct UnderWay {
 impl Rewriter<Directory> {
     /// For this log, if there is one yet.
     pub fn new(catalog: Option<Catalog<Directory>>) -> Self {
-        let open =
-            |log: &Directory, name: &Path| log.file(&name.to_string_lossy()).open_to_write().map(OwnedFd::from);
+        let open = |log: &Directory, name: &Path| log.file(&name.to_string_lossy()).open_to_write().map(OwnedFd::from);
         let find = |config: &Config, cores, current: Option<&Directory>| aof::find_again(config, cores, current);
         Self::with(Means { open, find }, catalog)
     }
@@ -288,12 +287,7 @@ impl<D: Storage> Rewriter<D> {
     }
 
     /// Makes the files of one shard, and notes their names.
-    fn make(
-        &mut self,
-        generation: u64,
-        shard: u16,
-        made: &mut Vec<String>,
-    ) -> io::Result<Mutex<Option<CutFiles>>> {
+    fn make(&mut self, generation: u64, shard: u16, made: &mut Vec<String>) -> io::Result<Mutex<Option<CutFiles>>> {
         let mut make = |kind| {
             let name = self.name(generation, shard, kind);
             let (path, log) = (Path::new(&name), self.catalog().storage());

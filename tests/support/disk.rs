@@ -213,7 +213,8 @@ impl Disk {
         let state = &mut *self.state();
         let moved = |path: &Path| path.strip_prefix(from).ok().map(|rest| join(to, rest));
         for names in [&mut state.names, &mut state.durable_names] {
-            *names = std::mem::take(names).into_iter().map(|(path, file)| (moved(&path).unwrap_or(path), file)).collect();
+            *names =
+                std::mem::take(names).into_iter().map(|(path, file)| (moved(&path).unwrap_or(path), file)).collect();
         }
         for (dir, change) in &mut state.renamed {
             let added = change.added.as_mut().map(|added| &mut added.0);
@@ -232,7 +233,11 @@ impl Disk {
         state.names.retain(|path, _| !path.starts_with(dir));
         state.durable_names.retain(|path, _| !path.starts_with(dir));
         state.renamed.retain(|(of, _)| !of.starts_with(dir));
-        state.open.iter_mut().filter(|open| open.as_ref().is_some_and(|path| path.starts_with(dir))).for_each(|open| *open = None);
+        state
+            .open
+            .iter_mut()
+            .filter(|open| open.as_ref().is_some_and(|path| path.starts_with(dir)))
+            .for_each(|open| *open = None);
     }
 
     /// Puts other bytes in the place of a file, at once and for ever: an older copy of it, say. `None` removes it.

@@ -33,7 +33,7 @@ pub(super) fn persistence(text: &mut Text, facts: &Facts<'_>) {
     text.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
     // As Redis: a log that is being switched on is enabled, and a rewrite is pending or under way until it is in force.
     text.field("aof_enabled", u8::from(config.appendonly));
-    text.field("aof_in_force", u8::from(config.appendonly && log.in_force.load(Acquire)));
+    text.field("aof_in_force", u8::from(log.is_in_force(config.appendonly)));
     text.field("aof_rewrite_in_progress", u8::from(rewriting));
     text.field("aof_rewrite_scheduled", pending);
     text.field("aof_last_rewrite_time_sec", log.last_rewrite_seconds.load(Relaxed));

@@ -18,7 +18,8 @@ pub(super) fn parse_manifest(text: &[u8]) -> Result<Manifest, String> {
     if text.is_empty() {
         return Err("Found an empty AOF manifest".into());
     }
-    let mut manifest = Manifest { shards: 1, origin: Origin::Redis, files: Vec::new(), begun: 0, empty: BTreeSet::new() };
+    let mut manifest =
+        Manifest { shards: 1, origin: Origin::Redis, files: Vec::new(), begun: 0, empty: BTreeSet::new() };
     for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let known = match line {
             [b'#', comment @ ..] => {

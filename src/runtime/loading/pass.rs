@@ -3,8 +3,8 @@
 use super::disk::Disk;
 use super::{Plan, in_file};
 use crate::persistence::aof::{Entry, Reader, Step, Verdict};
-use crate::resp::Args;
 use crate::persistence::storage::FileIn;
+use crate::resp::Args;
 use std::collections::VecDeque;
 use std::time::Instant;
 
