@@ -125,7 +125,7 @@ impl<D: Storage> Rewriter<D> {
         if self.told.as_ref() == Some(&line) {
             debug!("{line}");
         } else {
-            error!("{line}; trying again from time to time");
+            error!("{line}{}", if switches_on { "; trying again from time to time" } else { "" });
             self.told = Some(line);
         }
         state.note_rewrite_failure(now);

@@ -139,7 +139,7 @@ fn a_rewrite_without_a_log_leaves_the_log_of_another_server_alone() {
     first.stop(libc::SIGKILL);
     assert!(rewrite(&second), "it is free now");
     let third = Command::new(env!("CARGO_BIN_EXE_crimson"))
-        .args(["--port", "0", "--appendonly", "yes", "--dir", home.0.to_str().unwrap()])
+        .args(["--port", "0", "--unixsocket", "socket", "--appendonly", "yes", "--dir", home.0.to_str().unwrap()])
         .output()
         .unwrap();
     assert!(String::from_utf8_lossy(&third.stdout).contains("is in use by another process"), "{third:?}");
@@ -208,7 +208,7 @@ fn a_log_is_switched_on_where_the_directives_say() {
     let home = Home::new();
     let other = home.0.join("other");
     fs::create_dir(&other).unwrap();
-    let server = home.serve(2, &[]);
+    let server = home.serve(2, &["--enable-protected-configs", "yes"]);
     let mut client = server.client();
     client.run("SET a 1");
     assert!(rewrite(&server));
@@ -216,7 +216,6 @@ fn a_log_is_switched_on_where_the_directives_say() {
     let set = |client: &mut crate::support::Client, name: &str, value: &str| {
         client.call(&["CONFIG", "SET", name, value]).to_string()
     };
-    client.run("CONFIG SET enable-protected-configs yes");
     assert_eq!(set(&mut client, "dir", other.to_str().unwrap()), "OK");
     assert_eq!(set(&mut client, "appendonly", "yes"), "OK");
     wait_until("it is on", || info(&server, "aof_in_force") == "1");
@@ -282,9 +281,9 @@ fn a_directory_whose_path_is_no_text_is_refused_with_the_reason() {
 
 #[test]
 fn names_that_the_system_would_not_take_are_refused_at_start() {
-    let longest = "n".repeat(AOF_FILENAME_BYTES_MAX);
+    let (longest, dir_name) = ("n".repeat(AOF_FILENAME_BYTES_MAX), "d".repeat(255));
     let home = Home::new();
-    let arguments = [ALWAYS, &["--appendfilename", &longest, "--appenddirname", &"d".repeat(255)]].concat();
+    let arguments = [ALWAYS, &["--appendfilename", &longest, "--appenddirname", &dir_name]].concat();
     let mut server = home.serve(2, &arguments);
     server.client().run("MSET a 1 b 2 c 3");
     assert!(rewrite(&server));
