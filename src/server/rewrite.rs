@@ -29,12 +29,15 @@ use tracing::{debug, error, info, warn};
 /// A log that could not be switched on is not tried again for so long, and then ever longer, unless somebody asks for it.
 const REST_MS: Millis = 10_000;
 
+/// A log that was found; none where it is the one that is known.
+pub type Found<D> = Result<Option<Catalog<D>>, BootError>;
+
 /// What a rewrite needs of the machine.
 pub struct Means<D> {
     /// Opens a file that the storage has just made.
     pub open: fn(&D, &Path) -> io::Result<OwnedFd>,
     /// The log that the directives name now, for so many shards, if it is not in the directory that is locked already.
-    pub find: fn(&Config, u16, Option<&D>) -> Result<Option<Catalog<D>>, BootError>,
+    pub find: fn(&Config, u16, Option<&D>) -> Found<D>,
 }
 
 /// Rewrites of the log, one at a time.
