@@ -132,6 +132,20 @@ pub const AOF_SCAN_FACTOR_MAX: u64 = 64;
 /// Most bytes of a manifest. A larger file is not a manifest.
 pub const AOF_MANIFEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Generations that a manifest lists at most. Every rewrite that fails adds one; the next that ends well leaves one.
+pub const AOF_GENERATIONS_MAX: usize = 1024;
+
+/// Most bytes of `appendfilename`: what is added to it for the names of the log's files, and of what is cut off them, has
+/// to fit into the 255 bytes of a name.
+pub const AOF_FILENAME_BYTES_MAX: usize = 200;
+
+/// Most bytes of one name in a directory, as the file systems of Linux have it.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// After a rewrite has failed, the log waits before it tries another one by itself, twice as long after each, and at most
+/// so many milliseconds.
+pub const AOF_REWRITE_REST_MS_MAX: i64 = 300_000;
+
 /// Keys that one step of a snapshot walks over: some tens of microseconds.
 pub const SNAPSHOT_STEP_KEYS: usize = 256;
 

@@ -1,5 +1,6 @@
 //! CONFIG: the directives of the running server.
 
+use super::node::Control;
 use super::server::write_help;
 use super::{Flow, Row, SessionContext};
 use crate::config::{Change, Config, DIRECTIVES, Directive, find, rewrite};
@@ -9,6 +10,7 @@ use crate::spec::{Flags, Group};
 use crate::stdx::glob;
 use crate::stdx::os::{Resource, error_text};
 use std::io;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The flags of everything that reads or changes directives.
 const FLAGS: Flags = Flags::ADMIN.union(Flags::NOSCRIPT).union(Flags::LOADING).union(Flags::STALE);
@@ -112,6 +114,10 @@ fn set(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandErro
         config.loglevel.apply();
         Ok(())
     })?;
+    if changes.iter().any(|change| change.row.name == "appendonly") {
+        ctx.node.persistence.rewrite_asked.store(true, Relaxed);
+        ctx.node.tell(Control::Log);
+    }
     ctx.reply.ok();
     Ok(Flow::Done)
 }
@@ -151,8 +157,11 @@ fn failed(name: &[u8], reason: &str) -> CommandError {
 
 /// Makes `path` the working directory of the process; its absolute path.
 fn enter_directory(path: &str) -> io::Result<String> {
-    std::env::set_current_dir(path)?;
-    Ok(std::env::current_dir()?.to_string_lossy().into_owned())
+    // Directives are text, so a directory that is none could not be named any more.
+    let text = std::fs::canonicalize(path)?.into_os_string().into_string();
+    let absolute = text.map_err(|_| io::Error::other("its path is not UTF-8"))?;
+    std::env::set_current_dir(&absolute)?;
+    Ok(absolute)
 }
 
 /// Raises the limit on open files for more clients.

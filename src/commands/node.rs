@@ -214,6 +214,11 @@ impl Node {
         self.cut_waits.store(true, Ordering::Release);
     }
 
+    /// Whether the first core has yet to take a cut.
+    pub fn has_cut(&self) -> bool {
+        self.cut_waits.load(Ordering::Acquire)
+    }
+
     /// The cut that the first core is to make, once.
     #[inline]
     pub fn take_cut(&self) -> Option<Arc<Cut>> {

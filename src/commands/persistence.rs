@@ -37,6 +37,7 @@ fn bgrewriteaof(ctx: &mut SessionContext<'_>, _args: Args<'_>) -> Result<Flow, C
     if state.rewriting.load(Relaxed) || state.rewrite_scheduled.load(Relaxed) {
         return Err(CommandError::fixed("ERR Background append only file rewriting already in progress"));
     }
+    state.rewrite_asked.store(true, Relaxed);
     ctx.node.request_rewrite();
     ctx.reply.simple("Background append only file rewriting started");
     Ok(Flow::Done)

@@ -2,7 +2,7 @@
 
 use super::directive::{Change, Directive, Kind, Section};
 use super::{EvictionPolicy, Fsync, LogLevel, Notifications, Permission, Supervised, value};
-use crate::limits::QUERY_BUFFER_BYTES_MAX;
+use crate::limits::{AOF_FILENAME_BYTES_MAX, NAME_BYTES_MAX, QUERY_BUFFER_BYTES_MAX};
 use crate::stdx::secret::Secret;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -64,8 +64,11 @@ macro_rules! lazy_free {
 }
 
 /// A name without a path, or why `value` is none.
-fn file_name(value: &str, reason: &'static str) -> Result<String, value::Reason> {
+fn file_name(value: &str, bytes_max: usize, reason: &'static str) -> Result<String, value::Reason> {
     let plain = !value.is_empty() && !value.contains('/') && value != "." && value != "..";
+    if value.len() > bytes_max {
+        return Err(format!("a name of at most {bytes_max} bytes, so that the system takes those made from it").into());
+    }
     plain.then(|| value.to_owned()).ok_or(reason.into())
 }
 
@@ -441,7 +444,7 @@ pub static DIRECTIVES: &[Directive] = &[
             form: "a file name",
             get: |config| config.appendfilename.clone(),
             set: |config, value| {
-                config.appendfilename = file_name(value, "appendfilename can't be a path, just a filename")?;
+                config.appendfilename = file_name(value, AOF_FILENAME_BYTES_MAX, "appendfilename can't be a path, just a filename")?;
                 Ok(())
             },
         },
@@ -455,7 +458,7 @@ pub static DIRECTIVES: &[Directive] = &[
             form: "a directory name",
             get: |config| config.appenddirname.clone(),
             set: |config, value| {
-                config.appenddirname = file_name(value, "appenddirname can't be a path, just a dirname")?;
+                config.appenddirname = file_name(value, NAME_BYTES_MAX, "appenddirname can't be a path, just a dirname")?;
                 Ok(())
             },
         },

@@ -77,25 +77,33 @@ impl Engine {
     fn look_after_log(&mut self) {
         let (state, config) = (&self.node.persistence, &self.config);
         let on = state.on.load(Relaxed);
-        if config.appendonly != on {
+        let scheduled = state.rewrite_scheduled.load(Relaxed);
+        if config.appendonly != on || scheduled {
             return self.node.tell(Control::Log);
         }
-        let idle = !state.rewriting.load(Relaxed) && !state.rewrite_scheduled.load(Relaxed);
+        let idle = !state.rewriting.load(Relaxed);
         let gap = state.has_gap();
         let rests = state.rests_after_failure(self.now, if gap { GAP_REST_MS } else { REWRITE_REST_MS });
         if !on || !idle || rests {
             return;
         }
         if gap {
-            tracing::info!("Starting automatic rewriting of AOF because of its gap");
+            self.tell_of_rewrite(format_args!("because of its gap"));
             self.node.request_rewrite();
         } else if config.auto_aof_rewrite_percentage > 0 {
             let (bytes, base) = (state.current_bytes(), state.base_bytes.load(Relaxed).max(1));
             let grown = bytes.saturating_sub(base).saturating_mul(100) / base;
             if bytes > config.auto_aof_rewrite_min_size && grown >= config.auto_aof_rewrite_percentage {
-                tracing::info!("Starting automatic rewriting of AOF on {grown}% growth");
+                self.tell_of_rewrite(format_args!("on {grown}% growth"));
                 self.node.request_rewrite();
             }
+        }
+    }
+
+    /// Tells why the log is rewritten; not every time that it is tried again after a failure.
+    fn tell_of_rewrite(&self, reason: std::fmt::Arguments<'_>) {
+        if self.node.persistence.last_rewrite_ok.load(Relaxed) {
+            tracing::info!("Starting automatic rewriting of AOF {reason}");
         }
     }
 

@@ -26,7 +26,7 @@ use crate::spec::Flags;
 use crate::stdx::os::error_text;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 const LENGTH_BYTES: usize = size_of::<u64>();
 
@@ -35,6 +35,7 @@ impl Engine {
     /// has them all to itself: one that is half logged could not be recovered.
     pub fn set_logging(&mut self, on: bool) {
         self.shard.log.set_wanted(on);
+        self.shard_log().logs.store(on, Release);
         self.update_wanted();
         self.look_at_log();
     }
@@ -56,7 +57,7 @@ impl Engine {
 
     /// Whether the reply to a transaction waits until all its shards have made their records as safe as the policy promises.
     pub(super) fn waits_for_log(&self) -> bool {
-        self.shard.log.wanted
+        self.shard.log.wanted && self.config.appendonly
     }
 
     /// Whether what this shard has logged of a transaction may be lost that ends now: it began before the log failed, and
@@ -65,9 +66,11 @@ impl Engine {
         self.waits_for_log() && self.shard_log().errno.load(Relaxed) != 0
     }
 
-    /// Finds out whether the log can be written, on all cores. One that was switched off need not be.
+    /// Finds out whether the log can be written, on all cores. One that was switched off need not be, from when the client
+    /// is answered who has done so: that the shards log until all of them have made the cut is nobody's concern.
     pub fn look_at_log(&mut self) {
-        self.log_errno = if self.shard.log.wanted { self.node.persistence.errno() } else { 0 };
+        self.log_errno =
+            if self.shard.log.wanted && self.config.appendonly { self.node.persistence.errno() } else { 0 };
     }
 
     /// Why a command is refused that the log would have to take, if it cannot; PING tells too.

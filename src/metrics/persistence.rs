@@ -3,6 +3,7 @@
 //! Each shard's numbers are written by its own core, everything else by the control thread.
 
 use super::Counter;
+use crate::limits::AOF_REWRITE_REST_MS_MAX;
 use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed},
@@ -37,10 +38,14 @@ pub struct ShardLog {
     durable_batch: AtomicU64,
     /// Error number of the last write or sync; 0 while they work.
     pub errno: AtomicI32,
+    /// Whether the shard logs what commands change.
+    pub logs: AtomicBool,
     /// The generation of its file that may have a gap, which only a rewrite makes good; 0: none has.
     pub gap: AtomicU64,
     /// Bytes of the base being written, while the log is rewritten.
     pub base_bytes: Counter,
+    /// Why the base could not be written: an error number.
+    pub base_errno: AtomicI32,
     /// How far the base is: one of the `BASE` constants. The core sets it, and the control thread back to idle.
     pub base: AtomicU8,
 }
@@ -103,7 +108,9 @@ pub struct Persistence {
     behind: AtomicUsize,
     /// Whether a rewrite is wanted that has not begun.
     pub rewrite_scheduled: AtomicBool,
-    /// Whether a rewrite is under way.
+    /// Whether a client has asked for one, or has switched the log on: then it is tried at once, and what becomes of it is told.
+    pub rewrite_asked: AtomicBool,
+    /// Whether a rewrite is under way. One that is wanted is so until it is under way, or has failed.
     pub rewriting: AtomicBool,
     /// When it began, in milliseconds since the epoch.
     pub rewrite_started_ms: AtomicI64,
@@ -133,6 +140,7 @@ impl Persistence {
             shards: (0..shards).map(|_| ShardLog::default()).collect(),
             behind: AtomicUsize::new(0),
             rewrite_scheduled: AtomicBool::new(false),
+            rewrite_asked: AtomicBool::new(false),
             rewriting: AtomicBool::new(false),
             rewrite_started_ms: AtomicI64::new(0),
             last_rewrite_seconds: AtomicI64::new(-1),
@@ -177,9 +185,25 @@ impl Persistence {
         self.rewrite_failed_ms.store(now_ms, Relaxed);
     }
 
-    /// Whether the last rewrite has failed, less than `rest_ms` ago.
+    /// Whether the last rewrite has failed so short a time ago that none is tried yet unless somebody asks for it:
+    /// `rest_ms` after one failure, and twice as long after every further one, up to a bound.
     pub fn rests_after_failure(&self, now_ms: i64, rest_ms: i64) -> bool {
+        let doublings = self.rewrite_failures.load(Relaxed).saturating_sub(1).min(16);
+        let rest_ms = (rest_ms << doublings).min(AOF_REWRITE_REST_MS_MAX);
         !self.last_rewrite_ok.load(Relaxed) && now_ms - self.rewrite_failed_ms.load(Relaxed) < rest_ms
+    }
+
+    /// Whether changes go to the log that the next start loads. One that is switched off ends when all shards have made the
+    /// cut.
+    pub fn is_in_force(&self, wanted: bool) -> bool {
+        let logs = |shard: &ShardLog| shard.logs.load(Acquire);
+        if wanted { self.in_force.load(Acquire) } else { self.shards.iter().any(logs) }
+    }
+
+    /// Whether a rewrite is going to begin: one is wanted, or the log is to be switched on, as `wanted` says.
+    pub fn is_rewrite_pending(&self, wanted: bool) -> bool {
+        let switches_on = wanted && !self.on.load(Acquire) && !self.loading.active.load(Acquire);
+        self.rewrite_scheduled.load(Acquire) || switches_on
     }
 
     /// Bytes of the log and of a rewrite in memory, which go when they are on disk and make no key go.
@@ -212,6 +236,19 @@ mod tests {
             persistence.generation.store(generation, Relaxed);
             assert_eq!(persistence.has_gap(), gap, "{generation}");
         }
+    }
+
+    #[test]
+    fn rewrites_that_fail_are_tried_less_and_less_often() {
+        let persistence = Persistence::new(1);
+        assert!(!persistence.rests_after_failure(0, 10_000));
+        for seconds in [10, 20, 40, 80, 160, 300, 300] {
+            persistence.note_rewrite_failure(0);
+            let rests = |ms| persistence.rests_after_failure(ms, 10_000);
+            assert_eq!([rests(seconds * 1000 - 1), rests(seconds * 1000)], [true, false], "{seconds}");
+        }
+        persistence.rewrite_failures.store(u64::MAX, Relaxed);
+        assert!(persistence.rests_after_failure(299_999, 10_000) && !persistence.rests_after_failure(300_000, 10_000));
     }
 
     /// What a client sends to one core may be a change on another, so one log that is behind is everybody's concern.

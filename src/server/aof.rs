@@ -6,75 +6,132 @@ use crate::config::Config;
 use crate::limits::AOF_PENDING_BYTES_MAX;
 use crate::persistence::aof::foreign::{MAGIC_BYTES, Snapshot};
 use crate::persistence::aof::pending::{self, Redone};
-use crate::persistence::aof::{Entry, Kind, LogId, Manifest, Origin, SegmentId};
-use crate::persistence::storage::Storage;
+use crate::persistence::aof::{Catalog, Entry, Kind, LogId, Manifest, Origin, SegmentId};
+use crate::persistence::storage::{Directory, Storage};
 use crate::runtime::loading::Plan;
-use crate::stdx::os::{self, error_text};
-use std::fs::File;
+use crate::stdx::os::error_text;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tracing::{info, warn};
 
-/// Finds the log that `config` names, or makes an empty one, for as many shards as there are `cores`.
-pub fn prepare(storage: &dyn Storage, config: &Config, cores: u16) -> Result<Plan, BootError> {
-    let (server, filename) = (PathBuf::from(&config.dir), config.appendfilename.clone());
-    let dir = server.join(&config.appenddirname);
-    let there = make_dir(storage, &server, &dir)?;
-    let manifest = Manifest::load(storage, &dir, &filename).map_err(|reason| {
-        BootError(format!(
-            "The manifest of the append-only log, {}: {reason}",
-            dir.join(Manifest::name(&filename)).display()
-        ))
-    })?;
-    let single = server.join(&filename);
-    let (source, manifest) = match manifest {
-        Some(manifest) => (dir.clone(), manifest),
-        None if has_data(storage, &dir, &filename, &there)? => {
-            return Err(BootError(format!(
-                "The directory {} holds files of an append-only log, but not its manifest {}",
-                dir.display(),
-                Manifest::name(&filename)
-            )));
+/// The directory of the log: paths of its storage begin there.
+const HERE: &str = "";
+
+/// Finds the log that `config` names, or makes an empty one, for as many shards as there are `cores`. `server` is `dir`, and
+/// `log` the log's directory in it. Nothing is removed, and nothing changed but that a log is begun where there is none.
+pub fn prepare<D: Storage + Clone>(
+    server: &D,
+    log: &D,
+    config: &Config,
+    cores: u16,
+) -> Result<(Plan<D>, Catalog<D>), BootError> {
+    let (filename, single) = (&config.appendfilename, Path::new(&config.appendfilename));
+    let mut catalog = find_catalog(log, filename, cores)?;
+    let names = log.list(Path::new(HERE)).map_err(|error| wrong(log, HERE, &error))?;
+    let (mut source, mut manifest) = (log.clone(), catalog.manifest().clone());
+    if !catalog.is_there() {
+        let is_single = server.len(single).is_ok();
+        let begun = if is_single { catalog.begun_aside() } else { 0 };
+        if begun == 0 {
+            refuse_headless(log, filename, &names)?;
         }
-        None if storage.len(&single).is_ok() => {
-            info!("Loading {}, a log in a single file; it stays as it is", single.display());
-            (server.clone(), Manifest::single(&filename))
+        if is_single {
+            info!("Loading {}, a log in a single file; it stays as it is", server.shown(single).display());
+            (source, manifest) = (server.clone(), Manifest { begun, ..Manifest::single(filename) });
+        } else {
+            begin(&mut catalog, cores)?;
+            manifest = catalog.manifest().clone();
         }
-        None => (dir.clone(), begin(storage, &dir, &filename, cores)?),
-    };
-    remove_strays(storage, &dir, &filename, &manifest, &there)?;
-    check_files(storage, &source, &manifest)?;
-    take_pending(storage, &dir, &filename, &manifest, &there)?;
-    let bytes = check_files(storage, &source, &manifest)?;
+    }
+    let strays = find_strays(log, filename, &manifest, &names)?;
+    check_files(&source, &manifest)?;
+    let areas = take_pending(log, filename, &manifest, &names, cores)?;
+    let bytes = check_files(&source, &manifest)?;
     let renews = renews(&manifest, cores);
     if !renews {
-        check_writable(storage, &source, &manifest)?;
+        check_writable(&source, &manifest)?;
     }
-    let log = if manifest.log.is_none() { draw(&dir)? } else { manifest.log };
-    Ok(Plan { source, manifest, bytes, cuts: config.aof_load_truncated, dir, filename, log, renews })
+    let id = if manifest.log.is_none() { draw(log)? } else { manifest.log };
+    let (dir, filename, single, cuts) = (log.clone(), filename.clone(), !catalog.is_there(), config.aof_load_truncated);
+    let strays = [strays, areas].concat();
+    Ok((Plan { source, manifest, bytes, cuts, dir, filename, log: id, renews, strays, single }, catalog))
 }
 
 /// The identity of a new log.
-fn draw(dir: &Path) -> Result<LogId, BootError> {
-    LogId::draw().map_err(|error| wrong(dir, &error))
+fn draw(log: &dyn Storage) -> Result<LogId, BootError> {
+    LogId::draw().map_err(|error| wrong(log, HERE, &error))
 }
 
-/// Keeps other servers away from the log in the directory that `config` names, for as long as the file is open.
-pub fn lock(storage: &dyn Storage, config: &Config) -> Result<File, BootError> {
-    let server = PathBuf::from(&config.dir);
-    let dir = server.join(&config.appenddirname);
-    make_dir(storage, &server, &dir)?;
-    let file = File::open(&dir).map_err(|error| wrong(&dir, &error))?;
-    match os::lock(&file) {
-        Ok(true) => Ok(file),
-        Ok(false) => Err(BootError(format!("The append-only log in {} is in use by another process", dir.display()))),
-        Err(error) => Err(wrong(&dir, &error)),
+/// Reads the manifest in the log's directory.
+fn find_catalog<D: Storage + Clone>(log: &D, filename: &str, cores: u16) -> Result<Catalog<D>, BootError> {
+    Catalog::load(log.clone(), filename, cores).map_err(|reason| {
+        let path = log.shown(Path::new(&Manifest::name(filename)));
+        BootError(format!("The manifest of the append-only log, {}: {reason}", path.display()))
+    })
+}
+
+/// Opens the log's directory that `config` names, which is made if there is none, and keeps other servers away from it for
+/// as long as it is open. Also `dir`, in which it is.
+pub fn lock(config: &Config) -> Result<(Directory, Directory), BootError> {
+    let (server, log) = open(config)?;
+    match log.lock() {
+        Ok(true) => Ok((server, log)),
+        Ok(false) => Err(in_use(&log)),
+        Err(error) => Err(wrong(&log, HERE, &error)),
     }
 }
 
-/// Puts the new generation of `plan` in force, of which the cores have written these bases, and removes the files that
-/// nobody needs any more.
-pub fn commit(storage: &dyn Storage, plan: &Plan, bases: &[u64]) -> Result<(), BootError> {
+/// The log that `config` names now, if it is in another directory than `current`, which this server has locked.
+pub fn find_again(
+    config: &Config,
+    cores: u16,
+    current: Option<&Directory>,
+) -> Result<Option<Catalog<Directory>>, BootError> {
+    let (_, log) = open(config)?;
+    let failed = |error: io::Error| wrong(&log, HERE, &error);
+    if current.map(|current| current.is_same(&log)).transpose().map_err(failed)? == Some(true) {
+        return Ok(None);
+    }
+    if !log.lock().map_err(failed)? {
+        return Err(in_use(&log));
+    }
+    let filename = &config.appendfilename;
+    let catalog = find_catalog(&log, filename, cores)?;
+    let names = log.list(Path::new(HERE)).map_err(failed)?;
+    if !catalog.is_there() {
+        refuse_headless(&log, filename, &names)?;
+    }
+    for name in find_strays(&log, filename, catalog.manifest(), &names)? {
+        // Nothing is lost with it, and its name may be needed.
+        if is_empty(&log, &name)? {
+            log.remove(Path::new(&name)).map_err(|error| wrong(&log, &name, &error))?;
+        }
+    }
+    Ok(Some(catalog))
+}
+
+fn open(config: &Config) -> Result<(Directory, Directory), BootError> {
+    let path = Path::new(&config.dir);
+    let server = Directory::open(path)
+        .map_err(|error| BootError(format!("The directory {}: {}", path.display(), error_text(&error))))?;
+    make_dir(&server, &config.appenddirname)?;
+    let log = server.open_inside(&config.appenddirname);
+    Ok((server.clone(), log.map_err(|error| wrong(&server, &config.appenddirname, &error))?))
+}
+
+fn in_use(log: &Directory) -> BootError {
+    BootError(format!("The append-only log in {} is in use by another process", log.path().display()))
+}
+
+/// Notes, before the cores make its files, that the new generation of `plan` begins.
+pub fn begin_generation<D: Storage>(catalog: &mut Catalog<D>, plan: &Plan<D>) -> Result<(), BootError> {
+    let generation = plan.next_generation();
+    let noted = if plan.single { catalog.begin_aside(generation) } else { catalog.begin(generation) };
+    noted.map_err(|error| wrong(&plan.dir, HERE, &error))
+}
+
+/// Puts the new generation of `plan` in force, of which the cores have written these bases.
+pub fn commit<D: Storage>(catalog: &mut Catalog<D>, plan: &Plan<D>, bases: &[u64]) -> Result<(), BootError> {
     let generation = plan.next_generation();
     let mut manifest = Manifest::new(plan.log, bases.len() as u16);
     for (shard, &bytes) in bases.iter().enumerate() {
@@ -85,63 +142,96 @@ pub fn commit(storage: &dyn Storage, plan: &Plan, bases: &[u64]) -> Result<(), B
         manifest.files.push(entry(Kind::Increment, None));
     }
     // The names of the new files, before the manifest that names them.
-    storage.sync_dir(&plan.dir).map_err(|error| wrong(&plan.dir, &error))?;
-    manifest.store(storage, &plan.dir, &plan.filename).map_err(|error| wrong(&plan.dir, &error))?;
+    let stored = plan.dir.sync_dir(Path::new(HERE)).and_then(|()| catalog.store(manifest));
+    stored.map_err(|error| wrong(&plan.dir, HERE, &error))?;
     info!("The append-only log has a new generation, {generation}, of {} shards", bases.len());
-    let old = plan.manifest.files.iter().filter(|_| plan.source == plan.dir);
-    for path in old.map(|entry| plan.dir.join(&entry.name)) {
-        if let Err(error) = storage.remove(&path) {
-            warn!("Can't remove {}, which is not needed any more: {}", path.display(), error_text(&error));
-        }
-    }
     Ok(())
 }
 
-fn wrong(path: &Path, error: &io::Error) -> BootError {
+/// Removes, now that all is loaded and logged again, the files that nobody needs: what a crash has left, and what a new
+/// generation has taken the place of.
+pub fn clean<D: Storage>(catalog: &Catalog<D>, plan: &Plan<D>) {
+    let kept = |name: &str| catalog.manifest().files.iter().any(|entry| entry.name == name);
+    let replaced = plan.manifest.files.iter().map(|entry| &entry.name).filter(|name| !plan.single && !kept(name));
+    let strays = plan.strays.iter().filter(|name| !kept(name));
+    strays.clone().for_each(|name| {
+        info!("Removing {}, which is not part of the append-only log", plan.dir.shown(Path::new(name)).display());
+    });
+    for name in strays.chain(replaced) {
+        match plan.dir.remove(Path::new(name)) {
+            // What has been written under that name since has its own now.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let path = plan.dir.shown(Path::new(name));
+                warn!("Can't remove {}, which is not needed any more: {}", path.display(), error_text(&error));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn wrong(storage: &dyn Storage, name: &str, error: &io::Error) -> BootError {
+    let path = storage.shown(Path::new(name));
     BootError(format!("The append-only log, {}: {}", path.display(), error_text(error)))
 }
 
-/// Makes the directory if there is none; the names in it.
-fn make_dir(storage: &dyn Storage, server: &Path, dir: &Path) -> Result<Vec<String>, BootError> {
-    let made = match storage.list(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            storage.create_dir(dir).and_then(|()| storage.sync_dir(server)).map(|()| Vec::new())
-        }
-        listed => listed,
-    };
-    made.map_err(|error| wrong(dir, &error))
+/// Makes the log's directory in `dir` if there is none, durably.
+pub fn make_dir(server: &dyn Storage, name: &str) -> Result<(), BootError> {
+    let made = server.create_dir(Path::new(name)).and_then(|()| server.sync_dir(Path::new(HERE)));
+    made.map_err(|error| wrong(server, name, &error))
 }
 
 /// Whether there are files of a log, ours or Redis's, with something in them.
-fn has_data(storage: &dyn Storage, dir: &Path, filename: &str, names: &[String]) -> Result<bool, BootError> {
-    let segments = names.iter().filter(|name| is_own(name, filename) || is_of_redis(name, filename));
-    for path in segments.map(|name| dir.join(name)) {
-        if storage.len(&path).map_err(|error| wrong(&path, &error))? > 0 {
+fn has_data(log: &dyn Storage, filename: &str, names: &[String]) -> Result<bool, BootError> {
+    let segments = names.iter().filter(|name| own_segment(name, filename).is_some() || is_of_redis(name, filename));
+    for name in segments {
+        if !is_empty(log, name)? {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// Begins a log: nothing in it yet.
-fn begin(storage: &dyn Storage, dir: &Path, filename: &str, cores: u16) -> Result<Manifest, BootError> {
-    let mut manifest = Manifest::new(draw(dir)?, cores);
-    for shard in 0..cores {
-        let segment = SegmentId { log: manifest.log, generation: 1, shard, kind: Kind::Increment };
-        let name = Manifest::segment_name(filename, segment);
-        let path = dir.join(&name);
-        storage.create(&path).and_then(|()| storage.sync(&path)).map_err(|error| wrong(&path, &error))?;
-        manifest.files.push(Entry { name, segment, bytes: None });
+/// Without its manifest a log cannot be loaded, and must not be taken for what a crash has left.
+fn refuse_headless(log: &dyn Storage, filename: &str, names: &[String]) -> Result<(), BootError> {
+    if !has_data(log, filename, names)? {
+        return Ok(());
     }
-    let stored = storage.sync_dir(dir).and_then(|()| manifest.store(storage, dir, filename));
-    stored.map_err(|error| wrong(dir, &error))?;
-    info!("Began an append-only log in {}", dir.display());
-    Ok(manifest)
+    Err(BootError(format!(
+        "The directory {} holds files of an append-only log, but not its manifest {}",
+        log.shown(Path::new(HERE)).display(),
+        Manifest::name(filename)
+    )))
 }
 
-/// Whether a file is named as those of a log of ours.
-fn is_own(name: &str, filename: &str) -> bool {
-    matches!(words(name, filename)[..], [generation, shard, "base" | "incr", "aof"] if number(generation) && number(shard))
+fn is_empty(log: &dyn Storage, name: &str) -> Result<bool, BootError> {
+    log.len(Path::new(name)).map(|len| len == 0).map_err(|error| wrong(log, name, &error))
+}
+
+/// Begins a log: nothing in it yet.
+fn begin<D: Storage>(catalog: &mut Catalog<D>, cores: u16) -> Result<(), BootError> {
+    let mut manifest = Manifest::new(catalog.manifest().log, cores);
+    for shard in 0..cores {
+        let segment = SegmentId { log: manifest.log, generation: 1, shard, kind: Kind::Increment };
+        let name = Manifest::segment_name(catalog.filename(), segment);
+        let (log, path) = (catalog.storage(), Path::new(&name));
+        log.create(path).and_then(|()| log.sync(path)).map_err(|error| wrong(log, &name, &error))?;
+        manifest.files.push(Entry { name, segment, bytes: None });
+    }
+    let stored = catalog.storage().sync_dir(Path::new(HERE)).and_then(|()| catalog.store(manifest));
+    stored.map_err(|error| wrong(catalog.storage(), HERE, &error))?;
+    info!("Began an append-only log in {}", catalog.storage().shown(Path::new(HERE)).display());
+    Ok(())
+}
+
+/// What a file is that is named as those of a log of ours; of a generation that cannot be, the last one.
+fn own_segment(name: &str, filename: &str) -> Option<(u64, Kind)> {
+    match words(name, filename)[..] {
+        [generation, shard, kind, "aof"] if number(generation) && number(shard) => {
+            let kind = [Kind::Base, Kind::Increment].into_iter().find(|known| known.word() == kind)?;
+            Some((generation.parse().unwrap_or(u64::MAX), kind))
+        }
+        _ => None,
+    }
 }
 
 /// Whether a file is named as those of a log of Redis.
@@ -159,63 +249,79 @@ fn number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Removes what a crash has left: files that no manifest has ever named, or that none names any more.
-fn remove_strays(
-    storage: &dyn Storage,
-    dir: &Path,
+/// What a crash has left: files that no manifest has ever named, or that none names any more. An error where files that are
+/// not listed cannot be that, for the manifest is older than they are.
+fn find_strays(
+    log: &dyn Storage,
     filename: &str,
     manifest: &Manifest,
     names: &[String],
-) -> Result<(), BootError> {
+) -> Result<Vec<String>, BootError> {
     let aside = format!("temp-{}", Manifest::name(filename));
-    let listed = |name: &&String| manifest.files.iter().any(|entry| entry.name == **name);
-    let strays = names.iter().filter(|name| (is_own(name, filename) || **name == aside) && !listed(name));
-    for path in strays.map(|name| dir.join(name)) {
-        info!("Removing {}, which is not part of the append-only log", path.display());
-        match storage.remove(&path) {
-            // The manifest that has just been written was written there.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            removed => removed.map_err(|error| wrong(&path, &error))?,
+    let listed = |name: &String| manifest.files.iter().any(|entry| entry.name == *name);
+    let mut strays = Vec::new();
+    for name in names.iter().filter(|name| !listed(name)) {
+        let own = own_segment(name, filename);
+        if own.is_some_and(|(generation, kind)| is_newer(manifest, generation, kind)) && !is_empty(log, name)? {
+            return Err(BootError(format!(
+                "The append-only log: {} is not part of the log that the manifest {} lists, but newer than that. The manifest \
+                 is older than the files: put the right one there, or move the files away that it does not list",
+                log.shown(Path::new(name)).display(),
+                Manifest::name(filename)
+            )));
+        }
+        if own.is_some() || *name == aside {
+            strays.push(name.clone());
         }
     }
-    Ok(())
+    Ok(strays)
 }
 
-/// Adds to the log what its shards had pending when the process died. The areas go when the files have all of it.
+/// Whether a file that the manifest does not list is of a log that it does not know of. What has not come to its end is of
+/// a generation that is noted as begun; what is no longer needed is older than what is listed, or a base beside increments.
+fn is_newer(manifest: &Manifest, generation: u64, kind: Kind) -> bool {
+    let listed = manifest.generation();
+    match manifest.origin {
+        // Generations of ours and numbers of Redis say nothing of each other.
+        Origin::Redis => generation > manifest.begun,
+        Origin::Crimson => generation > manifest.newest() || generation == listed && kind == Kind::Increment,
+    }
+}
+
+/// Adds to the log what its shards had pending when the process died, and empties the areas. The names of those that belong
+/// to no shard of today.
 fn take_pending(
-    storage: &dyn Storage,
-    dir: &Path,
+    log: &dyn Storage,
     filename: &str,
     manifest: &Manifest,
     names: &[String],
-) -> Result<(), BootError> {
-    let mut areas = names.iter().filter(|name| pending::shard_of(name, filename).is_some()).peekable();
-    if areas.peek().is_none() {
-        return Ok(());
-    }
-    for path in areas.clone().map(|name| dir.join(name)) {
-        let added = storage
-            .read(&path, AOF_PENDING_BYTES_MAX)
-            .and_then(|bytes| pending::redo(storage, dir, manifest, &bytes, true))
-            .map_err(|error| wrong(&path, &error))?;
+    cores: u16,
+) -> Result<Vec<String>, BootError> {
+    let mut others = Vec::new();
+    for area in names {
+        let Some(shard) = pending::shard_of(area, filename) else { continue };
+        let path = Path::new(area);
+        let added = log
+            .read(path, AOF_PENDING_BYTES_MAX)
+            .and_then(|bytes| pending::redo(log, Path::new(HERE), manifest, &bytes, true))
+            .and_then(|added| log.truncate(path, 0).and_then(|()| log.sync(path)).map(|()| added))
+            .map_err(|error| wrong(log, area, &error))?;
         for Redone { name, bytes } in added {
             info!("Added {bytes} bytes to {name}, which were pending when the server ended");
         }
+        others.extend((shard >= cores).then(|| area.clone()));
     }
-    for path in areas.map(|name| dir.join(name)) {
-        storage.remove(&path).map_err(|error| wrong(&path, &error))?;
-    }
-    storage.sync_dir(dir).map_err(|error| wrong(dir, &error))
+    Ok(others)
 }
 
 /// Looks at every file; the bytes of all of them.
-fn check_files(storage: &dyn Storage, source: &Path, manifest: &Manifest) -> Result<u64, BootError> {
+fn check_files(source: &dyn Storage, manifest: &Manifest) -> Result<u64, BootError> {
     let mut total = 0;
     for entry in &manifest.files {
-        let path = source.join(&entry.name);
+        let path = Path::new(&entry.name);
         let mut start = [0; MAGIC_BYTES];
-        let looked = storage.len(&path).and_then(|len| Ok((len, storage.read_at(&path, 0, &mut start)?)));
-        let (len, read) = looked.map_err(|error| wrong(&path, &error))?;
+        let looked = source.len(path).and_then(|len| Ok((len, source.read_at(path, 0, &mut start)?)));
+        let (len, read) = looked.map_err(|error| wrong(source, &entry.name, &error))?;
         if let Some(snapshot) = Snapshot::of(&start[..read]) {
             let advice = match manifest.origin {
                 Origin::Redis => {
@@ -224,6 +330,7 @@ fn check_files(storage: &dyn Storage, source: &Path, manifest: &Manifest) -> Res
                 }
                 Origin::Crimson => "no file of this log. Put the right file back",
             };
+            let path = source.shown(path);
             return Err(BootError(format!("The append-only log, {}: it is {snapshot}, {advice}", path.display())));
         }
         total += len;
@@ -240,10 +347,10 @@ fn renews(manifest: &Manifest, cores: u16) -> bool {
 }
 
 /// Makes sure that the increments can be appended to.
-fn check_writable(storage: &dyn Storage, source: &Path, manifest: &Manifest) -> Result<(), BootError> {
+fn check_writable(source: &dyn Storage, manifest: &Manifest) -> Result<(), BootError> {
     let increments = manifest.files.iter().filter(|entry| entry.segment.kind == Kind::Increment);
-    for path in increments.map(|entry| source.join(&entry.name)) {
-        storage.append(&path, b"").map_err(|error| wrong(&path, &error))?;
+    for name in increments.map(|entry| &entry.name) {
+        source.append(Path::new(name), b"").map_err(|error| wrong(source, name, &error))?;
     }
     Ok(())
 }
@@ -254,7 +361,7 @@ mod tests {
 
     #[test]
     fn own_files_are_told_by_their_names() {
-        let own = |name: &str| is_own(name, "appendonly.aof");
+        let own = |name: &str| own_segment(name, "appendonly.aof").is_some();
         assert!(own("appendonly.aof.3.0.base.aof") && own("appendonly.aof.12.10.incr.aof"));
         for other in [
             "appendonly.aof.1.base.rdb",

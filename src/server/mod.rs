@@ -29,7 +29,8 @@ use crate::commands::node::{Control, REDIS_VERSION};
 use crate::commands::reclaimer::Reclaimer;
 use crate::commands::{Node, table};
 use crate::config::{Config, Fsync, Startup, value};
-use crate::persistence::storage::RealStorage;
+use crate::persistence::aof::Catalog;
+use crate::persistence::storage::Directory;
 use crate::runtime::loading::{Call, Loading, LoadingPart, Plan};
 use crate::runtime::{self, CorePlan, Cores};
 use crate::shard::{Millis, ShardId};
@@ -39,9 +40,8 @@ use machine::State;
 use notify::Supervision;
 use rewrite::Rewriter;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -92,7 +92,13 @@ fn enter_directory(config: &mut Config) -> Result<(), BootError> {
     let wrong = |error: io::Error| BootError(format!("Can't chdir to '{}': {}", config.dir, error_text(&error)));
     std::env::set_current_dir(&config.dir).map_err(wrong)?;
     let directory = std::env::current_dir().map_err(wrong)?;
-    config.dir = directory.to_string_lossy().into_owned();
+    let text = directory.into_os_string().into_string();
+    config.dir = text.map_err(|path| {
+        BootError(format!(
+            "Can't use '{}' as dir: its path is not UTF-8, and could not be named",
+            path.to_string_lossy()
+        ))
+    })?;
     Ok(())
 }
 
@@ -103,11 +109,9 @@ pub struct Server {
     /// The loading of the data, if there is anything to load it from.
     loading: Option<Arc<Loading>>,
     socket_path: Option<PathBuf>,
-    rewriter: Rewriter<'static>,
+    rewriter: Rewriter<Directory>,
     /// Tells systemd of it, if that wants to know.
     supervision: Option<Supervision>,
-    /// Keeps other servers away from the log, from when this one first wants it.
-    log_lock: Option<File>,
 }
 
 impl Server {
@@ -124,7 +128,7 @@ impl Server {
         machine::fit_open_files(&mut config, cpus.len())?;
         let Listening { cores: listeners, names, descriptions, socket_path } = listen::listen(&config, cpus.len())?;
         let found = find_log(&config, cpus.len()).inspect_err(|_| remove_socket(socket_path.as_ref()))?;
-        let (plan, log_lock) = found.unzip();
+        let (plan, catalog) = found.unzip();
         let run_id = run_id().map_err(|error| BootError(format!("Can't read random bytes: {error}")))?;
         let mut node = Node::new(config.clone(), cpus.len(), table().entries().len(), run_id, now_ms());
         (node.config_file, node.start_directory, node.listeners) = (file, base, descriptions);
@@ -153,8 +157,8 @@ impl Server {
             remove_socket(socket_path.as_ref());
             BootError(format!("Can't start the cores: {error}"))
         })?;
-        let rewriter = Rewriter::new(Path::new(&config.dir).join(&config.appenddirname), config.appendfilename.clone());
-        Ok(Self { node, cores, loading, socket_path, rewriter, supervision: None, log_lock })
+        let rewriter = Rewriter::new(catalog);
+        Ok(Self { node, cores, loading, socket_path, rewriter, supervision: None })
     }
 
     /// What its cores share.
@@ -194,9 +198,7 @@ impl Server {
             match self.node.next_control() {
                 Control::Log => {
                     self.attend_loading().inspect_err(|_| remove_socket(self.socket_path.as_ref()))?;
-                    if self.owns_log() {
-                        self.rewriter.look(&self.node, now_ms(), || self.cores.wake());
-                    }
+                    self.rewriter.look(&self.node, now_ms(), || self.cores.wake());
                 }
                 // Here, for it takes a while: no core has to wait.
                 Control::Purge => self.node.purge(),
@@ -231,36 +233,25 @@ impl Server {
         })
     }
 
-    /// Whether this server has the log's directory to itself, if it wants a log; at the first time it takes it.
-    fn owns_log(&mut self) -> bool {
-        let (config, state) = (self.node.config(), &self.node.persistence);
-        if self.log_lock.is_some() || !config.appendonly || state.rests_after_failure(now_ms(), rewrite::REST_MS) {
-            return self.log_lock.is_some() || !config.appendonly;
-        }
-        match aof::lock(&RealStorage, &config) {
-            Ok(lock) => self.log_lock = Some(lock),
-            Err(error) => {
-                error!("Can't switch the append-only log on: {error}");
-                state.note_rewrite_failure(now_ms());
-            }
-        }
-        self.log_lock.is_some()
-    }
-
     /// Does what the loading needs of the control thread. After an error the process is to end: the cores cannot go on.
     fn attend_loading(&mut self) -> Result<(), BootError> {
         let Some(loading) = &self.loading else { return Ok(()) };
         match loading.call() {
             None => {}
             Some(Call::Fail(failure)) => return Err(BootError(format!("Can't load the data: {failure}"))),
+            Some(Call::Begin) => {
+                aof::begin_generation(self.rewriter.catalog(), loading.plan())?;
+                loading.go_on();
+            }
             Some(Call::Commit(bases)) => {
-                aof::commit(&RealStorage, loading.plan(), &bases)?;
+                aof::commit(self.rewriter.catalog(), loading.plan(), &bases)?;
                 loading.go_on();
             }
             Some(Call::Ready) => {
                 let (progress, elapsed) = (loading.progress(), loading.elapsed().as_secs_f64());
                 let (keys, bytes) = (progress.keys.load(Relaxed), progress.loaded_bytes.load(Relaxed));
                 info!("DB loaded from append only file: {elapsed:.3} seconds, {keys} keys from {bytes} bytes");
+                aof::clean(self.rewriter.catalog(), loading.plan());
                 self.ready();
                 self.loading = None;
             }
@@ -270,12 +261,12 @@ impl Server {
 }
 
 /// What is to be loaded, and what keeps others away from it, if changes are logged.
-fn find_log(config: &Config, cores: usize) -> Result<Option<(Plan, File)>, BootError> {
+fn find_log(config: &Config, cores: usize) -> Result<Option<(Plan, Catalog<Directory>)>, BootError> {
     if !config.appendonly {
         return Ok(None);
     }
-    let lock = aof::lock(&RealStorage, config)?;
-    Ok(Some((aof::prepare(&RealStorage, config, cores as u16)?, lock)))
+    let (server, log) = aof::lock(config)?;
+    aof::prepare(&server, &log, config, cores as u16).map(Some)
 }
 
 /// For each core, its part in the loading.

@@ -1,64 +1,87 @@
 //! The control thread's part in rewriting the log: it makes the files of a new generation, has the cores cut, and when
 //! all bases are written makes them the log.
 //!
-//! The manifest lists the new increments before the cut, empty, behind the old ones: so what is logged from the cut on is
-//! part of the log at once, whatever becomes of the bases. When they are whole, a manifest with nothing but the new
-//! generation takes its place. A log that is switched on is none before its bases are whole; only then there is a
-//! manifest.
+//! The manifest says that a generation is begun before its files are made, and lists the new increments before the cut,
+//! empty, behind the old ones: so what is logged from the cut on is part of the log at once, whatever becomes of the bases.
+//! When they are whole, a manifest with nothing but the new generation takes its place. A log that is switched on is none
+//! before its bases are whole; only then its files are listed.
+//!
+//! No generation is begun twice, and nothing is removed that a manifest on disk may still list.
 
+use super::BootError;
+use super::aof;
 use crate::commands::Node;
-use crate::metrics::persistence::{BASE_DONE, BASE_IDLE, BASE_WRITING};
-use crate::persistence::aof::{Cut, CutFiles, Entry, Kind, LogId, Manifest, SegmentId};
-use crate::persistence::storage::{RealStorage, Storage};
+use crate::config::Config;
+use crate::limits::AOF_GENERATIONS_MAX;
+use crate::metrics::persistence::{BASE_DONE, BASE_IDLE, BASE_WRITING, Persistence};
+use crate::persistence::aof::{Catalog, Cut, CutFiles, Entry, Kind, LogId, Manifest, SegmentId, pending};
+use crate::persistence::storage::{Directory, Storage};
 use crate::shard::Millis;
 use crate::stdx::os::error_text;
-use std::fs::OpenOptions;
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
-/// A rewrite that has failed is not tried again for so long, unless somebody asks for it.
-pub(super) const REST_MS: Millis = 10_000;
+/// A log that could not be switched on is not tried again for so long, and then ever longer, unless somebody asks for it.
+const REST_MS: Millis = 10_000;
+
+/// A log that was found; none where it is the one that is known.
+pub type Found<D> = Result<Option<Catalog<D>>, BootError>;
+
+/// What a rewrite needs of the machine.
+pub struct Means<D> {
+    /// Opens a file that the storage has just made.
+    pub open: fn(&D, &Path) -> io::Result<OwnedFd>,
+    /// The log that the directives name now, for so many shards, if it is not in the directory that is locked already.
+    pub find: fn(&Config, u16, Option<&D>) -> Found<D>,
+}
 
 /// Rewrites of the log, one at a time.
-pub struct Rewriter<'a> {
-    storage: &'a dyn Storage,
-    /// Opens a file that the storage has just made.
-    open: fn(&Path) -> io::Result<OwnedFd>,
-    /// Where the log is.
-    directory: PathBuf,
-    filename: String,
+pub struct Rewriter<D> {
+    means: Means<D>,
+    /// The log, from when it is first wanted.
+    catalog: Option<Catalog<D>>,
     under_way: Option<UnderWay>,
+    /// Files that a manifest may still list which could not be stored for sure. They go when another one is.
+    leftovers: BTreeSet<String>,
+    /// The last generation that was begun, or tried to.
+    newest: u64,
+    /// The failure that was told last, and has not ended since.
+    told: Option<String>,
 }
 
 struct UnderWay {
-    log: LogId,
     generation: u64,
     started_ms: Millis,
+    /// Whether the manifest lists the increments.
+    listed: bool,
     /// Whether it switches the log on.
     switches_on: bool,
 }
 
-impl Rewriter<'static> {
-    /// For the log in `directory`.
-    pub fn new(directory: PathBuf, filename: String) -> Self {
-        let open = |path: &Path| OpenOptions::new().write(true).open(path).map(OwnedFd::from);
-        Self::on(&RealStorage, open, directory, filename)
+impl Rewriter<Directory> {
+    /// For this log, if there is one yet.
+    pub fn new(catalog: Option<Catalog<Directory>>) -> Self {
+        let open = |log: &Directory, name: &Path| log.file(&name.to_string_lossy()).open_to_write().map(OwnedFd::from);
+        let find = |config: &Config, cores, current: Option<&Directory>| aof::find_again(config, cores, current);
+        Self::with(Means { open, find }, catalog)
     }
 }
 
-impl<'a> Rewriter<'a> {
-    /// For the log in `directory` of a storage, whose files `open` opens.
-    pub fn on(
-        storage: &'a dyn Storage,
-        open: fn(&Path) -> io::Result<OwnedFd>,
-        directory: PathBuf,
-        filename: String,
-    ) -> Self {
-        Self { storage, open, directory, filename, under_way: None }
+impl<D: Storage> Rewriter<D> {
+    /// The same by other means.
+    pub fn with(means: Means<D>, catalog: Option<Catalog<D>>) -> Self {
+        let (under_way, leftovers, newest, told) = Default::default();
+        Self { means, catalog, under_way, leftovers, newest, told }
+    }
+
+    /// The log that is loaded at start.
+    pub fn catalog(&mut self) -> &mut Catalog<D> {
+        self.catalog.as_mut().expect("what is loaded has been found before")
     }
 
     /// Does what is due. `wake` wakes the cores.
@@ -70,60 +93,131 @@ impl<'a> Rewriter<'a> {
         if let Some(under_way) = self.under_way.take_if(|_| !is_writing(node)) {
             self.end(node, &under_way, now, &wake);
         }
+        // A cut that waits must not be replaced by another one.
+        if node.has_cut() {
+            return;
+        }
+        let wanted = node.config().appendonly;
+        if state.on.load(Relaxed) && !wanted {
+            info!("The append-only log is switched off");
+            switch_off(node, &wake);
+        }
         if self.under_way.is_some() {
             return;
         }
-        let (wanted, on) = (node.config().appendonly, state.on.load(Relaxed));
-        let rests = state.rests_after_failure(now, REST_MS);
-        if on && !wanted {
-            info!("The append-only log is switched off");
-            state.in_force.store(false, Release);
-            state.on.store(false, Release);
-            cut(node, Cut::switching_off(), &wake);
+        let switches_on = wanted && !state.on.load(Relaxed);
+        let asked = state.rewrite_asked.swap(false, AcqRel);
+        if asked {
+            self.told = None;
+        }
+        let rests = !asked && state.rests_after_failure(now, REST_MS);
+        if !state.rewrite_scheduled.load(Acquire) && (!switches_on || rests) {
             return;
         }
-        let due = state.rewrite_scheduled.swap(false, AcqRel) || wanted && !on && !rests;
-        if due && let Err(error) = self.begin(node, wanted, wanted && !on, now, &wake) {
-            error!("Can't rewrite the append-only log: {}", error_text(&error));
-            state.note_rewrite_failure(now);
+        if let Err(reason) = self.begin(node, wanted, switches_on, now, &wake) {
+            self.fail(state, switches_on, reason, now);
         }
+        // Only now, so that at any moment it is to be seen that one is wanted, under way, or has failed.
+        state.rewrite_scheduled.store(false, Release);
     }
 
-    fn begin(&mut self, node: &Node, logs: bool, switches_on: bool, now: Millis, wake: &impl Fn()) -> io::Result<()> {
-        let storage = self.storage;
-        storage.create_dir(&self.directory)?;
-        let shards = node.persistence.shards.len() as u16;
-        let mut manifest = self.manifest(shards)?;
-        let (log, generation) = (manifest.log, manifest.generation() + 1);
-        info!("Rewriting the append-only log: generation {generation}");
-        let files = (0..shards).map(|shard| self.make(generation, shard)).collect::<io::Result<Vec<_>>>()?;
-        storage.sync_dir(&self.directory)?;
-        if logs && !switches_on {
-            manifest.files.extend((0..shards).map(|shard| self.entry(log, generation, shard, Kind::Increment, None)));
-            manifest.store(storage, &self.directory, &self.filename)?;
+    /// Tells of a failure; once as long as it stays the same, for it is tried again and again.
+    fn fail(&mut self, state: &Persistence, switches_on: bool, reason: String, now: Millis) {
+        let what = if switches_on { "switch the append-only log on" } else { "rewrite the append-only log" };
+        let line = format!("Can't {what}: {reason}");
+        if self.told.as_ref() == Some(&line) {
+            debug!("{line}");
+        } else {
+            error!("{line}{}", if switches_on { "; trying again from time to time" } else { "" });
+            self.told = Some(line);
         }
+        state.note_rewrite_failure(now);
+    }
+
+    fn begin(
+        &mut self,
+        node: &Node,
+        logs: bool,
+        switches_on: bool,
+        now: Millis,
+        wake: &impl Fn(),
+    ) -> Result<(), String> {
         let state = &node.persistence;
-        state.shards.iter().for_each(|shard| shard.base.store(BASE_WRITING, Release));
+        let shards = state.shards.len() as u16;
+        if !state.on.load(Relaxed) {
+            self.find(&node.config(), shards)?;
+        }
+        let listed = logs && !switches_on;
+        let generation = self.next_generation(listed)?;
+        if self.told.is_none() {
+            info!("Rewriting the append-only log: generation {generation}");
+        }
+        let files = self.prepare(generation, shards, listed).map_err(|error| error_text(&error))?;
+        state.shards.iter().for_each(|shard| {
+            shard.base_errno.store(0, Relaxed);
+            shard.base.store(BASE_WRITING, Release);
+        });
         state.rewrite_started_ms.store(now, Relaxed);
         state.rewriting.store(true, Release);
         state.on.store(logs, Release);
-        self.under_way = Some(UnderWay { log, generation, started_ms: now, switches_on });
+        self.under_way = Some(UnderWay { generation, started_ms: now, listed, switches_on });
+        let log = self.catalog().manifest().log;
         cut(node, Cut { log, generation, logs, snapshot: true, files }, wake);
         Ok(())
+    }
+
+    /// While nothing is logged, the log is where the directives say, which may be another place than before.
+    fn find(&mut self, config: &Config, shards: u16) -> Result<(), String> {
+        let current = self.catalog.as_ref().map(Catalog::storage);
+        let found = (self.means.find)(config, shards, current).map_err(|error| error.to_string())?;
+        if found.is_some() {
+            self.catalog = found;
+            self.leftovers.clear();
+        }
+        Ok(())
+    }
+
+    /// The number of the generation that begins. `listed`: the manifest gets longer by it.
+    fn next_generation(&mut self, listed: bool) -> Result<u64, String> {
+        let manifest = self.catalog().manifest();
+        let generations: BTreeSet<u64> = manifest.files.iter().map(|entry| entry.segment.generation).collect();
+        if listed && generations.len() >= AOF_GENERATIONS_MAX {
+            return Err(format!(
+                "{AOF_GENERATIONS_MAX} rewrites have failed one after another, and each has left files that are part of the \
+                 log. When the disk works again, switch the log off and on"
+            ));
+        }
+        let newest = manifest.newest();
+        self.newest = self.newest.max(newest) + 1;
+        Ok(self.newest)
+    }
+
+    /// Makes the files of a generation, and lists the increments if they are part of the log from now on.
+    fn prepare(&mut self, generation: u64, shards: u16, listed: bool) -> io::Result<Vec<Mutex<Option<CutFiles>>>> {
+        self.catalog().begin(generation)?;
+        let mut made = Vec::new();
+        let files = (0..shards).map(|shard| self.make(generation, shard, listed, &mut made)).collect::<io::Result<Vec<_>>>();
+        let files = files.and_then(|files| self.catalog().storage().sync_dir(Path::new("")).map(|()| files));
+        let files = files.inspect_err(|_| made.iter().for_each(|name| self.remove(name)))?;
+        if listed {
+            let mut manifest = self.catalog().manifest().clone();
+            manifest.files.extend((0..shards).map(|shard| self.entry(generation, shard, Kind::Increment, None)));
+            self.catalog().store(manifest).inspect_err(|_| self.leftovers.extend(made))?;
+        }
+        Ok(files)
     }
 
     /// All bases are written, or some cannot be.
     fn end(&mut self, node: &Node, under_way: &UnderWay, now: Millis, wake: &impl Fn()) {
         let state = &node.persistence;
-        let whole = state.shards.iter().all(|shard| shard.base.swap(BASE_IDLE, AcqRel) == BASE_DONE);
-        let completed = if whole {
-            self.complete(node, under_way.log, under_way.generation)
-        } else {
-            Err(io::ErrorKind::Other.into())
+        // All of them, to the last.
+        let done: Vec<bool> =
+            state.shards.iter().map(|shard| shard.base.swap(BASE_IDLE, AcqRel) == BASE_DONE).collect();
+        let completed = match done.iter().all(|done| *done) {
+            true => self.complete(state, under_way.generation).map_err(|error| error_text(&error)),
+            false => Err(self.abandon(state, under_way)),
         };
-        let seconds = (now - under_way.started_ms) / 1000;
-        state.last_rewrite_seconds.store(seconds, Relaxed);
-        state.rewriting.store(false, Release);
+        state.last_rewrite_seconds.store((now - under_way.started_ms) / 1000, Relaxed);
         match completed {
             Ok(bytes) => {
                 state.in_force.store(state.on.load(Relaxed), Release);
@@ -133,79 +227,108 @@ impl<'a> Rewriter<'a> {
                 state.base_bytes.store(bytes, Relaxed);
                 // The cores add to it at a cut, and the next one is made here.
                 state.shards.iter().for_each(|shard| shard.earlier_bytes.set(0));
+                self.told = None;
                 info!("The append-only log is rewritten: {bytes} bytes in {} ms", now - under_way.started_ms);
             }
-            Err(error) => {
-                if whole {
-                    error!("Can't finish the rewrite of the append-only log: {}", error_text(&error));
-                }
-                state.note_rewrite_failure(now);
-                self.remove_bases(state.shards.len() as u16, under_way.generation);
-                if under_way.switches_on {
+            Err(reason) => {
+                self.fail(state, under_way.switches_on, reason, now);
+                if under_way.switches_on && state.on.load(Relaxed) {
                     // What was logged since belongs to no log.
-                    state.on.store(false, Release);
-                    cut(node, Cut::switching_off(), wake);
+                    switch_off(node, wake);
                 }
             }
         }
+        // Only now, so that how it has ended is there when it is no longer under way.
+        state.rewriting.store(false, Release);
     }
 
-    /// Removes the bases of a generation, unless they belong to the log all the same: its manifest may have taken its
-    /// place and only the sync behind that have failed.
-    fn remove_bases(&self, shards: u16, generation: u64) {
-        let Ok(manifest) = self.manifest(shards) else { return };
-        let names = (0..shards).map(|shard| self.name(generation, shard, Kind::Base));
-        let unlisted = |name: &String| manifest.files.iter().all(|entry| entry.name != *name);
-        names.filter(unlisted).for_each(|name| self.remove(&name));
+    /// The files of a generation that has not come to its end are not needed; why it has not.
+    fn abandon(&mut self, state: &Persistence, under_way: &UnderWay) -> String {
+        let (shards, generation) = (state.shards.len() as u16, under_way.generation);
+        let kinds = if under_way.listed { &[Kind::Base][..] } else { &[Kind::Base, Kind::Increment] };
+        let names = kinds.iter().flat_map(|&kind| (0..shards).map(move |shard| (shard, kind)));
+        let names: Vec<String> = names.map(|(shard, kind)| self.name(generation, shard, kind)).collect();
+        match self.catalog().check() {
+            Ok(()) => names.iter().for_each(|name| self.remove(name)),
+            Err(_) => self.leftovers.extend(names),
+        }
+        let errno = state.shards.iter().map(|shard| shard.base_errno.load(Relaxed)).find(|errno| *errno != 0);
+        errno.map_or_else(
+            || "a base could not be written".into(),
+            |errno| error_text(&io::Error::from_raw_os_error(errno)),
+        )
     }
 
     /// Makes a generation the log; the length of its bases.
-    fn complete(&self, node: &Node, log: LogId, generation: u64) -> io::Result<u64> {
-        let state = &node.persistence;
-        let shards = state.shards.len() as u16;
-        let before = self.manifest(shards)?;
-        let mut after = Manifest::new(log, shards);
-        for (shard, state) in state.shards.iter().enumerate() {
-            let bytes = state.base_bytes.get();
-            after.files.push(self.entry(log, generation, shard as u16, Kind::Base, Some(bytes)));
-            after.files.push(self.entry(log, generation, shard as u16, Kind::Increment, None));
+    fn complete(&mut self, state: &Persistence, generation: u64) -> io::Result<u64> {
+        let mut after = Manifest::new(self.catalog().manifest().log, state.shards.len() as u16);
+        for (shard, log) in state.shards.iter().enumerate() {
+            let bytes = log.base_bytes.get();
+            after.files.push(self.entry(generation, shard as u16, Kind::Base, Some(bytes)));
+            after.files.push(self.entry(generation, shard as u16, Kind::Increment, None));
         }
-        after.store(self.storage, &self.directory, &self.filename)?;
+        let new: BTreeSet<String> = after.files.iter().map(|entry| entry.name.clone()).collect();
+        let mut old: BTreeSet<String> =
+            self.catalog().manifest().files.iter().map(|entry| entry.name.clone()).collect();
+        if let Err(error) = self.catalog().store(after) {
+            // The manifest may have taken its place all the same, and only the sync behind that have failed.
+            self.leftovers.extend(new);
+            return Err(error);
+        }
         state.generation.store(generation, Release);
-        let kept = |name: &str| after.files.iter().any(|entry| entry.name == name);
-        before.files.iter().filter(|entry| !kept(&entry.name)).for_each(|entry| self.remove(&entry.name));
+        old.append(&mut self.leftovers);
+        old.difference(&new).for_each(|name| self.remove(name));
         Ok(state.sum(|shard| &shard.base_bytes))
     }
 
-    fn manifest(&self, shards: u16) -> io::Result<Manifest> {
-        let manifest = Manifest::load(self.storage, &self.directory, &self.filename).map_err(io::Error::other)?;
-        match manifest {
-            Some(manifest) => Ok(manifest),
-            None => Ok(Manifest::new(LogId::draw()?, shards)),
-        }
+    fn name(&mut self, generation: u64, shard: u16, kind: Kind) -> String {
+        let segment = SegmentId { log: LogId::NONE, generation, shard, kind };
+        Manifest::segment_name(self.catalog().filename(), segment)
     }
 
-    fn name(&self, generation: u64, shard: u16, kind: Kind) -> String {
-        Manifest::segment_name(&self.filename, SegmentId { log: LogId::NONE, generation, shard, kind })
-    }
-
-    fn entry(&self, log: LogId, generation: u64, shard: u16, kind: Kind, bytes: Option<u64>) -> Entry {
+    fn entry(&mut self, generation: u64, shard: u16, kind: Kind, bytes: Option<u64>) -> Entry {
+        let log = self.catalog().manifest().log;
         let name = self.name(generation, shard, kind);
         Entry { name, segment: SegmentId { log, generation, shard, kind }, bytes }
     }
 
-    /// Makes the files of one shard.
-    fn make(&self, generation: u64, shard: u16) -> io::Result<Mutex<Option<CutFiles>>> {
-        let make = |kind| {
-            let path = self.directory.join(self.name(generation, shard, kind));
-            create_new(self.storage, &path).and_then(|()| (self.open)(&path))
+    /// Makes the files of one shard, and notes their names.
+    fn make(
+        &mut self,
+        generation: u64,
+        shard: u16,
+        listed: bool,
+        made: &mut Vec<String>,
+    ) -> io::Result<Mutex<Option<CutFiles>>> {
+        let mut make = |kind| {
+            let name = self.name(generation, shard, kind);
+            let (path, log) = (Path::new(&name), self.catalog().storage());
+            log.create_new(path).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    let path = log.shown(path);
+                    io::Error::other(format!("{} is there already, and not this server's", path.display()))
+                }
+                _ => error,
+            })?;
+            made.push(name.clone());
+            (self.means.open)(self.catalog().storage(), Path::new(&name))
         };
         let (increment, base) = (make(Kind::Increment)?, Some(make(Kind::Base)?));
-        Ok(Mutex::new(Some(CutFiles { increment, base, pending: None })))
+        // A log that goes on keeps the one it has.
+        let pending = if listed { None } else { Some(self.make_pending(shard)?.into()) };
+        Ok(Mutex::new(Some(CutFiles { increment, base, pending })))
     }
 
-    fn remove(&self, name: &str) {
-        if let Err(error) = self.storage.remove(&self.directory.join(name)) {
+    /// Makes the file of a shard's pending area, or empties it.
+    fn make_pending(&mut self, shard: u16) -> io::Result<OwnedFd> {
+        let name = pending::name(self.catalog().filename(), shard);
+        let path = Path::new(&name);
+        self.catalog().storage().create(path)?;
+        (self.means.open)(self.catalog().storage(), path)
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Err(error) = self.catalog().storage().remove(Path::new(name)) {
             warn!("Can't remove {name}: {}", error_text(&error));
         }
     }
@@ -221,30 +344,9 @@ fn is_writing(node: &Node) -> bool {
     node.persistence.shards.iter().any(|shard| shard.base.load(Acquire) == BASE_WRITING)
 }
 
-/// Makes a file that is new even if there was one of that name: a core may still be writing that, if it was made to switch
-/// the log on in vain.
-fn create_new(storage: &dyn Storage, path: &Path) -> io::Result<()> {
-    match storage.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => storage.create(path),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::create_new;
-    use crate::persistence::storage::RealStorage;
-    use std::fs::{self, File};
-    use std::io::Write;
-
-    #[test]
-    fn a_file_that_is_made_again_is_another_one() {
-        let path = std::env::temp_dir().join(format!("crimson-rewrite-{}", std::process::id()));
-        create_new(&RealStorage, &path).unwrap();
-        let mut old = File::options().write(true).open(&path).unwrap();
-        create_new(&RealStorage, &path).unwrap();
-        old.write_all(b"late").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"");
-        fs::remove_file(&path).unwrap();
-    }
+/// Has the cores log no more.
+fn switch_off(node: &Node, wake: &impl Fn()) {
+    node.persistence.in_force.store(false, Release);
+    node.persistence.on.store(false, Release);
+    cut(node, Cut::switching_off(), wake);
 }

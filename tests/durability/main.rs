@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod directory;
 mod kills;
 mod switches;
 mod trouble;

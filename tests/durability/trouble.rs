@@ -230,15 +230,65 @@ fn a_log_that_cannot_be_written_is_switched_off() {
         let mut client = server.client();
         assert!(client.show("SET a b").contains("MISCONF"));
         client.run("CONFIG SET appendonly no");
-        wait_until("it is off", || info(&server, "aof_enabled") == "0");
-        wait_until("writes are accepted", || client.show("MSET a 1 b 2 c 3 d 4") == "OK");
+        // From then on, for everybody.
+        assert_eq!(client.show("MSET a 1 b 2 c 3 d 4"), "OK", "{policy}");
+        assert_eq!(server.client().show("MSET a 1 b 2 c 3 d 4"), "OK", "{policy}");
+        assert_eq!((info(&server, "aof_enabled"), info(&server, "aof_last_write_status")), ("0".into(), "ok".into()));
+        wait_until("it is given up", || server.log().contains("that could not be written are not in it"));
+        let lines = |server: &Server| server.log().lines().filter(|line| line.contains("append-only log")).count();
+        let told = lines(&server);
         // Longer than until it is tried again.
         let end = std::time::Instant::now() + std::time::Duration::from_millis(2500);
         while std::time::Instant::now() < end {
             assert_eq!(client.show("MSET a 1 b 2 c 3 d 4"), "OK", "{policy}");
         }
+        assert_eq!(lines(&server), told, "one line for each change of state: {}", server.log());
         assert_eq!(server.stop(libc::SIGTERM), Some(0));
     }
+}
+
+/// It was answered with OK, and nothing told that nothing was logged.
+#[test]
+fn a_log_that_cannot_be_switched_on_is_seen_not_to_be_in_force() {
+    let Some(disk) = SmallDisk::mount("1m") else {
+        println!("not tested: this process may not mount a file system");
+        return;
+    };
+    let dir = disk.path().to_str().unwrap();
+    let mut server = Server::crimson(2, &["--bind", "127.0.0.1", "--dir", dir]);
+    let mut client = server.client();
+    let value = "v".repeat(2000);
+    (0..1000).for_each(|number| assert_eq!(client.call(&["SET", &format!("key:{number}"), &value]).text(), "OK"));
+    // All that is seen at one moment.
+    let state = || {
+        let text = server.client().run("INFO persistence").text();
+        let of = |field: &str| text.lines().find_map(|line| line.trim().strip_prefix(field).map(String::from)).unwrap();
+        let under_way = of("aof_rewrite_in_progress:") == "1" || of("aof_rewrite_scheduled:") == "1";
+        (of("aof_enabled:"), of("aof_in_force:"), under_way, of("aof_rewrites_consecutive_failures:"))
+    };
+    assert_eq!(client.show("CONFIG SET appendonly yes"), "OK");
+    // Longer than until it is tried again.
+    wait_until("it has failed twice", || {
+        let (enabled, in_force, under_way, failures) = state();
+        assert_eq!((enabled.as_str(), in_force.as_str(), under_way), ("1", "0", true));
+        failures == "2"
+    });
+    assert_eq!(info(&server, "aof_last_bgrewrite_status"), "err");
+    let told = server.log();
+    let line = "Can't switch the append-only log on: No space left on device; trying again from time to time";
+    assert_eq!(told.matches(line).count(), 1, "{told}");
+    assert_eq!(told.matches(" # ").count(), told.matches("WARNING").count() + 1, "{told}");
+    assert_eq!(client.show("SET a 1"), "OK", "as with a log that is not in force");
+    client.run("FLUSHALL");
+    client.run("SET b 2");
+    client.run("BGREWRITEAOF");
+    wait_until("it is on", || state().1 == "1");
+    assert_eq!(state(), ("1".into(), "1".into(), false, "0".into()));
+    client.run("SET c 3");
+    server.stop(libc::SIGTERM);
+    let server = Server::crimson(1, &["--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes"]);
+    wait_until("it is loaded", || server.client().show("PING") == "PONG");
+    assert_eq!(server.client().show("MGET b c"), "1) \"2\"\n2) \"3\"");
 }
 
 /// Bytes of all files of the log but its manifest.

@@ -18,6 +18,14 @@ const SECTOR: usize = 512;
 #[derive(Clone)]
 pub struct Disk(Rc<RefCell<State>>);
 
+/// An open directory of it: it stays the same wherever it is moved to.
+#[derive(Clone, Copy)]
+pub struct OpenDir<'a> {
+    disk: &'a Disk,
+    /// Which of those that were opened.
+    number: usize,
+}
+
 struct State {
     random: Random,
     files: Vec<File>,
@@ -26,6 +34,8 @@ struct State {
     durable_names: BTreeMap<PathBuf, Option<usize>>,
     /// Changes of names that no sync has made durable yet, in order, each with its directory.
     renamed: Vec<(PathBuf, NameChange)>,
+    /// Where the directories are now that were opened; `None`: nowhere any more.
+    open: Vec<Option<PathBuf>>,
     /// Bytes that may still be written.
     space: u64,
     /// Counts down; at 0 the next write or sync fails once.
@@ -124,6 +134,7 @@ impl Disk {
             names: BTreeMap::from([(PathBuf::from("/"), None)]),
             durable_names: BTreeMap::from([(PathBuf::from("/"), None)]),
             renamed: Vec::new(),
+            open: Vec::new(),
             space: u64::MAX,
             write_errors: None,
             sync_errors: None,
@@ -192,13 +203,72 @@ impl Disk {
     }
 
     /// Writes to a file that is mapped into memory: it neither fails nor waits for the disk.
-    pub fn put(&self, path: &Path, offset: usize, bytes: &[u8]) {
+    pub fn put_mapped(&self, path: &Path, offset: usize, bytes: &[u8]) {
         let mut state = self.state();
         if let Ok(index) = state.index(path) {
             let what = What::Write { offset, bytes: bytes.to_vec() };
             let file = &mut state.files[index];
             what.apply_whole(&mut file.now);
             file.pending.push(Change { what, forgotten: false });
+        }
+    }
+
+    /// Opens a directory.
+    pub fn open(&self, path: &Path) -> io::Result<OpenDir<'_>> {
+        self.list(path)?;
+        let mut state = self.state();
+        state.open.push(Some(path.into()));
+        Ok(OpenDir { disk: self, number: state.open.len() - 1 })
+    }
+
+    /// Gives a directory another name, at once and for ever, as an administrator would.
+    pub fn move_dir(&self, from: &Path, to: &Path) {
+        let state = &mut *self.state();
+        let moved = |path: &Path| path.strip_prefix(from).ok().map(|rest| join(to, rest));
+        for names in [&mut state.names, &mut state.durable_names] {
+            *names =
+                std::mem::take(names).into_iter().map(|(path, file)| (moved(&path).unwrap_or(path), file)).collect();
+        }
+        for (dir, change) in &mut state.renamed {
+            let added = change.added.as_mut().map(|added| &mut added.0);
+            for path in [Some(dir), change.removed.as_mut(), added].into_iter().flatten() {
+                *path = moved(path).unwrap_or_else(|| path.clone());
+            }
+        }
+        for path in state.open.iter_mut().flatten() {
+            *path = moved(path).unwrap_or_else(|| path.clone());
+        }
+    }
+
+    /// Removes a directory and all in it, at once and for ever.
+    pub fn remove_dir(&self, dir: &Path) {
+        let state = &mut *self.state();
+        state.names.retain(|path, _| !path.starts_with(dir));
+        state.durable_names.retain(|path, _| !path.starts_with(dir));
+        state.renamed.retain(|(of, _)| !of.starts_with(dir));
+        state
+            .open
+            .iter_mut()
+            .filter(|open| open.as_ref().is_some_and(|path| path.starts_with(dir)))
+            .for_each(|open| *open = None);
+    }
+
+    /// Puts other bytes in the place of a file, at once and for ever: an older copy of it, say. `None` removes it.
+    pub fn put(&self, path: &Path, bytes: Option<&[u8]>) {
+        let state = &mut *self.state();
+        let file = bytes.map(|bytes| {
+            state.files.push(File { now: bytes.to_vec(), durable: bytes.to_vec(), pending: Vec::new() });
+            state.files.len() - 1
+        });
+        let touches = |change: &NameChange| {
+            change.removed.as_deref() == Some(path) || change.added.as_ref().is_some_and(|added| added.0 == path)
+        };
+        state.renamed.retain(|(_, change)| !touches(change));
+        for names in [&mut state.names, &mut state.durable_names] {
+            match file {
+                Some(file) => _ = names.insert(path.into(), Some(file)),
+                None => _ = names.remove(path),
+            }
         }
     }
 
@@ -303,7 +373,89 @@ fn due(countdown: &mut Option<u64>) -> bool {
     }
 }
 
+/// `rest` may be empty.
+fn join(path: &Path, rest: &Path) -> PathBuf {
+    if rest.as_os_str().is_empty() { path.into() } else { path.join(rest) }
+}
+
+impl OpenDir<'_> {
+    fn path(&self, rest: &Path) -> io::Result<PathBuf> {
+        let state = self.disk.0.borrow();
+        let path = state.open[self.number].as_ref();
+        path.map(|path| join(path, rest)).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Storage for OpenDir<'_> {
+    fn shown(&self, path: &Path) -> PathBuf {
+        self.path(path).unwrap_or_else(|_| path.into())
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.create_dir(&self.path(dir)?)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<()> {
+        self.disk.create(&self.path(path)?)
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_new(&self.path(path)?)
+    }
+
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.disk.append(&self.path(path)?, bytes)
+    }
+
+    fn write_at(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.disk.write_at(&self.path(path)?, offset, bytes)
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.disk.read_at(&self.path(path)?, offset, buffer)
+    }
+
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        self.disk.len(&self.path(path)?)
+    }
+
+    fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
+        self.disk.truncate(&self.path(path)?, len)
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        self.disk.sync(&self.path(path)?)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.sync_dir(&self.path(dir)?)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(&self.path(from)?, &self.path(to)?)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(&self.path(path)?)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(&self.path(dir)?)
+    }
+}
+
 impl Storage for Disk {
+    fn shown(&self, path: &Path) -> PathBuf {
+        path.into()
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<()> {
+        if self.state().index(path).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.create(path)
+    }
+
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.powered()?;

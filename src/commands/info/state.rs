@@ -3,11 +3,18 @@
 
 use super::{Facts, Text};
 use crate::metrics::persistence::Loading;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Relaxed},
+};
 
 pub(super) fn persistence(text: &mut Text, facts: &Facts<'_>) {
     let changes: u64 = facts.node.metrics.iter().map(|core| core.dirty.get()).sum();
     let log = &facts.node.persistence;
+    let config = facts.config;
+    // In this order: a rewrite is pending until it is under way, so at any moment one of the two shows it.
+    let pending = u8::from(log.is_rewrite_pending(config.appendonly));
+    let rewriting = log.rewriting.load(Acquire);
     let flag = |flag: &AtomicBool| u8::from(flag.load(Relaxed));
     let status = |ok: bool| if ok { "ok" } else { "err" };
     text.field("loading", flag(&log.loading.active));
@@ -24,21 +31,23 @@ pub(super) fn persistence(text: &mut Text, facts: &Facts<'_>) {
     text.field("rdb_last_bgsave_time_sec", -1);
     text.field("rdb_current_bgsave_time_sec", -1);
     text.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
-    text.field("aof_enabled", flag(&log.on));
-    text.field("aof_rewrite_in_progress", flag(&log.rewriting));
-    text.field("aof_rewrite_scheduled", flag(&log.rewrite_scheduled));
+    // As Redis: a log that is being switched on is enabled, and a rewrite is pending or under way until it is in force.
+    text.field("aof_enabled", u8::from(config.appendonly));
+    text.field("aof_in_force", u8::from(log.is_in_force(config.appendonly)));
+    text.field("aof_rewrite_in_progress", u8::from(rewriting));
+    text.field("aof_rewrite_scheduled", pending);
     text.field("aof_last_rewrite_time_sec", log.last_rewrite_seconds.load(Relaxed));
     let current = (facts.now - log.rewrite_started_ms.load(Relaxed)) / 1000;
-    text.field("aof_current_rewrite_time_sec", if log.rewriting.load(Relaxed) { current } else { -1 });
+    text.field("aof_current_rewrite_time_sec", if rewriting { current } else { -1 });
     text.field("aof_last_bgrewrite_status", status(log.last_rewrite_ok.load(Relaxed)));
     text.field("aof_rewrites", log.rewrites.load(Relaxed));
     text.field("aof_rewrites_consecutive_failures", log.rewrite_failures.load(Relaxed));
-    text.field("aof_last_write_status", status(log.errno() == 0));
+    text.field("aof_last_write_status", status(log.errno() == 0 || !config.appendonly));
     text.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
-    if log.on.load(Relaxed) {
+    if config.appendonly {
         text.field("aof_current_size", log.current_bytes());
         text.field("aof_base_size", log.base_bytes.load(Relaxed));
-        text.field("aof_pending_rewrite", flag(&log.rewrite_scheduled));
+        text.field("aof_pending_rewrite", pending);
         text.field("aof_buffer_length", log.sum(|shard| &shard.unwritten_bytes));
         text.field("aof_pending_bio_fsync", log.sum(|shard| &shard.pending_syncs));
         // No command ever waits for a sync that takes long.

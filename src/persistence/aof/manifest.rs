@@ -4,6 +4,7 @@
 //! crimson-aof 2                                             the version of the format
 //! log 5e0c31d07a9b4f26                                      which log it is; version 1 has no such line
 //! shards 2                                                  how many shards wrote it
+//! begun 4                                                   a generation that is being made, if one is
 //! file appendonly.aof.3.0.base.aof generation 3 shard 0 kind base bytes 8192
 //! file appendonly.aof.3.0.incr.aof generation 3 shard 0 kind incr
 //! ...                                                       a name with unusual characters stands in "quotes"
@@ -17,6 +18,9 @@
 //!
 //! `lost i3.1.812` says: whoever looks after the log knows that batches up to 812 of shard 1's increment of generation 3 are
 //! lost, whatever other shards' logs say of them (`check-aof`). A server that loads such a log writes a new generation.
+//! Before files of a new generation are made, the manifest says that it is begun. So files that are not listed and belong
+//! to it are what was left of a rewrite that has not come to its end; those of a later one tell that the manifest is
+//! older than the files.
 //!
 //! Redis's manifest and its old single file are understood as the log of one shard without batches ([`super::redis`]).
 
@@ -55,6 +59,8 @@ pub struct Manifest {
     pub origin: Origin,
     /// The files, in the order in which they are listed.
     pub files: Vec<Entry>,
+    /// Up to this generation there may be files that are not listed, of rewrites that have not come to their ends.
+    pub begun: u64,
     /// By file, the last batch of those that are known to be lost.
     pub lost: BTreeMap<SegmentId, u64>,
     /// Names of those that were empty, or nothing but room written ahead, when the manifest was loaded.
@@ -97,7 +103,8 @@ pub enum Verdict {
 impl Manifest {
     /// A new log without files.
     pub fn new(log: LogId, shards: u16) -> Self {
-        Self { log, shards, origin: Origin::Crimson, files: Vec::new(), lost: BTreeMap::new(), empty: BTreeSet::new() }
+        let (files, begun, lost, empty) = Default::default();
+        Self { log, shards, origin: Origin::Crimson, files, begun, lost, empty }
     }
 
     /// A log of Redis, of these files.
@@ -124,14 +131,23 @@ impl Manifest {
     /// Reads the manifest of the log in `dir`, Crimson's or Redis's; `None` if there is no such file. The error is what
     /// to tell the user, without the name of the file.
     pub fn load(storage: &dyn Storage, dir: &Path, filename: &str) -> Result<Option<Self>, String> {
-        match storage.read(&dir.join(Self::name(filename)), AOF_MANIFEST_BYTES_MAX) {
-            Ok(text) => Self::parse(&text).map(|manifest| Some(manifest.look_for_empty(storage, dir))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(os::error_text(&error)),
+        match Self::read(storage, dir, filename).map_err(|error| os::error_text(&error))? {
+            Some(text) => Self::parse(&text).map(|manifest| Some(manifest.look_for_empty(storage, dir))),
+            None => Ok(None),
         }
     }
 
-    fn look_for_empty(mut self, storage: &dyn Storage, dir: &Path) -> Self {
+    /// The bytes of the manifest of the log in `dir`; `None` if there is no such file.
+    pub fn read(storage: &dyn Storage, dir: &Path, filename: &str) -> io::Result<Option<Vec<u8>>> {
+        match storage.read(&dir.join(Self::name(filename)), AOF_MANIFEST_BYTES_MAX) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same, knowing which files are empty now.
+    pub fn look_for_empty(mut self, storage: &dyn Storage, dir: &Path) -> Self {
         let names = self.files.iter().filter(|entry| entry.segment.kind == Kind::Increment).map(|entry| &entry.name);
         self.empty = names.filter(|name| is_blank(storage, &dir.join(name)).unwrap_or(false)).cloned().collect();
         self
@@ -172,6 +188,10 @@ impl Manifest {
 
     /// Adds what a line says.
     fn add(&mut self, line: &[u8]) -> Option<()> {
+        if let Some(generation) = parse_begun(line) {
+            self.begun = generation;
+            return Some(());
+        }
         match line.strip_prefix(LOST) {
             Some(batch) => {
                 let (segment, sequence) = parse_place(batch, self.log)?;
@@ -190,6 +210,7 @@ impl Manifest {
             LogId::NONE => format!("crimson-aof {}\nshards {}\n", VERSION - 1, self.shards),
             log => format!("crimson-aof {VERSION}\nlog {log}\nshards {}\n", self.shards),
         };
+        self.write_begun(&mut text);
         for Entry { name, segment: SegmentId { generation, shard, kind, .. }, bytes } in &self.files {
             let name = if words::needs_quotes(name.as_bytes()) { words::quote(name.as_bytes()) } else { name.clone() };
             let kind = kind.word();
@@ -253,6 +274,18 @@ impl Manifest {
     /// The newest generation; 0 in a log without files.
     pub fn generation(&self) -> u64 {
         self.files.iter().map(|entry| entry.segment.generation).max().unwrap_or(0)
+    }
+
+    /// The newest generation of which there may be a file; 0 in a log without files.
+    pub fn newest(&self) -> u64 {
+        self.begun.max(self.generation())
+    }
+
+    /// The line that says which generation is begun, if that is not listed.
+    fn write_begun(&self, text: &mut String) {
+        if self.begun > self.generation() {
+            writeln!(text, "{BEGUN}{}", self.begun).expect(TO_A_STRING);
+        }
     }
 
     /// How one of its files is written.
@@ -322,6 +355,14 @@ fn is_blank(storage: &dyn Storage, path: &Path) -> io::Result<bool> {
 /// Bytes of a file that are looked at together.
 const BLANK_PIECE_BYTES: usize = 4096;
 
+/// How the line begins that says which generation is begun.
+pub(super) const BEGUN: &str = "begun ";
+
+/// The generation that is begun, if the line says that.
+pub(super) fn parse_begun(line: &[u8]) -> Option<u64> {
+    decimal(line.strip_prefix(BEGUN.as_bytes())?)
+}
+
 /// Whether it names a file in the same directory.
 pub(super) fn is_file_name(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
@@ -379,6 +420,22 @@ mod tests {
                     file appendonly.aof.3.1.base.aof generation 3 shard 1 kind base bytes 103\n\
                     lost i3.1.812\n";
         assert_eq!(text, format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes())));
+    }
+
+    #[test]
+    fn a_generation_that_is_begun_is_told_until_it_is_listed() {
+        let mut manifest = example("a");
+        assert_eq!((manifest.generation(), manifest.newest()), (4, 4));
+        manifest.begun = 5;
+        let text = String::from_utf8(manifest.to_bytes()).unwrap();
+        assert!(text.contains("shards 2\nbegun 5\nfile "), "{text}");
+        assert_eq!(Manifest::parse(text.as_bytes()), Ok(manifest.clone()));
+        assert_eq!((manifest.generation(), manifest.newest()), (4, 5));
+        manifest.files.extend((0..2).map(|shard| entry("a", 5, shard, Kind::Increment)));
+        assert!(!String::from_utf8(manifest.to_bytes()).unwrap().contains("begun"));
+        // There may be nothing else: a log is being switched on where there was none.
+        let begun = Manifest { begun: 1, ..Manifest::new(LogId(7), 2) };
+        assert_eq!(Manifest::parse(&begun.to_bytes()), Ok(begun));
     }
 
     #[test]

@@ -13,10 +13,12 @@
 //! - `foreign`      what is none of its files
 //! - `durable`      what one shard's log says of another's, compared
 //! - `manifest`     which files make up the log, ours or Redis's
+//! - `catalog`      the manifest as the process holds it that writes the log
 //! - `check`        looking after them
 //! - `cut`          what all shards change to at one moment
 
 pub mod batch;
+pub mod catalog;
 pub mod check;
 mod chunk;
 pub mod cut;
@@ -36,6 +38,7 @@ mod walk;
 pub mod writer;
 
 pub use batch::{Kind, LogId, Sealer, SegmentId, write_durable};
+pub use catalog::Catalog;
 pub use cut::{Cut, CutFiles};
 pub use manifest::{Entry, Manifest, Origin, Verdict};
 pub use reader::{Damage, End, Format, Reader, Reason, Step};

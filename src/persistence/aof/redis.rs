@@ -1,9 +1,11 @@
 //! Redis's manifest, read: a line `file NAME seq NUMBER type LETTER` a file, `b` for the base, `i` for increments in order
 //! of their numbers, `h` for what is no longer needed. Pairs may come in any order, lines with `#` are comments. Errors
 //! are told as Redis tells them.
+//!
+//! A comment of ours says which generation of ours is begun that is to take the place of Redis's log.
 
 use super::batch::{Kind, LogId, SegmentId};
-use super::manifest::{Entry, Manifest, is_file_name};
+use super::manifest::{BEGUN, Entry, Manifest, is_file_name, parse_begun};
 use super::record::decimal;
 use crate::stdx::words;
 
@@ -18,7 +20,10 @@ pub(super) fn parse_manifest(text: &[u8]) -> Result<Manifest, String> {
     let mut manifest = Manifest::of_redis(Vec::new());
     for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let known = match line {
-            [b'#', ..] => continue,
+            [b'#', comment @ ..] => {
+                manifest.begun = begun(comment).unwrap_or(manifest.begun);
+                continue;
+            }
             [line @ .., b'\n'] if line.len() < LINE_BYTES_MAX => add(&mut manifest.files, line),
             _ => Err("The AOF manifest file contains too long line"),
         };
@@ -28,6 +33,25 @@ pub(super) fn parse_manifest(text: &[u8]) -> Result<Manifest, String> {
         })?;
     }
     Ok(manifest)
+}
+
+/// How our comment begins, behind its `#`.
+const OURS: &str = "crimson ";
+
+fn begun(comment: &[u8]) -> Option<u64> {
+    parse_begun(comment.strip_prefix(OURS.as_bytes())?.trim_ascii_end())
+}
+
+/// The same manifest, saying that a generation of ours is begun.
+pub(super) fn with_begun(text: &[u8], generation: u64) -> Vec<u8> {
+    let comment = format!("#{OURS}{BEGUN}{generation}\n");
+    let others = text.split_inclusive(|&byte| byte == b'\n');
+    let kept = others.filter(|line| line.strip_prefix(b"#").and_then(begun).is_none());
+    let mut text = kept.collect::<Vec<_>>().concat();
+    if !text.ends_with(b"\n") {
+        text.push(b'\n');
+    }
+    [&text, comment.as_bytes()].concat()
 }
 
 /// Adds the file of one line.
@@ -84,6 +108,17 @@ mod tests {
         assert_eq!(torn, [false, false, true]);
         let lone = parse_manifest(b"file a seq 1 type b\n").unwrap();
         assert!(lone.may_be_torn(&lone.files[0]));
+    }
+
+    #[test]
+    fn a_comment_says_which_generation_of_ours_is_begun() {
+        let text = b"file a seq 1 type b\n# made by hand";
+        let once = with_begun(text, 2);
+        assert_eq!(once, b"file a seq 1 type b\n# made by hand\n#crimson begun 2\n");
+        assert_eq!(parse_manifest(&once).unwrap().newest(), 2);
+        let twice = with_begun(&once, 3);
+        assert_eq!(twice, b"file a seq 1 type b\n# made by hand\n#crimson begun 3\n");
+        assert_eq!(parse_manifest(&twice).unwrap(), Manifest { begun: 3, ..parse_manifest(text).unwrap() });
     }
 
     #[test]

@@ -24,7 +24,8 @@ impl Core {
         let persistence = &self.engine.node().persistence;
         let rests = config.no_appendfsync_on_rewrite && persistence.rewriting.load(Ordering::Relaxed);
         let generation = persistence.generation.load(Ordering::Acquire);
-        log.writer().set_policy(if rests { Fsync::No } else { config.appendfsync });
+        // Nobody waits for a log that has been switched off, from when that was answered.
+        log.writer().set_policy(if rests || !config.appendonly { Fsync::No } else { config.appendfsync });
         log.vouch(now, &persistence.shards);
         if self.engine.has_log() {
             let timestamps = config.aof_timestamp_enabled;
@@ -32,6 +33,9 @@ impl Core {
         }
         // Switched off at run time: what is there is finished.
         let ends = !self.engine.is_logging();
+        if ends && log.writer().trouble().is_some() && !log.writer().is_busy() {
+            return self.give_log_up();
+        }
         // A log that is off has no use for any generation.
         let mended = log.writer().mend(if ends { u64::MAX } else { generation });
         if ends || log.is_due(now) {
@@ -44,9 +48,21 @@ impl Core {
             self.engine.shard_log().set_durable_batch(0, 0);
             self.log = None;
         }
-        if mended {
+        if mended && !ends {
             self.tell_trouble(None, false);
         }
+    }
+
+    /// The log has been switched off and cannot be written: what was to be written is not tried again.
+    fn give_log_up(&mut self) {
+        let shard = self.engine.shard_log();
+        let unwritten = shard.unwritten_bytes.get();
+        tracing::warn!("the append-only log is off; {unwritten} bytes that could not be written are not in it");
+        shard.errno.store(0, Ordering::Relaxed);
+        shard.gap.store(0, Ordering::Relaxed);
+        [&shard.unwritten_bytes, &shard.held_bytes, &shard.pending_syncs].iter().for_each(|bytes| bytes.set(0));
+        self.engine.node().persistence.note_behind(self.mailbox.owner().index(), false);
+        self.log = None;
     }
 
     /// Goes on with new files where a cut has been made in this turn.
@@ -99,8 +115,8 @@ impl Core {
     pub(super) fn base_written(&mut self, result: i32) {
         let Some(base) = &mut self.base else { return };
         if !base.done(result, socket::now_ms()) {
-            let error = io::Error::from_raw_os_error(-result.min(-1));
-            tracing::error!(%error, "can't write the base of the append-only log");
+            // The control thread tells, for it knows what has been told already.
+            self.engine.shard_log().base_errno.store(-result.min(-1), Ordering::Relaxed);
             self.engine.abandon_snapshot();
             self.base = None;
             if !self.engine.has_snapshot() {

@@ -6,13 +6,13 @@ use super::load::Tail;
 use super::step::{Context, Next};
 use crate::metrics::persistence::{BASE_DONE, BASE_FAILED, BASE_IDLE, BASE_WRITING, ShardLog};
 use crate::persistence::aof::{Kind, Manifest, SegmentId};
+use crate::persistence::storage::FileIn;
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 /// The step.
 pub struct Base {
-    path: PathBuf,
+    path: FileIn,
     /// What the core is to write.
     wanted: Option<(File, SegmentId)>,
     increment: Tail,
@@ -24,9 +24,9 @@ impl Base {
     pub fn new(cx: &mut Context<'_>, shard: u16) -> Result<Self, String> {
         let plan = cx.shared.plan();
         let segment = |kind| SegmentId { log: plan.log, generation: plan.next_generation(), shard, kind };
-        let path = |kind| plan.dir.join(Manifest::segment_name(&plan.filename, segment(kind)));
+        let path = |kind| plan.dir.file(&Manifest::segment_name(&plan.filename, segment(kind)));
         let (base, increment) = (path(Kind::Base), path(Kind::Increment));
-        let create = |path: &PathBuf| File::create(path).map_err(|error| in_file(path, &error));
+        let create = |path: &FileIn| path.create().map_err(|error| in_file(path, &error));
         let file = create(&base)?;
         let empty = create(&increment)?;
         cx.disk.run(move || empty.sync_all()).map_err(|error| in_file(&increment, &error))?;
@@ -54,7 +54,7 @@ impl Base {
                 self.state(cx).base.swap(BASE_IDLE, AcqRel);
                 Ok(Next::Done)
             }
-            BASE_FAILED => Err(format!("{} cannot be written", self.path.display())),
+            BASE_FAILED => Err(format!("{} cannot be written", self.path.shown().display())),
             _ => Ok(Next::Wait),
         }
     }

@@ -2,12 +2,12 @@
 //! It reads ahead of the core, and otherwise does what it is told, one after another. It ends with its [`Disk`].
 
 use crate::limits::{AOF_LOAD_CHUNK_BYTES, AOF_LOAD_CHUNKS_MAX, AOF_LOAD_ORDERS_MAX};
+use crate::persistence::storage::FileIn;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
 
 /// Something to be done with files.
 type Job = Box<dyn FnOnce() -> io::Result<()> + Send>;
@@ -15,7 +15,7 @@ type Job = Box<dyn FnOnce() -> io::Result<()> + Send>;
 enum Order {
     /// Read this file from an offset on, and forget what was read before.
     Read {
-        path: PathBuf,
+        path: FileIn,
         offset: u64,
         number: u64,
     },
@@ -36,7 +36,7 @@ pub struct Disk {
     /// Number of the last order to read.
     number: u64,
     /// The file that is read, and where the next chunk stands.
-    place: Option<(PathBuf, u64)>,
+    place: Option<(FileIn, u64)>,
     /// Jobs that are not over.
     jobs: usize,
 }
@@ -60,17 +60,17 @@ impl Disk {
     }
 
     /// What `path` holds from `offset` on, nothing at its end; `None`: not yet.
-    pub fn chunk(&mut self, path: &Path, offset: u64) -> io::Result<Option<Vec<u8>>> {
+    pub fn chunk(&mut self, path: &FileIn, offset: u64) -> io::Result<Option<Vec<u8>>> {
         if self.place.as_ref().is_none_or(|(file, at)| file != path || *at != offset) {
             self.number += 1;
-            self.place = Some((path.into(), offset));
-            self.order(Order::Read { path: path.into(), offset, number: self.number })?;
+            self.place = Some((path.clone(), offset));
+            self.order(Order::Read { path: path.clone(), offset, number: self.number })?;
         }
         while let Some(answer) = self.answer()? {
             match answer {
                 Answer::Chunk { number, bytes } if number == self.number => {
                     let bytes = bytes?;
-                    self.place = (!bytes.is_empty()).then(|| (path.into(), offset + bytes.len() as u64));
+                    self.place = (!bytes.is_empty()).then(|| (path.clone(), offset + bytes.len() as u64));
                     return Ok(Some(bytes));
                 }
                 // Read ahead in a file, or from a place in it, that is not wanted any more.
@@ -159,7 +159,7 @@ fn serve(orders: &Receiver<Order>, answers: &Sender<Answer>) -> Option<()> {
         };
         match order {
             Some(Order::Run(job)) => answers.send(Answer::Done(job())).ok()?,
-            Some(Order::Read { path, offset, number }) => match File::open(path) {
+            Some(Order::Read { path, offset, number }) => match path.open_to_read() {
                 Ok(file) => reading = Some(Reading { file, offset, number }),
                 Err(error) => answers.send(Answer::Chunk { number, bytes: Err(error) }).ok()?,
             },
@@ -178,6 +178,7 @@ fn serve(orders: &Receiver<Order>, answers: &Sender<Answer>) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::persistence::storage::Directory;
     use std::time::Duration;
 
     fn wait<T>(mut ask: impl FnMut() -> Option<T>) -> T {
@@ -191,11 +192,12 @@ mod tests {
 
     #[test]
     fn it_reads_from_where_it_is_told_and_does_jobs() {
-        let path = std::env::temp_dir().join(format!("crimson-disk-{}", std::process::id()));
+        let directory = Directory::open(&std::env::temp_dir()).unwrap();
+        let path = directory.file(&format!("crimson-disk-{}", std::process::id()));
         let bytes: Vec<u8> = (0..3 * AOF_LOAD_CHUNK_BYTES + 5).map(|at| (at / 1000) as u8).collect();
         let mut disk = Disk::start(0).unwrap();
         let (file, copy) = (path.clone(), bytes.clone());
-        disk.run(move || std::fs::write(file, copy)).unwrap();
+        disk.run(move || file.create()?.write_all_at(&copy, 0)).unwrap();
         wait(|| (disk.jobs().unwrap() == 0).then_some(()));
         // To the end, twice, and then from the midst.
         for from in [0, 0, 7] {
@@ -213,7 +215,7 @@ mod tests {
         // Away from what is being read ahead.
         wait(|| disk.chunk(&path, 0).unwrap());
         assert_eq!(wait(|| disk.chunk(&path, 5).unwrap())[0], bytes[5]);
-        std::fs::remove_file(&path).unwrap();
+        std::fs::remove_file(path.shown()).unwrap();
         let failed = wait(|| disk.chunk(&path, 0).map(|chunk| chunk.map(drop)).map_or_else(Some, |_| None));
         assert_eq!(failed.kind(), io::ErrorKind::NotFound);
     }

@@ -6,10 +6,10 @@ use super::{Plan, in_file};
 use crate::engine::replay::{Replay, ReplayError};
 use crate::persistence::aof::durable::Durability;
 use crate::persistence::aof::{Damage, Entry, Kind, SegmentId, Verdict};
+use crate::persistence::storage::FileIn;
 use crate::shard::{Shard, ShardId};
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::path::PathBuf;
+use std::fs::File;
 
 /// A shard as there was when the log was written.
 pub struct Segment {
@@ -37,7 +37,7 @@ pub struct FileTail {
 #[derive(Clone, Debug)]
 pub struct Tail {
     /// The file.
-    pub path: PathBuf,
+    pub path: FileIn,
     /// Which it is.
     pub segment: SegmentId,
     /// Number of its last batch.
@@ -121,7 +121,7 @@ impl Segment {
     /// Looks at how a file ends. Nothing is changed before all logs have been found to fit together.
     fn end_file(&mut self, plan: &Plan, end: FileEnd) -> Result<(), String> {
         let FileEnd { entry, verdict, good, sequence, .. } = end;
-        let path = plan.source.join(&entry.name);
+        let path = plan.source.file(&entry.name);
         let torn = match verdict {
             Verdict::Good => None,
             Verdict::Refuse(damage) => return Err(refused(&path, &damage, plan)),
@@ -142,31 +142,31 @@ impl Segment {
 impl Tail {
     /// The file, to be appended to.
     pub fn open(&self) -> Result<File, String> {
-        OpenOptions::new().write(true).open(&self.path).map_err(|error| in_file(&self.path, &error))
+        self.path.open_to_write().map_err(|error| in_file(&self.path, &error))
     }
 }
 
-fn refused(path: &std::path::Path, damage: &Damage, plan: &Plan) -> String {
+fn refused(path: &FileIn, damage: &Damage, plan: &Plan) -> String {
     let Damage { at, noticed_at, reason, .. } = damage;
     let seen = if noticed_at == at { String::new() } else { format!(" (seen at {noticed_at})") };
     let advice = match damage.may_be_cut() {
-        true => format!(". `crimson check-aof {}` tells more, and can cut it there", plan.source.display()),
+        true => format!(". `crimson check-aof {}` tells more, and can cut it there", plan.source.path().display()),
         false => ". Put the right file back".into(),
     };
     let behind = behind(damage);
-    format!("the append-only file {} is damaged at offset {at}{seen}: {reason}{behind}{advice}", path.display())
+    format!("the append-only file {} is damaged at offset {at}{seen}: {reason}{behind}{advice}", path.shown().display())
 }
 
-fn out_of_order(path: &std::path::Path, damage: &Damage, plan: &Plan) -> String {
+fn out_of_order(path: &FileIn, damage: &Damage, plan: &Plan) -> String {
     let Damage { at, reason, .. } = damage;
     let advice = match damage.may_be_cut() {
-        true => format!("`crimson check-aof --fix {}` cuts it there", plan.source.display()),
+        true => format!("`crimson check-aof --fix {}` cuts it there", plan.source.path().display()),
         false => "nothing in front of it is good, so it is not cut".into(),
     };
     format!(
         "the append-only file {} is out of order at offset {at}: {reason}{}. A power failure may leave that of what was not \
          synced; otherwise the file is damaged and should be restored. {advice}",
-        path.display(),
+        path.shown().display(),
         behind(damage)
     )
 }
@@ -179,12 +179,12 @@ fn behind(damage: &Damage) -> String {
     }
 }
 
-fn torn(path: &std::path::Path, damage: &Damage, plan: &Plan) -> String {
+fn torn(path: &FileIn, damage: &Damage, plan: &Plan) -> String {
     let Damage { at, bytes, reason, .. } = damage;
     format!(
         "the append-only file {} is torn at offset {at}: {reason}. aof-load-truncated is 'no': \
          `crimson check-aof --fix {}` cuts its last {bytes} bytes off",
-        path.display(),
-        plan.source.display()
+        path.shown().display(),
+        plan.source.path().display()
     )
 }

@@ -133,8 +133,7 @@ impl Loader {
     /// Makes the file of the core's pending area.
     pub fn create_pending(&self) -> io::Result<File> {
         let plan = self.shared.plan();
-        let path = plan.dir.join(pending::name(&plan.filename, self.core));
-        File::options().read(true).write(true).create(true).truncate(true).open(path)
+        plan.dir.file(&pending::name(&plan.filename, self.core)).create()
     }
 
     /// The core logs.
@@ -261,6 +260,6 @@ fn begin(stage: Stage, core: u16, cx: &mut Context<'_>) -> Result<Option<Work>, 
         Stage::Settle => Work::Settle,
         Stage::Base => Work::Base(Base::new(cx, core)?),
         Stage::Open => Work::Open,
-        Stage::Commit | Stage::Serve => return Ok(None),
+        Stage::Begin | Stage::Commit | Stage::Serve => return Ok(None),
     }))
 }

@@ -32,19 +32,19 @@ use crate::commands::node::Control;
 use crate::metrics::persistence::Loading as Progress;
 use crate::persistence::aof::durable::{Durability, Lost};
 use crate::persistence::aof::{LogId, Manifest, Missing, Origin, Stamps, Transaction};
+use crate::persistence::storage::{Directory, FileIn};
 use crate::stdx::os::error_text;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What is loaded, and where the log goes on.
 #[derive(Debug)]
-pub struct Plan {
+pub struct Plan<D = Directory> {
     /// The directory of the files.
-    pub source: PathBuf,
+    pub source: D,
     /// Which they are.
     pub manifest: Manifest,
     /// Bytes of all of them.
@@ -52,19 +52,23 @@ pub struct Plan {
     /// Whether a torn end is cut off.
     pub cuts: bool,
     /// The directory in which the log goes on.
-    pub dir: PathBuf,
+    pub dir: D,
     /// What its files are named after.
     pub filename: String,
     /// Which log it is from then on.
     pub log: LogId,
     /// Whether the log cannot go on in its files: other shards have written them, or Redis, or an older format has.
     pub renews: bool,
+    /// Files that a crash has left: they go when all is loaded.
+    pub strays: Vec<String>,
+    /// Whether the log is a single file of Redis, which stays where it is.
+    pub single: bool,
 }
 
-impl Plan {
+impl<D> Plan<D> {
     /// The generation that begins, where one does.
     pub fn next_generation(&self) -> u64 {
-        self.manifest.generation() + 1
+        self.manifest.newest() + 1
     }
 }
 
@@ -100,6 +104,8 @@ pub(super) enum Stage {
     Spread,
     /// Each waits for the last of its own.
     Settle,
+    /// The control thread notes that a new generation begins.
+    Begin,
     /// Each writes a base.
     Base,
     /// The control thread puts the new generation in force.
@@ -111,13 +117,14 @@ pub(super) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Load,
         Self::Trim,
         Self::Find,
         Self::Complete,
         Self::Spread,
         Self::Settle,
+        Self::Begin,
         Self::Base,
         Self::Commit,
         Self::Open,
@@ -128,6 +135,8 @@ impl Stage {
 /// What the control thread has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
+    /// Note that a new generation begins, and [`Loading::go_on`].
+    Begin,
     /// Put the new generation in force, with bases of these lengths, and [`Loading::go_on`].
     Commit(Vec<u64>),
     /// Tell that the server is ready.
@@ -204,15 +213,16 @@ impl Loading {
         let state = self.state();
         match (&state.failure, self.stage()) {
             (Some(failure), _) => Some(Call::Fail(failure.clone())),
+            (None, Stage::Begin) => Some(Call::Begin),
             (None, Stage::Commit) => Some(Call::Commit(state.bases.clone())),
             (None, Stage::Serve) => Some(Call::Ready),
             _ => None,
         }
     }
 
-    /// The control thread has put the new generation in force.
+    /// The control thread has done what it had to.
     pub fn go_on(&self) {
-        self.enter(Stage::Open);
+        self.enter(self.after(self.stage()));
     }
 
     /// How long it has taken up to now.
@@ -239,7 +249,7 @@ impl Loading {
             self.serve();
         }
         self.stage.store(stage as u8, Ordering::Release);
-        if matches!(stage, Stage::Commit | Stage::Serve) {
+        if matches!(stage, Stage::Begin | Stage::Commit | Stage::Serve) {
             self.node.tell(Control::Log);
         }
     }
@@ -258,7 +268,7 @@ impl Loading {
     }
 
     /// Whether a new generation begins.
-    fn renews(&self) -> bool {
+    pub fn renews(&self) -> bool {
         self.renews.load(Ordering::Relaxed)
     }
 
@@ -295,7 +305,7 @@ impl Loading {
     fn after(&self, stage: Stage) -> Stage {
         let loaded = match (self.is_scattered(), self.renews()) {
             (true, _) => Stage::Spread,
-            (false, true) => Stage::Base,
+            (false, true) => Stage::Begin,
             (false, false) => Stage::Open,
         };
         match stage {
@@ -305,7 +315,8 @@ impl Loading {
             Stage::Find => Stage::Complete,
             Stage::Complete => loaded,
             Stage::Spread => Stage::Settle,
-            Stage::Settle => Stage::Base,
+            Stage::Settle => Stage::Begin,
+            Stage::Begin => Stage::Base,
             Stage::Base => Stage::Commit,
             Stage::Commit => Stage::Open,
             Stage::Open | Stage::Serve => Stage::Serve,
@@ -316,7 +327,7 @@ impl Loading {
     fn lost(&self, state: &State) -> Option<String> {
         let lost = state.durability.lost(&self.plan.manifest);
         let told: Vec<String> = lost.iter().map(Lost::to_string).collect();
-        let dir = self.plan.source.display();
+        let dir = self.plan.source.path().display();
         (!told.is_empty()).then(|| {
             format!(
                 "the append-only log in {dir} is not whole: {}. Restore what is missing; `crimson check-aof {dir}` tells more",
@@ -380,6 +391,6 @@ impl Loading {
 }
 
 /// An error with a file.
-fn in_file(path: &Path, error: &io::Error) -> String {
-    format!("{}: {}", path.display(), error_text(error))
+fn in_file(path: &FileIn, error: &io::Error) -> String {
+    format!("{}: {}", path.shown().display(), error_text(error))
 }

@@ -3,9 +3,9 @@
 use super::disk::Disk;
 use super::{Plan, in_file};
 use crate::persistence::aof::{Entry, Reader, SegmentId, Step, Verdict};
+use crate::persistence::storage::FileIn;
 use crate::resp::Args;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::time::Instant;
 
 /// Records between two looks at the clock.
@@ -57,7 +57,7 @@ pub struct Pass {
 
 struct Open {
     entry: Entry,
-    path: PathBuf,
+    path: FileIn,
     reader: Reader,
     /// Up to here it has been read: large batches are read twice.
     read_up_to: u64,
@@ -82,7 +82,7 @@ impl Pass {
         loop {
             let Some(Open { path, reader, read_up_to, .. }) = &mut self.open else {
                 let Some(entry) = self.files.pop_front() else { return Ok(Came::Over) };
-                let (path, reader) = (plan.source.join(&entry.name), Reader::new(plan.manifest.format(&entry)));
+                let (path, reader) = (plan.source.file(&entry.name), Reader::new(plan.manifest.format(&entry)));
                 visit(Event::File).map_err(|error| at(&path, 0, &error))?;
                 self.open = Some(Open { entry, path, reader, read_up_to: 0 });
                 continue;
@@ -121,6 +121,6 @@ impl Pass {
     }
 }
 
-fn at(path: &std::path::Path, offset: u64, error: &impl std::fmt::Display) -> String {
-    format!("{} at offset {offset}: {error}", path.display())
+fn at(path: &FileIn, offset: u64, error: &impl std::fmt::Display) -> String {
+    format!("{} at offset {offset}: {error}", path.shown().display())
 }

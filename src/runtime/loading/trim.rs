@@ -5,60 +5,64 @@ use super::in_file;
 use super::load::FileTail;
 use super::step::{Context, Next};
 use crate::persistence::aof::{Damage, check};
-use crate::persistence::storage::{RealStorage, Storage};
+use crate::persistence::storage::{Directory, FileIn, Storage};
 use crate::stdx::os::error_text;
 use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The step.
 pub struct Trim {
     waiting: VecDeque<FileTail>,
     /// The file that is being changed.
-    path: PathBuf,
+    file: Option<FileIn>,
 }
 
 impl Trim {
     /// Of the files of all segments that the core has loaded.
     pub fn new(cx: &mut Context<'_>) -> Self {
         let ends = cx.segments.iter_mut().flat_map(|segment| std::mem::take(&mut segment.ends));
-        Self { waiting: ends.collect(), path: PathBuf::new() }
+        Self { waiting: ends.collect(), file: None }
     }
 
     /// Goes on with the next file.
     pub fn step(&mut self, cx: &mut Context<'_>) -> Result<Next, String> {
-        if cx.disk.jobs().map_err(|error| in_file(&self.path, &error))? > 0 {
+        if cx.disk.jobs().map_err(|error| self.failed(&error))? > 0 {
             return Ok(Next::Wait);
         }
         let Some(FileTail { entry, torn }) = self.waiting.pop_front() else { return Ok(Next::Done) };
         let plan = cx.shared.plan();
-        let (dir, stays, path) = (plan.source.clone(), plan.renews, plan.source.join(&entry.name));
-        self.path.clone_from(&path);
+        let (dir, stays) = (plan.source.clone(), plan.renews);
+        self.file = Some(dir.file(&entry.name));
         let job = move || match torn {
             Some(damage) => cut(&dir, &entry.name, &damage, stays),
             None if stays => Ok(()),
             // What is logged from here on says that what is there is durable; also in an increment that is not the last,
             // when the server was killed before that was synced.
-            None => RealStorage.sync(&path),
+            None => dir.sync(Path::new(&entry.name)),
         };
-        cx.disk.run(job).map_err(|error| in_file(&self.path, &error))?;
+        cx.disk.run(job).map_err(|error| self.failed(&error))?;
         Ok(Next::Wait)
+    }
+
+    fn failed(&self, error: &io::Error) -> String {
+        self.file.as_ref().map_or_else(|| error.to_string(), |file| in_file(file, error))
     }
 }
 
 /// Cuts a torn end off. `stays`: the file is left as it is, for the log goes on in others.
-fn cut(dir: &Path, name: &str, damage: &Damage, stays: bool) -> io::Result<()> {
+fn cut(dir: &Directory, name: &str, damage: &Damage, stays: bool) -> io::Result<()> {
     let copy = match stays {
-        true => check::keep(&RealStorage, dir, name, damage),
-        false => check::cut(&RealStorage, dir, name, damage),
+        true => check::keep(dir, Path::new(""), name, damage),
+        false => check::cut(dir, Path::new(""), name, damage),
     };
     let told = |error: io::Error| io::Error::other(format!("its torn end cannot be kept: {}", error_text(&error)));
-    let (copy, path) = (copy.map_err(told)?, dir.join(name));
+    let copy = copy.map_err(told)?;
     let Damage { at, bytes, reason, .. } = damage;
     tracing::warn!(
         "the append-only file {} is torn at offset {at}: {reason}; its last {bytes} bytes are dropped, and kept in {}",
-        path.display(),
-        copy.display()
+        dir.shown(Path::new(name)).display(),
+        dir.shown(&copy).display()
     );
     Ok(())
 }

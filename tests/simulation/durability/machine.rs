@@ -1,7 +1,7 @@
 //! A server whose cores keep a log on a simulated disk. What a core does in a turn with its log, its base and what waits
 //! for them is what the runtime's core does; jobs take their time, and the power may fail between any two steps of them.
 
-use super::super::disk::Disk;
+use super::super::disk::OpenDir;
 use super::super::world::World;
 use super::recovery::Tail;
 use crate::records::each_record;
@@ -9,10 +9,10 @@ use crimson::config::{Config, Fsync};
 use crimson::metrics::persistence::{BASE_DONE, BASE_FAILED};
 use crimson::persistence::aof::pending::{Area, Pending};
 use crimson::persistence::aof::writer::Job;
-use crimson::persistence::aof::{Direct, Kind, Manifest, Sealer, SegmentId, TransactionView};
+use crimson::persistence::aof::{Catalog, Direct, Kind, Manifest, Sealer, SegmentId, TransactionView};
 use crimson::persistence::storage::Storage;
 use crimson::runtime::log::{Base, Gate, Group, Log};
-use crimson::server::rewrite::Rewriter;
+use crimson::server::rewrite::{Means, Rewriter};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ impl Flight {
     }
 
     /// The next step of it: the write, or the sync. The error is that there is no power.
-    fn advance(&mut self, disk: &Disk, syncs: bool) -> Result<(), ()> {
+    fn advance(&mut self, disk: &OpenDir<'_>, syncs: bool) -> Result<(), ()> {
         if self.result.is_some() {
             return Ok(());
         }
@@ -110,7 +110,7 @@ impl Area for Mapped {
     }
 
     fn put(&mut self, at: usize, bytes: &[u8]) {
-        self.disk.put(&self.path, at, bytes);
+        self.disk.put_mapped(&self.path, at, bytes);
     }
 }
 
@@ -130,11 +130,11 @@ struct Core {
 /// The server.
 pub struct Machine<'a> {
     pub world: World,
-    disk: &'a Disk,
-    directory: PathBuf,
+    /// The directory of the log.
+    disk: OpenDir<'a>,
     filename: String,
     cores: Vec<Core>,
-    rewriter: Rewriter<'a>,
+    rewriter: Rewriter<OpenDir<'a>>,
     fault: Option<Fault>,
     /// Whether the power has failed.
     pub is_off: bool,
@@ -155,17 +155,17 @@ const AFTER_FAILURE_MS: i64 = 2500;
 
 impl<'a> Machine<'a> {
     /// Cores that go on with these logs.
-    pub fn new(world: World, disk: &'a Disk, directory: &Path, logs: Vec<Log<PathBuf>>, fault: Option<Fault>) -> Self {
+    pub fn new(world: World, catalog: Catalog<OpenDir<'a>>, logs: Vec<Log<PathBuf>>, fault: Option<Fault>) -> Self {
         let filename = "appendonly.aof".to_string();
         // Nobody writes to what is opened here: files are known by their names.
-        let open = |_: &Path| -> io::Result<_> { Ok(File::open("/dev/null")?.into()) };
-        let rewriter = Rewriter::on(disk, open, directory.into(), filename.clone());
+        let open = |_: &OpenDir<'a>, _: &Path| -> io::Result<_> { Ok(File::open("/dev/null")?.into()) };
+        let disk = *catalog.storage();
+        let rewriter = Rewriter::with(Means { open, find: |_, _, _| Ok(None) }, Some(catalog));
         let cores = logs.into_iter().map(|log| Core { log: Some(log), ..Core::default() }).collect();
-        let directory = directory.to_path_buf();
         let (is_off, failing, has_failed, mended) = Default::default();
         let always = world.engines().all(|engine| engine.config().appendfsync == Fsync::Always);
         let promise = if always { Promise::Now } else { Promise::Never };
-        Self { world, disk, directory, filename, cores, rewriter, fault, is_off, failing, has_failed, promise, mended }
+        Self { world, disk, filename, cores, rewriter, fault, is_off, failing, has_failed, promise, mended }
     }
 
     /// Has the logs synced otherwise from now on.
@@ -212,7 +212,7 @@ impl<'a> Machine<'a> {
         if self.world.random.below(5) == 0 {
             let node = self.world.engine(0).node().clone();
             self.rewriter.look(&node, self.world.now, || {});
-            self.is_off |= self.disk.list(&self.directory).is_err();
+            self.is_off |= self.disk.list(Path::new("")).is_err();
         }
         self.note_failures();
         self.look_at_promise();
@@ -223,7 +223,7 @@ impl<'a> Machine<'a> {
         let Core { job, base_job, .. } = &mut self.cores[core];
         let syncs = self.fault != Some(Fault::NoSync);
         for flight in [job, base_job].into_iter().flatten() {
-            if self.world.random.below(one_in) == 0 && flight.advance(self.disk, syncs).is_err() {
+            if self.world.random.below(one_in) == 0 && flight.advance(&self.disk, syncs).is_err() {
                 self.is_off = true;
             }
         }
@@ -317,7 +317,7 @@ impl<'a> Machine<'a> {
         for here in self.world.engine(core).take_cuts() {
             let segment =
                 |kind| SegmentId { log: here.cut.log, generation: here.cut.generation, shard: core as u16, kind };
-            let path = |kind| self.directory.join(Manifest::segment_name(&self.filename, segment(kind)));
+            let path = |kind| PathBuf::from(Manifest::segment_name(&self.filename, segment(kind)));
             let Some(log) = &mut self.cores[core].log else { continue };
             if !here.before.is_empty() {
                 log.append(now, false, |records| records.extend_from_slice(&here.before));

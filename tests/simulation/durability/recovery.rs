@@ -1,7 +1,7 @@
 //! The start of a server: the log is found, read and completed as the runtime's loading does it, step by step on a disk
 //! whose power may fail at any of them.
 
-use super::super::disk::Disk;
+use super::super::disk::{Disk, OpenDir};
 use super::super::world::World;
 use super::machine::{Fault, Machine, PENDING_BYTES, trace};
 use crate::records::each_record;
@@ -9,8 +9,8 @@ use crimson::config::Config;
 use crimson::engine::replay::Replay;
 use crimson::persistence::aof::durable::{Durability, Lost};
 use crimson::persistence::aof::{
-    Damage, Entry, Kind, Manifest, Reader, Sealer, SegmentId, Stamps, Step, Transaction, TransactionView, Verdict,
-    check, pending,
+    Catalog, Damage, Entry, Kind, Manifest, Reader, Sealer, SegmentId, Stamps, Step, Transaction, TransactionView,
+    Verdict, check, pending,
 };
 use crimson::persistence::storage::Storage;
 use crimson::runtime::loading::Plan;
@@ -54,8 +54,8 @@ struct Segment {
 }
 
 struct Recovery<'a> {
-    disk: &'a Disk,
-    plan: Plan,
+    plan: Plan<OpenDir<'a>>,
+    catalog: Catalog<OpenDir<'a>>,
     segments: Vec<Segment>,
     /// The transactions that any segment has.
     found: BTreeMap<u64, Transaction>,
@@ -81,8 +81,11 @@ pub fn start<'a>(
         None => Stop::Refused(reason),
     };
     let recovered = || -> Result<Machine<'a>, String> {
-        let plan = aof::prepare(disk, config, cores as u16).map_err(|error| error.to_string())?;
-        let mut recovery = Recovery::new(disk, plan, now);
+        let server = disk.open(Path::new(DIR)).map_err(said)?;
+        aof::make_dir(&server, &config.appenddirname).map_err(said)?;
+        let log = disk.open(&Path::new(DIR).join(&config.appenddirname)).map_err(said)?;
+        let (plan, catalog) = aof::prepare(&server, &log, config, cores as u16).map_err(said)?;
+        let mut recovery = Recovery::new(plan, catalog, now);
         for shard in 0..recovery.plan.manifest.shards {
             let loaded = recovery.load(config, shard);
             out_of_order.set(recovery.out_of_order.take());
@@ -103,7 +106,8 @@ pub fn start<'a>(
             let pending = recovery.create_pending(shard as u16).map_err(said)?;
             logs.push(Machine::log_at(disk, tail, pending, config.appendfsync, now));
         }
-        let machine = Machine::new(world, disk, &recovery.plan.dir, logs, fault);
+        aof::clean(&recovery.catalog, &recovery.plan);
+        let machine = Machine::new(world, recovery.catalog, logs, fault);
         Ok(machine)
     };
     trace(|| format!("{now}: start with {cores} cores, {:?}", config.appendfsync));
@@ -136,7 +140,7 @@ impl<'a> Recovery<'a> {
         let mut segment = Segment { data, replay, tail: None, ends: Vec::new() };
         let files: Vec<Entry> = self.plan.manifest.of_shard(shard).into_iter().cloned().collect();
         for entry in &files {
-            let path = self.plan.source.join(&entry.name);
+            let path = PathBuf::from(&entry.name);
             let (verdict, good, sequence) = self.read(entry, &path, &mut segment)?;
             let torn = match verdict {
                 Verdict::Good => None,
@@ -184,7 +188,7 @@ impl<'a> Recovery<'a> {
         let end = loop {
             match reader.step() {
                 Step::Read(offset) => {
-                    let read = self.disk.read_at(path, offset, &mut chunk).map_err(said)?;
+                    let read = self.plan.source.read_at(path, offset, &mut chunk).map_err(said)?;
                     reader.feed(&chunk[..read]);
                 }
                 Step::Record(record) => {
@@ -233,8 +237,8 @@ impl<'a> Recovery<'a> {
             let Some(tail) = segment.tail.as_mut().filter(|_| !batch.is_empty()) else { continue };
             let mut sealer = Sealer::resume(tail.segment, tail.sequence);
             sealer.seal(&mut batch, 0, self.now as u64);
-            self.disk.write_at(&tail.path, tail.offset, &batch).map_err(said)?;
-            self.disk.sync(&tail.path).map_err(said)?;
+            self.plan.dir.write_at(&tail.path, tail.offset, &batch).map_err(said)?;
+            self.plan.dir.sync(&tail.path).map_err(said)?;
             tail.sequence = sealer.sequence();
             tail.offset += batch.len() as u64;
         }
@@ -282,13 +286,14 @@ impl<'a> Recovery<'a> {
             return Ok(self.segments.iter_mut().map(|segment| segment.tail.take().expect("it is loaded")).collect());
         }
         let (mut tails, mut bases) = (Vec::new(), Vec::new());
+        aof::begin_generation(&mut self.catalog, &self.plan).map_err(said)?;
         let generation = self.plan.next_generation();
         for shard in 0..world.shards() {
             let segment = |kind| SegmentId { log: self.plan.log, generation, shard: shard as u16, kind };
-            let path = |kind| self.plan.dir.join(Manifest::segment_name(&self.plan.filename, segment(kind)));
+            let path = |kind| PathBuf::from(Manifest::segment_name(&self.plan.filename, segment(kind)));
             let (base, increment) = (path(Kind::Base), path(Kind::Increment));
-            self.disk.create(&base).map_err(said)?;
-            self.disk.create(&increment).and_then(|()| self.disk.sync(&increment)).map_err(said)?;
+            self.plan.dir.create(&base).map_err(said)?;
+            self.plan.dir.create(&increment).and_then(|()| self.plan.dir.sync(&increment)).map_err(said)?;
             let mut sealer = Sealer::new(segment(Kind::Base));
             let (mut offset, engine) = (0, world.engine(shard));
             engine.begin_snapshot();
@@ -296,17 +301,17 @@ impl<'a> Recovery<'a> {
                 let mut batch = Vec::new();
                 let over = engine.step_snapshot(true, &mut batch);
                 sealer.seal(&mut batch, 0, self.now as u64);
-                self.disk.write_at(&base, offset, &batch).map_err(said)?;
+                self.plan.dir.write_at(&base, offset, &batch).map_err(said)?;
                 offset += batch.len() as u64;
                 if over {
                     break;
                 }
             }
-            self.disk.sync(&base).map_err(said)?;
+            self.plan.dir.sync(&base).map_err(said)?;
             bases.push(offset);
             tails.push(Tail { path: increment, segment: segment(Kind::Increment), sequence: 0, offset: 0 });
         }
-        aof::commit(self.disk, &self.plan, &bases).map_err(said)?;
+        aof::commit(&mut self.catalog, &self.plan, &bases).map_err(said)?;
         Ok(tails)
     }
 }
