@@ -1,7 +1,7 @@
 //! `crimson check-aof` on the real binary: logs that are whole, torn and damaged, what it tells, repairs and leaves alone.
 
 use crimson::persistence::aof::record::append as write_command;
-use crimson::persistence::aof::{Entry, Kind, LogId, Manifest, Sealer, SegmentId};
+use crimson::persistence::aof::{Entry, Kind, LogId, Manifest, Sealer, SegmentId, write_durable};
 use crimson::persistence::storage::RealStorage;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,6 +61,25 @@ fn segment(segment: SegmentId, batches: usize) -> Vec<u8> {
     }
     file
 }
+
+/// A log of one shard with one increment of these records, a batch each; no batch calls another one durable.
+fn increment(name: &str, records: &[&[&[u8]]]) -> (Dir, String) {
+    let id = SegmentId { log: LOG, generation: 1, shard: 0, kind: Kind::Increment };
+    let (dir, mut manifest) = (Dir::new(name), Manifest::new(LOG, 1));
+    let (mut file, mut sealer) = (Vec::new(), Sealer::new(id));
+    for record in records {
+        let start = file.len();
+        write_command(&mut file, record.iter().copied());
+        sealer.seal(&mut file, start, 1);
+    }
+    let name = Manifest::segment_name("appendonly.aof", id);
+    dir.write(&name, &file);
+    manifest.files.push(Entry { name: name.clone(), segment: id, bytes: None });
+    manifest.store(&RealStorage, &dir.log(), "appendonly.aof").expect("a manifest for the test");
+    (dir, name)
+}
+
+const BOTH: &[&str] = &["--fix", "--truncate-at-corruption"];
 
 /// A log of two shards: bases and increments of generation 3, increments of generation 4.
 fn example(name: &str) -> Dir {
@@ -219,4 +238,151 @@ fn logs_of_redis_are_checked_too() {
     let (code, told) = check(&old.0, &[]);
     assert_eq!(code, 0, "{told}");
     assert_told(&told, &["appendonly.aof: good, 27 bytes, 1 records"]);
+}
+
+/// A base of Valkey was cut to nothing, and the log called good.
+#[test]
+fn a_snapshot_is_named_and_never_cut() {
+    let dir = Dir::new("valkey");
+    dir.write("appendonly.aof.1.base.rdb", b"VALKEY080 and so on");
+    dir.write("appendonly.aof.1.incr.aof", b"");
+    let manifest = "file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n";
+    dir.write("appendonly.aof.manifest", manifest.as_bytes());
+    for flags in [&[][..], &["--fix"], BOTH] {
+        let (code, told) = check(&dir.0, flags);
+        assert_eq!((code, dir.bytes("appendonly.aof.1.base.rdb")), (1, b"VALKEY080 and so on".to_vec()), "{told}");
+        assert_told(&told, &["it is an RDB file of Valkey (version 80)", "The log cannot be loaded as it is."]);
+        assert!(!told.contains("would cut"), "{told}");
+    }
+    let ours = example("valkey-ours");
+    ours.write(BASE, b"VALKEY080 and so on");
+    let (code, told) = check(&ours.0, BOTH);
+    assert_eq!((code, ours.bytes(BASE)), (1, b"VALKEY080 and so on".to_vec()), "{told}");
+    assert_told(&told, &["it is an RDB file of Valkey (version 80)", "restore the file"]);
+}
+
+/// A flipped bit in the first record made --fix cut everything.
+#[test]
+fn a_file_is_never_cut_to_nothing() {
+    let commands: &[&[&[u8]]] = &[&[b"SET", b"a", b"1"], &[b"SET", b"a", b"2"]];
+    let (dir, file) = increment("nothing", commands);
+    let whole = dir.bytes(&file);
+    for damaged in [[b"*4", &whole[2..]].concat(), whole[..20].to_vec()] {
+        dir.write(&file, &damaged);
+        for flags in [&[][..], &["--fix"], BOTH] {
+            let (code, told) = check(&dir.0, flags);
+            assert_eq!((code, dir.bytes(&file)), (1, damaged.clone()), "{told}");
+            assert_told(&told, &["nothing in it is good, and it is not cut to nothing: restore the file"]);
+        }
+    }
+    let base = example("nothing-base");
+    let damaged = [b"?", &base.bytes(BASE)[1..]].concat();
+    base.write(BASE, &damaged);
+    let (code, told) = check(&base.0, BOTH);
+    assert_eq!((code, base.bytes(BASE)), (1, damaged), "{told}");
+}
+
+#[test]
+fn what_is_out_of_order_is_cut_when_asked_and_kept() {
+    let commands: &[&[&[u8]]] = &[&[b"SET", b"a", b"1"], &[b"SET", b"a", b"2"], &[b"SET", b"a", b"3"]];
+    let (dir, file) = increment("order", commands);
+    let mut damaged = dir.bytes(&file);
+    let batch = damaged.len() / 3;
+    damaged[batch + 5] ^= 1;
+    dir.write(&file, &damaged);
+    let (code, told) = check(&dir.0, &[]);
+    assert_eq!((code, dir.bytes(&file)), (1, damaged.clone()), "{told}");
+    assert_told(
+        &told,
+        &[&format!("{file}: out of order at {batch} (seen at "), "--fix would cut it there", "1 good batches"],
+    );
+    assert_told(&told, &["The log cannot be loaded as it is."]);
+    let (code, told) = check(&dir.0, &["--fix"]);
+    assert_eq!((code, dir.bytes(&file)), (0, damaged[..batch].to_vec()), "{told}");
+    assert_eq!(dir.bytes(&format!("{file}.cut")), damaged[batch..].to_vec());
+}
+
+/// A log was called good that no server loads.
+#[test]
+fn good_means_that_a_server_of_this_version_loads_it() {
+    let transaction = |payload: &'static [u8]| -> Vec<&'static [u8]> {
+        vec![b"CRIMSON.TRANSACTION", b"5", b"0", b"0", payload, b"1", b"*2\r\n$3\r\nDEL\r\n$1\r\nb\r\n"]
+    };
+    for (record, flags, reason) in [
+        (vec![&b"NOSUCH"[..], b"a"], &[][..], "unknown command 'NOSUCH'"),
+        (vec![b"GET", b"a"], &[], "'get' is not a command that a log can hold"),
+        (vec![b"SET", b"a"], &[], "wrong number of arguments for 'set'"),
+        (vec![b"SELECT", b"16"], &[], "there is no database '16'"),
+        (vec![b"SELECT", b"3"], &["--databases", "3"], "there is no database '3'"),
+        (vec![b"MULTI"], &[], "MULTI where none belongs"),
+        (vec![b"CRIMSON.TRANSACTION", b"5", b"1", b"0", b""], &[], "a malformed record of a transaction"),
+        (transaction(b"*1\r\n"), &[], "a malformed record of a transaction"),
+        (transaction(b"*2\r\n$6\r\nNOSUCH\r\n$1\r\na\r\n"), &[], "unknown command 'NOSUCH'"),
+    ] {
+        let (dir, file) = increment("loads", &[&[b"SET", b"a", b"1"], &record]);
+        let (code, told) = check(&dir.0, flags);
+        assert_eq!(code, 1, "{told}");
+        assert_told(
+            &told,
+            &[&format!("{file}: cannot be loaded: at offset "), reason, "The log cannot be loaded as it is."],
+        );
+    }
+    let (dir, _) = increment("loads-well", &[&[b"SELECT", b"16"], &transaction(b"*2\r\n$3\r\nDEL\r\n$1\r\na\r\n")]);
+    assert_eq!(check(&dir.0, &["--databases", "17"]).0, 0);
+}
+
+#[test]
+fn what_another_shard_calls_durable_must_be_there() {
+    let dir = example("durable");
+    let id = |shard| SegmentId { log: LOG, generation: 4, shard, kind: Kind::Increment };
+    let mut file = dir.bytes(LAST);
+    let (whole, start) = (file.len(), file.len());
+    write_durable(&mut file, id(0), 3);
+    Sealer::resume(id(1), 3).seal(&mut file, start, 1);
+    dir.write(LAST, &file);
+    assert_eq!(check(&dir.0, &[]).0, 0);
+    let first = "appendonly.aof.4.0.incr.aof";
+    let batch = dir.bytes(first).len() / 3;
+    // Shorter, torn, and of another log.
+    let (good, full) = (dir.bytes(first)[..2 * batch].to_vec(), dir.bytes(first));
+    dir.write(first, &full[..2 * batch + 9]);
+    let (code, told) = check(&dir.0, &["--fix"]);
+    assert_eq!((code, dir.bytes(first).len()), (1, 2 * batch + 9), "{told}");
+    let lost = format!("{first} ends with batch 2, but {LAST} says that batch 3 of it was on disk: batch 3 is lost");
+    assert_told(&told, &[&lost, "--fix --truncate-at-corruption would cut it there"]);
+    dir.write(first, &good);
+    let (code, told) = check(&dir.0, &["--fix"]);
+    assert_eq!(code, 1, "{told}");
+    assert_told(&told, &["restore what is missing; --fix --truncate-at-corruption would go on without what is lost"]);
+    let other = segment(SegmentId { log: LogId(9), ..id(0) }, 3);
+    dir.write(first, &other);
+    let (code, told) = check(&dir.0, BOTH);
+    assert_eq!((code, dir.bytes(first)), (1, other), "{told}");
+    assert_told(&told, &["the file belongs to another log, 0000000000000009", "restore the file"]);
+    dir.write(first, &good);
+    assert_eq!(check(&dir.0, BOTH).0, 0);
+    assert_eq!((check(&dir.0, &[]).0, dir.bytes(LAST).len() > whole), (0, true));
+}
+
+#[test]
+fn room_written_ahead_is_good() {
+    let dir = example("room");
+    let whole = dir.bytes(LAST);
+    dir.write(LAST, &[&whole[..], &[0; 5000]].concat());
+    let (code, told) = check(&dir.0, &[]);
+    assert_eq!(code, 0, "{told}");
+    assert_told(
+        &told,
+        &[&format!("{LAST}: good, {} bytes, 3 batches, 3 records, and room for 5000 bytes", whole.len())],
+    );
+}
+
+#[test]
+fn a_manifest_of_a_newer_format_is_named() {
+    let dir = example("newer");
+    let body = "crimson-aof 3\nsomething new\n";
+    dir.write("appendonly.aof.manifest", format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes())).as_bytes());
+    let (code, told) = check(&dir.0, BOTH);
+    assert_eq!(code, 1);
+    assert_told(&told, &["its format has version 3, written by a newer Crimson; this server knows up to 2"]);
 }

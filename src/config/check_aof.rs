@@ -18,6 +18,8 @@ pub struct CheckAof {
     pub fix: bool,
     /// Whether to cut at other damage too.
     pub truncate_at_corruption: bool,
+    /// How many databases the server has that is to load it.
+    pub databases: usize,
 }
 
 /// Understands the arguments behind the word. The error is what to tell the user.
@@ -34,6 +36,7 @@ pub(super) fn invocation(args: &[OsString]) -> Result<Invocation, String> {
         dir: matches.get_one::<PathBuf>("dir").cloned().expect("clap requires it"),
         fix: matches.get_flag("fix"),
         truncate_at_corruption: matches.get_flag("truncate-at-corruption"),
+        databases: matches.get_one::<u32>("databases").map_or(16, |count| *count as usize),
     }))
 }
 
@@ -41,10 +44,10 @@ fn command() -> Command {
     let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     Command::new("crimson check-aof")
         .about("Shows the state of every file of an append-only log, and repairs it when asked")
-        .override_usage("crimson check-aof [--fix [--truncate-at-corruption]] DIR")
+        .override_usage("crimson check-aof [--fix [--truncate-at-corruption]] [--databases NUMBER] DIR")
         .after_help(
             "No server may use the log meanwhile. What is cut off a file is kept beside it as FILE.cut.\n\
-             The exit code is 0 if the log can be loaded as it is now, else 1.",
+             The exit code is 0 if a server of this version loads the log as it is now, else 1.",
         )
         .max_term_width(110)
         .arg(
@@ -60,6 +63,13 @@ fn command() -> Command {
                 .requires("fix")
                 .help("Cut at other damage too: everything behind it in that file is lost"),
         )
+        .arg(
+            Arg::new("databases")
+                .long("databases")
+                .value_name("NUMBER")
+                .value_parser(clap::value_parser!(u32).range(1..))
+                .help("The directive databases of the server that is to load it, by default 16"),
+        )
 }
 
 #[cfg(test)]
@@ -74,13 +84,15 @@ mod tests {
     fn its_flags_are_understood() {
         command().debug_assert();
         let wanted = |fix, truncate_at_corruption| {
-            Invocation::CheckAof(CheckAof { dir: "d".into(), fix, truncate_at_corruption })
+            Invocation::CheckAof(CheckAof { dir: "d".into(), fix, truncate_at_corruption, databases: 16 })
         };
         assert_eq!(check(&["d"]), Ok(wanted(false, false)));
         assert_eq!(check(&["--fix", "d"]), Ok(wanted(true, false)));
         assert_eq!(check(&["d", "--truncate-at-corruption", "--fix"]), Ok(wanted(true, true)));
         assert!(matches!(check(&["--help"]), Ok(Invocation::Print(help)) if help.contains("--truncate-at-corruption")));
-        for wrong in [&[][..], &["a", "b"], &["--truncate-at-corruption", "d"], &["--foo", "d"]] {
+        for wrong in
+            [&[][..], &["a", "b"], &["--truncate-at-corruption", "d"], &["--foo", "d"], &["--databases", "0", "d"]]
+        {
             assert!(check(wrong).is_err(), "{wrong:?}");
         }
     }

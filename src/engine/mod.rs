@@ -34,6 +34,7 @@ mod effects;
 mod every;
 mod gather;
 mod hop;
+pub mod inspection;
 mod intake;
 mod join;
 mod memory;

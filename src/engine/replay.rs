@@ -5,6 +5,7 @@
 
 use super::Engine;
 use crate::commands::context::OtherDatabases;
+use crate::commands::row::Outcome;
 use crate::commands::{Blocking, CommandTable, Entry, Handler, ShardContext, table};
 use crate::config::Config;
 use crate::persistence::aof::record::LIMITS;
@@ -118,15 +119,8 @@ impl Replay {
     /// Replays one record on `shard`, which must be timeless.
     #[inline]
     pub fn record(&mut self, shard: &mut Shard, args: Args<'_>) -> Result<(), ReplayError> {
-        let Some(entry) = self.table.find(args.at(0)) else {
-            return if TransactionView::is_one(args) { self.transaction(shard, args) } else { Err(unknown(args)) };
-        };
-        let spec = &entry.row.spec;
-        if !spec.accepts(args.len()) {
-            return Err(ReplayError::Arity(spec.name.into()));
-        }
-        match (entry.row.handler, spec.name) {
-            (Handler::Shard(handler), name) if spec.flags.contains(Flags::WRITE) => {
+        match meaning(self.table, args)? {
+            Meaning::Write(name, handler) => {
                 let (db, others) = OtherDatabases::split(&mut shard.databases, self.database, self.now);
                 db.set_touch(true);
                 let outcome = handler(
@@ -150,27 +144,15 @@ impl Replay {
                 self.replies.clear();
                 outcome.map_err(|error| ReplayError::Failed { command: name.into(), error: error.to_string() })
             }
-            (_, "select") => self.select(shard, args),
-            (_, "multi") => self.begin_or_end(true),
-            (_, "exec") => self.begin_or_end(false),
-            (_, name) => Err(ReplayError::NotLogged(name.into())),
+            Meaning::Select => {
+                self.database = selected(args, shard.databases.len())?;
+                Ok(())
+            }
+            // What stands in a transaction is run as it comes: whoever reads the log has seen its end.
+            Meaning::Begin => begin_or_end(&mut self.multi, true),
+            Meaning::End => begin_or_end(&mut self.multi, false),
+            Meaning::Transaction => self.transaction(shard, args),
         }
-    }
-
-    fn select(&mut self, shard: &Shard, args: Args<'_>) -> Result<(), ReplayError> {
-        let index = number::parse_i64(args.at(1)).and_then(|index| u16::try_from(index).ok());
-        let index = index.filter(|index| usize::from(*index) < shard.databases.len());
-        self.database = index.ok_or_else(|| ReplayError::NoDatabase(shown(args.at(1))))?;
-        Ok(())
-    }
-
-    /// What stands in a transaction is run as it comes: whoever reads the log has seen its end.
-    fn begin_or_end(&mut self, begin: bool) -> Result<(), ReplayError> {
-        if self.multi == begin {
-            return Err(ReplayError::Nesting(if begin { "MULTI" } else { "EXEC" }));
-        }
-        self.multi = begin;
-        Ok(())
     }
 
     fn transaction(&mut self, shard: &mut Shard, args: Args<'_>) -> Result<(), ReplayError> {
@@ -239,6 +221,55 @@ impl Replay {
         }
         Ok(())
     }
+}
+
+/// What a record of a log can be.
+pub(super) enum Meaning {
+    /// A command that changes something, with its name.
+    Write(&'static str, fn(&mut ShardContext<'_>, Args<'_>) -> Outcome),
+    /// SELECT.
+    Select,
+    /// MULTI.
+    Begin,
+    /// EXEC.
+    End,
+    /// A transaction over several shards.
+    Transaction,
+}
+
+/// Finds out what a record is.
+#[inline]
+pub(super) fn meaning(table: &'static CommandTable, args: Args<'_>) -> Result<Meaning, ReplayError> {
+    let Some(entry) = table.find(args.at(0)) else {
+        return if TransactionView::is_one(args) { Ok(Meaning::Transaction) } else { Err(unknown(args)) };
+    };
+    let spec = &entry.row.spec;
+    if !spec.accepts(args.len()) {
+        return Err(ReplayError::Arity(spec.name.into()));
+    }
+    match (entry.row.handler, spec.name) {
+        (Handler::Shard(handler), name) if spec.flags.contains(Flags::WRITE) => Ok(Meaning::Write(name, handler)),
+        (_, "select") => Ok(Meaning::Select),
+        (_, "multi") => Ok(Meaning::Begin),
+        (_, "exec") => Ok(Meaning::End),
+        (_, name) => Err(ReplayError::NotLogged(name.into())),
+    }
+}
+
+/// The database that a SELECT names, of so many.
+pub(super) fn selected(args: Args<'_>, databases: usize) -> Result<u16, ReplayError> {
+    let index = number::parse_i64(args.at(1)).and_then(|index| u16::try_from(index).ok());
+    let index = index.filter(|index| usize::from(*index) < databases);
+    index.ok_or_else(|| ReplayError::NoDatabase(shown(args.at(1))))
+}
+
+/// MULTI begins what EXEC ends.
+pub(super) fn begin_or_end(multi: &mut bool, begin: bool) -> Result<(), ReplayError> {
+    if *multi == begin {
+        return Err(ReplayError::Nesting(if begin { "MULTI" } else { "EXEC" }));
+    }
+    *multi = begin;
+    Ok(())
 }
 
 #[cold]

@@ -2,8 +2,10 @@
 //! error where that is a terminal, and repairs what it was asked to.
 
 use crate::config::check_aof::CheckAof;
-use crate::persistence::aof::check::{self, Location, Report};
-use crate::persistence::aof::{Damage, Entry, Manifest, Origin, Verdict};
+use crate::engine::inspection::Inspection;
+use crate::persistence::aof::check::{self, Location, Report, Visit};
+use crate::persistence::aof::durable::{self, Durability, Lost};
+use crate::persistence::aof::{Damage, Entry, Manifest, Origin, SegmentId, Stamps, Verdict};
 use crate::persistence::storage::{RealStorage, Storage};
 use crate::stdx::os;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -53,22 +55,38 @@ struct Check<'a> {
     storage: &'a dyn Storage,
 }
 
+/// The log, read.
+struct Log {
+    location: Location,
+    manifest: Manifest,
+    /// Its files in the order in which they are loaded; none where one is missing.
+    files: Vec<(Entry, Option<Report>)>,
+    durability: Durability,
+    /// What files lack that others call durable.
+    lost: Vec<Lost>,
+    /// Transactions that cannot be missing where they are.
+    proven: Vec<(SegmentId, u64)>,
+}
+
 impl Check<'_> {
-    /// Whether the log is whole now.
+    /// Whether a server loads the log as it is now.
     fn run(&self) -> Result<bool, String> {
         let location = check::locate(self.storage, &self.asked.dir)?;
         let _lock = if self.asked.fix { Some(keep_servers_away(&location)?) } else { None };
-        let mut manifest = location.open(self.storage)?;
+        let manifest = location.open(self.storage)?;
         print(&title(&location, &manifest));
-        let bar = self.progress_bar(&location, &manifest);
+        let mut log = self.read(location, manifest)?;
         let mut health = Health::Good;
-        for shard in 0..manifest.shards {
-            let entries: Vec<Entry> = manifest.of_shard(shard).into_iter().cloned().collect();
-            for entry in entries {
-                health = health.max(self.file(&location, &mut manifest, &entry, &bar)?);
-            }
+        for (entry, report) in std::mem::take(&mut log.files) {
+            health = health.max(match report {
+                Some(report) => self.file(&mut log, &entry, &report)?,
+                None => {
+                    tell(&entry, "missing");
+                    Health::Bad
+                }
+            });
         }
-        bar.finish_and_clear();
+        health = health.max(self.between_files(&mut log)?);
         print(match health {
             Health::Good => "The log is good.",
             Health::Torn => {
@@ -80,64 +98,122 @@ impl Check<'_> {
         Ok(health == Health::Good)
     }
 
-    /// Checks one file and repairs it if that was asked for; how good it is now.
-    fn file(
-        &self,
-        location: &Location,
-        manifest: &mut Manifest,
-        entry: &Entry,
-        bar: &ProgressBar,
-    ) -> Result<Health, String> {
-        let tell = |text: String| bar.suspend(|| print(&format!("  {}: {text}", entry.name)));
-        let failed = |error: io::Error| format!("{}: {}", entry.name, os::error_text(&error));
-        bar.set_message(entry.name.clone());
-        let report = match check::check(self.storage, &location.dir, manifest, entry, &mut |bytes| bar.inc(bytes)) {
-            Ok(report) => report,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                tell("missing".into());
-                return Ok(Health::Bad);
+    /// Reads all files, and compares what they say of each other.
+    fn read(&self, location: Location, manifest: Manifest) -> Result<Log, String> {
+        let bar = self.progress_bar(&location, &manifest);
+        let (mut files, mut durability, mut stamps) = (Vec::new(), Durability::default(), Vec::new());
+        for shard in 0..manifest.shards {
+            let mut inspection = Inspection::new(shard, self.asked.databases);
+            for entry in manifest.of_shard(shard) {
+                bar.set_message(entry.name.clone());
+                inspection.stamps.generation = entry.segment.generation;
+                let mut visit = |what: Visit<'_>| match what {
+                    Visit::Record(args) => inspection.record(args).map_err(|error| error.to_string()),
+                    Visit::Boundary => inspection.boundary().map_err(|error| error.to_string()),
+                };
+                let progress = &mut |bytes| bar.inc(bytes);
+                let report = check::check(self.storage, &location.dir, &manifest, entry, progress, &mut visit);
+                if let Ok(report) = &report {
+                    durability.note(entry, report.sequence, &report.vouched);
+                }
+                files.push((entry.clone(), if_there(report).map_err(|error| failed(entry, &error))?));
             }
-            Err(error) => return Err(failed(error)),
+            stamps.push(inspection.stamps);
+        }
+        bar.finish_and_clear();
+        let lost = durability.lost(&manifest);
+        let missing = if manifest.origin == Origin::Crimson { Stamps::missing(&stamps) } else { Vec::new() };
+        let proven = durability.proven(&manifest, &missing);
+        Ok(Log { location, manifest, files, durability, lost, proven })
+    }
+
+    /// Tells the state of a file and repairs it if that was asked for; how good it is now.
+    fn file(&self, log: &mut Log, entry: &Entry, report: &Report) -> Result<Health, String> {
+        tell(entry, &state(report, log.manifest.origin));
+        let loads = match &report.unloadable {
+            None => Health::Good,
+            Some((at, reason)) => {
+                tell(entry, &format!("cannot be loaded: at offset {at}: {reason}"));
+                Health::Bad
+            }
         };
-        tell(state(&report, manifest.origin));
-        let truncate = self.asked.truncate_at_corruption;
+        let is_lost = log.lost.iter().any(|lost| lost.segment == entry.segment);
+        let (fix, truncate) = (self.asked.fix, self.asked.truncate_at_corruption);
         let (damage, wanted, flags, health) = match report.verdict {
-            Verdict::Good => return Ok(Health::Good),
-            Verdict::Cut(damage) => (damage, self.asked.fix, "--fix", Health::Torn),
-            Verdict::OutOfOrder(damage) => (damage, self.asked.fix, "--fix", Health::Bad),
-            Verdict::Refuse(damage) => (damage, truncate, "--fix --truncate-at-corruption", Health::Bad),
+            Verdict::Good => return Ok(loads),
+            Verdict::Cut(damage) if !is_lost => (damage, fix, "--fix", Health::Torn),
+            Verdict::OutOfOrder(damage) if !is_lost => (damage, fix, "--fix", Health::Bad),
+            Verdict::Cut(damage) | Verdict::OutOfOrder(damage) | Verdict::Refuse(damage) => {
+                (damage, truncate, "--fix --truncate-at-corruption", Health::Bad)
+            }
         };
         if !damage.may_be_cut() {
+            let mended = damage.reason.is_mended_by_cutting();
+            let why = if mended { "nothing in it is good, and it is not cut to nothing: " } else { "" };
+            tell(entry, &format!("{why}restore the file"));
             return Ok(health);
         }
         if !wanted {
-            tell(format!("{flags} would cut it there: {}", loss(&damage)));
+            tell(entry, &format!("{flags} would cut it there: {}", loss(&damage)));
             return Ok(health);
         }
-        let told = self.repair(location, manifest, entry, &damage).map_err(failed)?;
-        tell(told);
-        Ok(Health::Good)
+        let accepts = health == Health::Bad && truncate;
+        let told = self.repair(log, entry, &damage, accepts).map_err(|error| failed(entry, &error))?;
+        tell(entry, &told);
+        Ok(loads)
     }
 
-    /// Cuts a file, and sets its length right in the manifest; what to tell.
-    fn repair(
-        &self,
-        location: &Location,
-        manifest: &mut Manifest,
-        entry: &Entry,
-        damage: &Damage,
-    ) -> io::Result<String> {
+    /// Cuts a file, and sets its length right in the manifest; what to tell. `accepts`: what other files prove of it is
+    /// known to be lost from then on.
+    fn repair(&self, log: &mut Log, entry: &Entry, damage: &Damage, accepts: bool) -> io::Result<String> {
+        let (dir, manifest) = (&log.location.dir, &mut log.manifest);
+        let before = manifest.clone();
         let mut told = format!("cut at {}: {}", damage.at, loss(damage));
         if damage.bytes > 0 {
-            let kept = check::cut(self.storage, &location.dir, &entry.name, damage)?;
+            let kept = check::cut(self.storage, dir, &entry.name, damage)?;
             told += &format!("; what was cut off is in {}", kept.display());
         }
         let listed = manifest.files.iter_mut().find(|file| file.name == entry.name).expect("it is from the manifest");
-        if listed.bytes.is_some_and(|bytes| bytes != damage.at) {
+        if listed.bytes.is_some() {
             listed.bytes = Some(damage.at);
-            manifest.store(self.storage, &location.dir, &location.filename)?;
+        }
+        if accepts && manifest.origin == Origin::Crimson {
+            manifest.lost.insert(entry.segment, log.durability.last_known(entry.segment).max(damage.found.synced));
+        }
+        if *manifest != before {
+            manifest.store(self.storage, dir, &log.location.filename)?;
         }
         Ok(told)
+    }
+
+    /// Tells what files lack that others prove to have been there. If that was asked for, it is known to be lost from then
+    /// on.
+    fn between_files(&self, log: &mut Log) -> Result<Health, String> {
+        let known = log.manifest.lost.clone();
+        let lost: Vec<_> = log.lost.iter().filter(|lost| !known.contains_key(&lost.segment)).collect();
+        let proven: Vec<_> = log.proven.iter().filter(|(segment, _)| !known.contains_key(segment)).collect();
+        lost.iter().for_each(|lost| print(&format!("  {lost}")));
+        if let Some(first) = proven.first() {
+            print(&format!("  {} ({} such transactions)", durable::told(first), proven.len()));
+        }
+        if lost.is_empty() && proven.is_empty() {
+            return Ok(Health::Good);
+        }
+        let listed = lost.iter().all(|lost| lost.name.is_some());
+        if !self.asked.truncate_at_corruption || !listed {
+            let how = if listed { "; --fix --truncate-at-corruption would go on without what is lost" } else { "" };
+            print(&format!("  restore what is missing{how}"));
+            return Ok(Health::Bad);
+        }
+        let segments = lost.iter().map(|lost| lost.segment).chain(proven.iter().map(|(segment, _)| *segment));
+        for segment in segments {
+            log.manifest.lost.insert(segment, log.durability.last_known(segment));
+        }
+        let Location { dir, filename, .. } = &log.location;
+        let stored = log.manifest.store(self.storage, dir, filename);
+        stored.map_err(|error| format!("{}: {}", dir.display(), os::error_text(&error)))?;
+        print("  what is lost is noted in the manifest; the log goes on without it");
+        Ok(Health::Good)
     }
 
     /// A bar over the bytes of all files; it does not show where the standard error is no terminal.
@@ -145,6 +221,23 @@ impl Check<'_> {
         let len = |entry: &Entry| self.storage.len(&location.dir.join(&entry.name)).unwrap_or(0);
         let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {binary_bytes_per_sec} {eta} left  {msg}");
         ProgressBar::new(manifest.files.iter().map(len).sum()).with_style(style.expect("a template that is understood"))
+    }
+}
+
+/// A line about a file.
+fn tell(entry: &Entry, text: &str) {
+    print(&format!("  {}: {text}", entry.name));
+}
+
+fn failed(entry: &Entry, error: &io::Error) -> String {
+    format!("{}: {}", entry.name, os::error_text(error))
+}
+
+/// `None` if there is no such file.
+fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
     }
 }
 
@@ -170,6 +263,10 @@ fn state(report: &Report, origin: Origin) -> String {
         Origin::Redis => format!("{} records", report.records),
     };
     match report.verdict {
+        Verdict::Good if report.bytes > report.good => {
+            let room = report.bytes - report.good;
+            format!("good, {} bytes, {contents}, and room for {room} bytes more", report.good)
+        }
         Verdict::Good => format!("good, {} bytes, {contents}", report.bytes),
         Verdict::Cut(damage) => {
             let Damage { at, bytes, .. } = damage;
@@ -182,7 +279,8 @@ fn state(report: &Report, origin: Origin) -> String {
                 batches => format!("{batches} good batches behind, the first at {}", found.first),
             };
             let seen = if noticed_at == at { String::new() } else { format!(" (seen at {noticed_at})") };
-            format!("corrupt at {at}{seen}: {reason}; {} bytes, {contents} before, {behind}", report.bytes)
+            let word = if matches!(report.verdict, Verdict::OutOfOrder(_)) { "out of order" } else { "corrupt" };
+            format!("{word} at {at}{seen}: {reason}; {} bytes, {contents} before, {behind}", report.bytes)
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::support::{Server, encode};
 use crate::{Home, info, wait_until};
 use crimson::limits::{AOF_FILENAME_BYTES_MAX, AOF_GENERATIONS_MAX};
-use crimson::persistence::aof::{Entry, Kind, Manifest, SegmentId};
+use crimson::persistence::aof::{Entry, Kind, LogId, Manifest, SegmentId};
 use crimson::persistence::storage::RealStorage;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -229,9 +229,10 @@ fn rewrites_that_fail_do_not_make_the_manifest_grow_without_end() {
     let home = Home::new();
     let log = home.0.join("appendonlydir");
     fs::create_dir(&log).unwrap();
-    let mut manifest = Manifest::new(1);
+    let id = LogId(7);
+    let mut manifest = Manifest::new(id, 1);
     for generation in 1..=AOF_GENERATIONS_MAX as u64 {
-        let segment = SegmentId { generation, shard: 0, kind: Kind::Increment };
+        let segment = SegmentId { log: id, generation, shard: 0, kind: Kind::Increment };
         let name = Manifest::segment_name("appendonly.aof", segment);
         fs::write(log.join(&name), b"").unwrap();
         manifest.files.push(Entry { name, segment, bytes: None });
@@ -249,7 +250,7 @@ fn rewrites_that_fail_do_not_make_the_manifest_grow_without_end() {
     wait_until("it is off", || info(&server, "aof_in_force") == "0");
     client.run("CONFIG SET appendonly yes");
     wait_until("it is on", || info(&server, "aof_in_force") == "1");
-    assert_eq!(files(&log).len(), 3, "a base, an increment and the manifest");
+    assert_eq!(files(&log).len(), 4, "a base, an increment, the pending area and the manifest");
     assert!(rewrite(&server));
     server.stop(libc::SIGKILL);
     let server = home.serve(1, ALWAYS);

@@ -2,7 +2,7 @@
 
 use crate::logs::{Dir, FILENAME, Written, name, records};
 use crate::support::wait_until;
-use crimson::persistence::aof::{Kind, Manifest};
+use crimson::persistence::aof::{Kind, LogId, Manifest};
 use std::fs;
 
 #[test]

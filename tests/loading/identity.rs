@@ -5,6 +5,7 @@ use crate::logs::{Dir, FILENAME, LOG, Written, contents, name};
 use crimson::persistence::aof::{Kind, LogId, Manifest};
 use crimson::persistence::storage::RealStorage;
 use std::fs;
+use std::process::Command;
 
 /// A log of two shards in which each says of the other what it has on disk: shard 0 has two batches, shard 1 three.
 fn vouching(log: LogId) -> Written {
@@ -55,7 +56,7 @@ fn a_torn_file_is_not_cut_where_another_shard_has_seen_more() {
     let torn = &bytes[..bytes.len() / 2];
     dir.write(&second, torn);
     let told = dir.refused(2, &[]);
-    assert!(told.contains("batch 2 is lost") || told.contains("batch 2 of it was on disk"), "{told}");
+    assert!(told.contains("batch 2 of it was on disk: batch 2 is lost"), "{told}");
     assert_eq!(dir.bytes(&second), torn);
     assert!(!dir.path(&format!("{second}.cut")).exists());
 }
@@ -180,4 +181,47 @@ fn a_value_that_looks_like_a_batch_does_not_stop_a_restart() {
         assert_eq!(server.client().show("GET a"), "\"1\"");
         assert_eq!(server.stop(libc::SIGTERM), Some(0));
     }
+}
+
+/// Transactions were "completed" that a torn end cannot have taken.
+#[test]
+fn a_transaction_that_is_missing_before_a_newer_file_stops_the_start() {
+    let mut log = Written::new(2);
+    let keys = [0, 1].map(|shard| log.key(shard));
+    let part = |shard: u16| (shard, vec![format!("SET {} both", keys[usize::from(shard)])]);
+    log.transaction(5, &[part(0), part(1)], &[0]);
+    let before = log.store();
+    assert_eq!(contents(&mut before.serve(2, &[]).client()).matches("both").count(), 2, "a torn end took it");
+    log.next_generation();
+    log.batch(1, &[&format!("SET {{{}}}more 1", keys[1])]);
+    let dir = log.store();
+    for threads in [1, 2] {
+        let told = dir.refused(threads, &[]);
+        assert!(
+            told.contains("the transaction with stamp 5 is missing in the incr of shard 1 in generation 1"),
+            "{told}"
+        );
+    }
+    check(&dir, &[], 1);
+    check(&dir, &["--fix", "--truncate-at-corruption"], 0);
+    assert_eq!(contents(&mut dir.serve(2, &[]).client()).matches("both").count(), 2);
+}
+
+#[test]
+fn what_is_known_to_be_lost_no_longer_stops_the_start() {
+    let (dir, second) = (vouching(LOG).store(), name(1, 1, Kind::Increment));
+    dir.write(&second, b"");
+    dir.refused(2, &[]);
+    check(&dir, &["--fix", "--truncate-at-corruption"], 0);
+    let mut server = dir.serve(2, &[]);
+    assert_eq!(contents(&mut server.client()).lines().count(), 1);
+    assert_eq!((manifest(&dir).generation(), manifest(&dir).lost.len()), (2, 0), "a new generation knows of no loss");
+    assert_eq!(server.stop(libc::SIGTERM), Some(0));
+    dir.serve(2, &[]);
+}
+
+fn check(dir: &Dir, flags: &[&str], code: i32) {
+    let binary = Command::new(env!("CARGO_BIN_EXE_crimson")).arg("check-aof").args(flags).arg(&dir.0).output();
+    let output = binary.expect("the binary starts");
+    assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stdout));
 }

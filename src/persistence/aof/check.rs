@@ -1,9 +1,12 @@
 //! Looks after a log: reads its files from end to end, tells the state of each, and cuts off what is not good when asked.
 //! What is cut off is kept beside the file. Nothing is loaded; records are only counted.
 
+use super::batch::SegmentId;
 use super::manifest::{Entry, Manifest, Verdict};
 use super::reader::{Damage, Reader, Step};
 use crate::persistence::storage::Storage;
+use crate::resp::Args;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +35,12 @@ pub struct Report {
     pub batches: u64,
     /// Records in them.
     pub records: u64,
+    /// The number of the last good batch.
+    pub sequence: u64,
+    /// By file of other shards, the last batch that it calls durable.
+    pub vouched: BTreeMap<SegmentId, u64>,
+    /// The first record that cannot be loaded, and why.
+    pub unloadable: Option<(u64, String)>,
     /// What that means.
     pub verdict: Verdict,
 }
@@ -96,32 +105,60 @@ impl Location {
     }
 }
 
-/// Reads a file from end to end. `progress` hears of every chunk how many bytes it had.
+/// What a file holds, one after another.
+pub enum Visit<'a> {
+    /// A record.
+    Record(Args<'a>),
+    /// The records since the batch before were a batch; or the file has ended.
+    Boundary,
+}
+
+/// Reads a file from end to end. `progress` hears of every chunk how many bytes it had, `visit` of what is good, until it
+/// says that a record cannot be loaded.
 pub fn check(
     storage: &dyn Storage,
     dir: &Path,
     manifest: &Manifest,
     entry: &Entry,
     progress: &mut dyn FnMut(u64),
+    visit: &mut dyn FnMut(Visit<'_>) -> Result<(), String>,
 ) -> io::Result<Report> {
     let path = dir.join(&entry.name);
     let bytes = storage.len(&path)?;
     let mut reader = Reader::new(manifest.format(entry));
     let mut chunk = vec![0; CHUNK_BYTES];
+    let mut unloadable = None;
+    let mut look = |at: u64, what: Visit<'_>| {
+        if unloadable.is_none() {
+            unloadable = visit(what).err().map(|reason| (at, reason));
+        }
+    };
     let end = loop {
+        let good = reader.good_up_to();
         match reader.step() {
             Step::Read(offset) => {
                 let read = storage.read_at(&path, offset, &mut chunk)?;
                 progress(read as u64);
                 reader.feed(&chunk[..read]);
             }
-            Step::Record(_) | Step::Batch(_) => {}
+            Step::Record(record) => look(record.offset, Visit::Record(record.args)),
+            Step::Batch(_) => look(good, Visit::Boundary),
             Step::End(end) => break end,
         }
     };
     let good = reader.good_up_to();
+    look(good, Visit::Boundary);
     let verdict = manifest.judge(entry, end, good);
-    Ok(Report { bytes, good, batches: reader.batches(), records: reader.records(), verdict })
+    Ok(Report {
+        bytes,
+        good,
+        batches: reader.batches(),
+        records: reader.records(),
+        sequence: reader.sequence(),
+        vouched: reader.vouched().clone(),
+        unloadable,
+        verdict,
+    })
 }
 
 /// Cuts a file off at the end of what is good. What is cut off is in the file that this returns, durable before anything

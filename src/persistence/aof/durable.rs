@@ -4,6 +4,7 @@
 
 use super::batch::SegmentId;
 use super::manifest::{Entry, Manifest};
+use super::{Kind, Missing};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -66,6 +67,43 @@ impl Durability {
         };
         self.vouched.iter().filter_map(lack).collect()
     }
+
+    /// The last batch of a file that anybody knows of.
+    pub fn last_known(&self, segment: SegmentId) -> u64 {
+        let vouched = self.vouched.get(&segment).map_or(0, |(sequence, _)| *sequence);
+        vouched.max(self.ends.get(&segment).copied().unwrap_or(0))
+    }
+
+    /// Where transactions are missing that a torn end cannot have taken: in a file behind which the shard's log goes on,
+    /// for nothing is written into the next one before all of a file is on disk. Each with the file that lacks it.
+    pub fn proven(&self, manifest: &Manifest, missing: &[Missing]) -> Vec<(SegmentId, u64)> {
+        let place = |missing: &Missing, shard| {
+            let (log, generation, kind) = (manifest.log, missing.generation, Kind::Increment);
+            (SegmentId { log, generation, shard, kind }, missing.stamp)
+        };
+        let all = missing.iter().flat_map(|missing| missing.lack.iter().map(move |shard| place(missing, *shard)));
+        let known = |segment: &SegmentId| manifest.lost.contains_key(segment);
+        all.filter(|(segment, _)| self.goes_on_behind(*segment) && !known(segment)).collect()
+    }
+
+    /// Whether a newer file of the same shard has anything in it.
+    fn goes_on_behind(&self, file: SegmentId) -> bool {
+        let newer = |other: &SegmentId| {
+            other.shard == file.shard && other.kind == Kind::Increment && other.generation > file.generation
+        };
+        self.ends.iter().any(|(other, &last)| newer(other) && last > 0)
+    }
+}
+
+/// What to tell of such a transaction.
+pub fn told((segment, stamp): &(SegmentId, u64)) -> String {
+    format!(
+        "the transaction with stamp {stamp} is missing in the {} of shard {} in generation {}, though that shard's log goes \
+         on in a newer file",
+        segment.kind.word(),
+        segment.shard,
+        segment.generation
+    )
 }
 
 impl fmt::Display for Lost {
@@ -80,7 +118,7 @@ impl fmt::Display for Lost {
             ),
             Some(name) => write!(
                 f,
-                "{name} ends with batch {last}, but {by} says that batch {durable} of it was on disk: {} are lost",
+                "{name} ends with batch {last}, but {by} says that batch {durable} of it was on disk: {} lost",
                 batches(last + 1, *durable)
             ),
         }
@@ -88,13 +126,13 @@ impl fmt::Display for Lost {
 }
 
 fn batches(first: u64, last: u64) -> String {
-    if first == last { format!("batch {first}") } else { format!("batches {first} to {last}") }
+    if first == last { format!("batch {first} is") } else { format!("batches {first} to {last} are") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::persistence::aof::{Kind, LogId};
+    use crate::persistence::aof::LogId;
 
     fn entry(generation: u64, shard: u16) -> Entry {
         let segment = SegmentId { log: LogId(7), generation, shard, kind: Kind::Increment };
@@ -129,7 +167,15 @@ mod tests {
               disk"
             ]
         );
+        let missing = |generation| Missing { stamp: 4, generation, has: 1, lack: vec![0] };
+        let mut newer = Durability::default();
+        newer.note(&entry(3, 0), 5, &BTreeMap::new());
+        newer.note(&entry(4, 1), 1, &BTreeMap::new());
+        assert_eq!(newer.proven(&manifest, &[missing(3)]), [], "its end may be torn off");
+        newer.note(&entry(4, 0), 1, &BTreeMap::new());
+        assert_eq!(newer.proven(&manifest, &[missing(3), missing(4)]), [(manifest.files[0].segment, 4)]);
         manifest.lost.insert(manifest.files[0].segment, 8);
+        assert_eq!(newer.proven(&manifest, &[missing(3)]), []);
         assert_eq!(lost([5, 9], says(&manifest.files[0], 8), &manifest), [""; 0]);
         assert_eq!(lost([5, 9], says(&manifest.files[0], 9), &manifest).len(), 1, "that is not known");
     }

@@ -250,7 +250,7 @@ fn continues(
     let Some(before) = before.filter(|before| len != WHOLE && before.segment.kind == Kind::Increment) else {
         return Ok(true);
     };
-    Ok(check::check(storage, dir, manifest, before, &mut |_| {})?.good == len)
+    Ok(check::check(storage, dir, manifest, before, &mut |_| {}, &mut |_| Ok(()))?.good == len)
 }
 
 /// Whether a batch with this number, which is whole, ends at `offset`.

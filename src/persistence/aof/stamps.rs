@@ -6,11 +6,19 @@ use ahash::{AHashMap, AHashSet};
 /// The transactions of one shard's segments.
 #[derive(Debug, Default)]
 pub struct Stamps {
-    /// Stamps, and the numbers of their participants in `sets`.
+    /// Stamps, and the numbers of their participants and generation in `sets`.
     seen: Vec<(u64, u32)>,
-    /// Sets of participants; there are few different ones.
-    sets: Vec<Box<[u16]>>,
-    numbers: AHashMap<Box<[u16]>, u32>,
+    /// Sets of participants in a generation; there are few different ones.
+    sets: Vec<Set>,
+    numbers: AHashMap<Set, u32>,
+    /// The generation of the file that is being read.
+    pub generation: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Set {
+    generation: u64,
+    shards: Box<[u16]>,
 }
 
 /// A transaction that not all its participants have.
@@ -18,6 +26,8 @@ pub struct Stamps {
 pub struct Missing {
     /// Its stamp.
     pub stamp: u64,
+    /// The generation of the file that has it.
+    pub generation: u64,
     /// A shard whose segments have it.
     pub has: u16,
     /// The shards whose segments lack it.
@@ -27,11 +37,12 @@ pub struct Missing {
 impl Stamps {
     /// Notes a transaction.
     pub fn note(&mut self, transaction: &TransactionView<'_>) {
-        let shards: Vec<u16> = transaction.parts.iter().map(|(shard, _)| *shard).collect();
-        let number = self.numbers.get(shards.as_slice()).copied().unwrap_or_else(|| {
+        let shards = transaction.parts.iter().map(|(shard, _)| *shard).collect();
+        let set = Set { generation: self.generation, shards };
+        let number = self.numbers.get(&set).copied().unwrap_or_else(|| {
             let number = self.sets.len() as u32;
-            self.sets.push(shards.as_slice().into());
-            self.numbers.insert(shards.into(), number);
+            self.sets.push(set.clone());
+            self.numbers.insert(set, number);
             number
         });
         self.seen.push((transaction.stamp, number));
@@ -59,11 +70,11 @@ impl Stamps {
         let mut found = Vec::new();
         for (shard, stamps) in all.iter().enumerate() {
             for (stamp, set) in &stamps.seen {
-                let shards = &stamps.sets[*set as usize];
+                let Set { generation, shards } = &stamps.sets[*set as usize];
                 let lacks = |shard: &u16| has.get(usize::from(*shard)).is_some_and(|has| !has.contains(stamp));
                 if shards.iter().any(lacks) {
                     let lack = shards.iter().copied().filter(|shard| lacks(shard)).collect();
-                    found.push(Missing { stamp: *stamp, has: shard as u16, lack });
+                    found.push(Missing { stamp: *stamp, generation: *generation, has: shard as u16, lack });
                 }
             }
         }
@@ -81,6 +92,7 @@ mod tests {
     fn what_some_have_and_others_lack_is_found_in_order() {
         let mut all: Vec<Stamps> = (0..3).map(|_| Stamps::default()).collect();
         let mut note = |stamp, own: u16, shards: &[u16]| {
+            all[usize::from(own)].generation = stamp / 2;
             let parts = shards.iter().map(|shard| (*shard, &b""[..])).collect();
             all[usize::from(own)].note(&TransactionView { stamp, own, parts });
         };
@@ -89,7 +101,7 @@ mod tests {
         note(9, 2, &[0, 1, 2]);
         note(7, 2, &[0, 1, 2]);
         note(4, 1, &[1]);
-        let missing = |stamp, has, lack: &[u16]| Missing { stamp, has, lack: lack.to_vec() };
+        let missing = |stamp, has, lack: &[u16]| Missing { stamp, generation: stamp / 2, has, lack: lack.to_vec() };
         assert_eq!(Stamps::missing(&all), [missing(7, 2, &[0, 1]), missing(9, 1, &[0])]);
         assert_eq!(all.iter().map(Stamps::highest).collect::<Vec<_>>(), [5, 9, 9]);
     }

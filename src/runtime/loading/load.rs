@@ -79,8 +79,13 @@ impl Load {
                 None => engine.replay(&mut segment.replay, args),
                 Some(shard) => segment.replay.record(shard, args),
             },
-            Event::File | Event::Batch if segment.replay.is_in_transaction() => Err(ReplayError::Nesting("MULTI")),
-            Event::File | Event::Batch => {
+            Event::File(_) | Event::Batch if segment.replay.is_in_transaction() => Err(ReplayError::Nesting("MULTI")),
+            Event::File(file) => {
+                segment.replay.stamps.generation = file.generation;
+                segment.replay.rewind();
+                Ok(())
+            }
+            Event::Batch => {
                 segment.replay.rewind();
                 Ok(())
             }

@@ -30,7 +30,7 @@ pub(super) use spread::adopt;
 use crate::commands::Node;
 use crate::commands::node::Control;
 use crate::metrics::persistence::Loading as Progress;
-use crate::persistence::aof::durable::{Durability, Lost};
+use crate::persistence::aof::durable::{self, Durability, Lost};
 use crate::persistence::aof::{LogId, Manifest, Missing, Origin, Stamps, Transaction};
 use crate::persistence::storage::{Directory, FileIn};
 use crate::stdx::os::error_text;
@@ -292,11 +292,11 @@ impl Loading {
         }
         state.arrived = 0;
         if stage == Stage::Load {
+            self.compare(&mut state);
             if let Some(failure) = self.lost(&state) {
                 drop(state);
                 return self.fail(failure);
             }
-            self.compare(&mut state);
         }
         drop(state);
         self.enter(self.after(stage));
@@ -323,10 +323,12 @@ impl Loading {
         }
     }
 
-    /// What files lack that others call durable: nothing is changed then.
+    /// What files lack that others prove to have been there: nothing is changed then.
     fn lost(&self, state: &State) -> Option<String> {
         let lost = state.durability.lost(&self.plan.manifest);
-        let told: Vec<String> = lost.iter().map(Lost::to_string).collect();
+        let proven = state.durability.proven(&self.plan.manifest, self.missing());
+        let told: Vec<String> =
+            lost.iter().map(Lost::to_string).chain(proven.iter().take(1).map(durable::told)).collect();
         let dir = self.plan.source.path().display();
         (!told.is_empty()).then(|| {
             format!(

@@ -14,7 +14,7 @@ const RECORDS_PER_LOOK: usize = 4;
 /// What it comes by.
 pub enum Event<'a> {
     /// A file begins.
-    File,
+    File(SegmentId),
     /// A record.
     Record(Args<'a>),
     /// The records since the batch before were a batch.
@@ -83,7 +83,7 @@ impl Pass {
             let Some(Open { path, reader, read_up_to, .. }) = &mut self.open else {
                 let Some(entry) = self.files.pop_front() else { return Ok(Came::Over) };
                 let (path, reader) = (plan.source.file(&entry.name), Reader::new(plan.manifest.format(&entry)));
-                visit(Event::File).map_err(|error| at(&path, 0, &error))?;
+                visit(Event::File(entry.segment)).map_err(|error| at(&path, 0, &error))?;
                 self.open = Some(Open { entry, path, reader, read_up_to: 0 });
                 continue;
             };

@@ -119,10 +119,15 @@ impl<'a> Run<'a> {
                     self.tally.failures_at_start += 1;
                     (*safe_ms, self.exact) = self.promised;
                     self.disk.restart();
-                    self.disordered = true;
+                    self.disordered |= self.writes_unsynced();
                 }
             }
         }
+    }
+
+    /// Whether anything is written that is not on disk before the next write: only that can survive out of order.
+    fn writes_unsynced(&self) -> bool {
+        self.config.appendfsync != Fsync::Always || self.changes
     }
 
     /// Looks at what is there after a start.
@@ -197,7 +202,7 @@ impl<'a> Run<'a> {
         if power {
             self.disk.restart();
         }
-        self.disordered |= power;
+        self.disordered |= power && self.writes_unsynced();
         self.clients.disconnected();
         self.tally.answered = self.clients.answered.max(self.tally.answered);
         Ok(safe_ms)

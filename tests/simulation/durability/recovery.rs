@@ -7,7 +7,7 @@ use super::machine::{Fault, Machine, PENDING_BYTES, trace};
 use crate::records::each_record;
 use crimson::config::Config;
 use crimson::engine::replay::Replay;
-use crimson::persistence::aof::durable::{Durability, Lost};
+use crimson::persistence::aof::durable::{self, Durability, Lost};
 use crimson::persistence::aof::{
     Catalog, Damage, Entry, Kind, Manifest, Reader, Sealer, SegmentId, Stamps, Step, Transaction, TransactionView,
     Verdict, check, pending,
@@ -91,9 +91,9 @@ pub fn start<'a>(
             out_of_order.set(recovery.out_of_order.take());
             loaded?;
         }
-        recovery.trim()?;
         let stamps: Vec<Stamps> =
             recovery.segments.iter_mut().map(|segment| std::mem::take(&mut segment.replay.stamps)).collect();
+        recovery.trim(&stamps)?;
         if fault != Some(Fault::NotCompleted) {
             recovery.complete(&stamps)?;
         }
@@ -163,10 +163,11 @@ impl<'a> Recovery<'a> {
     }
 
     /// Cuts torn ends off, if the logs fit together, and makes durable what is good.
-    fn trim(&mut self) -> Result<(), String> {
+    fn trim(&mut self, stamps: &[Stamps]) -> Result<(), String> {
         let lost = self.durability.lost(&self.plan.manifest);
-        if !lost.is_empty() {
-            return Err(lost.iter().map(Lost::to_string).collect());
+        let proven = self.durability.proven(&self.plan.manifest, &Stamps::missing(stamps));
+        if !lost.is_empty() || !proven.is_empty() {
+            return Err(lost.iter().map(Lost::to_string).chain(proven.iter().map(durable::told)).collect());
         }
         let ends: Vec<_> = self.segments.iter_mut().flat_map(|segment| std::mem::take(&mut segment.ends)).collect();
         for (entry, torn) in ends {
@@ -185,6 +186,7 @@ impl<'a> Recovery<'a> {
     fn read(&mut self, entry: &Entry, path: &Path, segment: &mut Segment) -> Result<(Verdict, u64, u64), String> {
         let (mut reader, mut chunk) = (Reader::new(self.plan.manifest.format(entry)), vec![0; 3000]);
         segment.replay.rewind();
+        segment.replay.stamps.generation = entry.segment.generation;
         let end = loop {
             match reader.step() {
                 Step::Read(offset) => {
