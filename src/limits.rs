@@ -132,8 +132,17 @@ pub const AOF_SCAN_FACTOR_MAX: u64 = 64;
 /// Most bytes of a manifest. A larger file is not a manifest.
 pub const AOF_MANIFEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Keys that one step of a snapshot walks over: some tens of microseconds.
+/// Keys, or fields of a large value, that one step of a snapshot walks over: some tens of microseconds.
 pub const SNAPSHOT_STEP_KEYS: usize = 256;
+
+/// Elements and bytes of a value that a snapshot still writes at once. A larger one comes in pieces.
+pub const SNAPSHOT_VALUE_ITEMS_MAX: usize = 256;
+/// See [`SNAPSHOT_VALUE_ITEMS_MAX`].
+pub const SNAPSHOT_VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// What a piece of a list or string counts for in a step of a snapshot: it lies together, while each key and field has to
+/// be fetched from elsewhere in memory.
+pub const SNAPSHOT_PIECE_COST: usize = 8;
 
 /// While more than this of a snapshot waits to be written, it stands still.
 pub const SNAPSHOT_UNWRITTEN_BYTES_MAX: u64 = 8 << 20;
@@ -156,8 +165,12 @@ pub const AOF_UNSYNCED_BYTES_MAX: usize = 8 << 20;
 /// While more than this waits to be written, a core takes nothing from its clients: the disk does not keep up.
 pub const AOF_UNWRITTEN_BYTES_MAX: usize = 64 << 20;
 
-/// Items in one record of the log that builds a collection up, as Redis's `AOF_REWRITE_ITEMS_PER_CMD`.
-pub const REBUILD_ITEMS_PER_RECORD: usize = 64;
+/// Items in one piece of a value, and so in one record of the log that builds it up, as Redis's
+/// `AOF_REWRITE_ITEMS_PER_CMD`.
+pub const PIECE_ITEMS_MAX: usize = 64;
+
+/// Bytes in one piece of a value. A single item that is larger stands alone.
+pub const PIECE_BYTES_MAX: usize = 64 << 10;
 
 /// Members that one record of the log takes out of a set: SPOP may pop any number of them.
 pub const LOGGED_MEMBERS_MAX: usize = 1024;

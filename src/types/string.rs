@@ -78,6 +78,11 @@ impl LargeString {
         &self.bytes
     }
 
+    /// What it holds now, apart from it: the next change copies it first.
+    pub fn freeze(&self) -> Arc<Vec<u8>> {
+        Arc::clone(&self.bytes)
+    }
+
     /// Its bytes, for sending without a copy.
     pub fn shared(&self) -> &Bytes {
         self.lent.get_or_init(|| Box::new(Bytes::from_owner(Lender(Arc::clone(&self.bytes)))))

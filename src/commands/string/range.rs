@@ -36,7 +36,10 @@ pub(super) fn setrange(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let write = |bytes: &mut Vec<u8>| {
         check_len(ctx.config, offset, part.len())?;
         let end = offset + part.len();
-        if bytes.len() < end {
+        if bytes.is_empty() {
+            // Zeros that nobody has looked at cost nothing.
+            *bytes = vec![0; end];
+        } else if bytes.len() < end {
             bytes.resize(end, 0);
         }
         bytes[offset..end].copy_from_slice(part);

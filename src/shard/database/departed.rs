@@ -6,9 +6,10 @@
 use super::incidents::{Incidents, Journal};
 use super::write::TakenKeys;
 use crate::config::LazyFree;
-use crate::limits::GARBAGE_MAX;
+use crate::limits::{GARBAGE_MAX, SNAPSHOT_PENDING_BYTES_MAX};
 use crate::structures::records::Absent;
 use crate::types::Stored;
+use std::collections::VecDeque;
 
 /// Values that take no more effort than this are freed at once, as in Redis: to hand them on would cost more.
 const EFFORT_MAX: usize = 64;
@@ -41,6 +42,12 @@ pub struct Departed {
     /// What becomes garbage.
     pub(super) lazy: LazyFree,
     garbage: Vec<Garbage>,
+    /// Whether the last snapshot that began has not been abandoned.
+    pub(super) is_snapshot_wanted: bool,
+    /// What a snapshot has handed out of values that are somewhere else now.
+    pub(super) handed: Vec<u8>,
+    /// Values that have been removed while they were under a snapshot of their own.
+    wanted: VecDeque<Stored>,
 }
 
 impl Departed {
@@ -64,7 +71,9 @@ impl Departed {
 
     /// Frees a value: later and elsewhere if `lazily` and it is large.
     pub(super) fn free(&mut self, value: Stored, lazily: bool) {
-        if lazily && value.free_effort() > EFFORT_MAX {
+        if self.is_snapshot_wanted && value.has_snapshot() {
+            self.wanted.push_back(value);
+        } else if lazily && value.free_effort() > EFFORT_MAX {
             self.keep(Garbage::Value(value));
         }
     }
@@ -74,6 +83,36 @@ impl Departed {
         if self.garbage.len() < GARBAGE_MAX {
             self.garbage.push(garbage);
         }
+    }
+
+    /// Whether a snapshot wants something of it.
+    #[inline]
+    pub(super) fn has_snapshot(&self) -> bool {
+        !(self.wanted.is_empty() && self.handed.is_empty())
+    }
+
+    /// Lets the snapshots of removed values go on, over about `budget` items, and gives what they have to `take`.
+    pub(super) fn step_snapshot(&mut self, budget: &mut usize, mut take: impl FnMut(&mut Vec<u8>)) {
+        while *budget > 0
+            && self.handed.len() < SNAPSHOT_PENDING_BYTES_MAX
+            && let Some(table) = self.wanted.front_mut().and_then(Stored::table_mut)
+        {
+            table.walk_snapshot(budget);
+            table.take_snapshot(|bytes| self.handed.append(bytes));
+            if !table.has_snapshot() {
+                self.wanted.pop_front().into_iter().for_each(|value| self.keep(Garbage::Value(value)));
+            }
+        }
+        if !self.handed.is_empty() {
+            take(&mut self.handed);
+        }
+    }
+
+    /// Nobody wants the snapshot any more.
+    pub(super) fn abandon_snapshot(&mut self) {
+        self.is_snapshot_wanted = false;
+        self.handed = Vec::new();
+        std::mem::take(&mut self.wanted).into_iter().for_each(|value| self.keep(Garbage::Value(value)));
     }
 
     /// The garbage since the last call.

@@ -195,10 +195,31 @@ impl Database {
     /// Removes `key` and hands out its value and the time it would have expired at.
     pub fn take(&mut self, key: &[u8]) -> Option<(Value, Option<Millis>)> {
         match self.keys.take_live(key, self.clock.now) {
-            Ok((body, expires)) => Some((value_of(body), expires)),
+            Ok((body, expires)) => {
+                let mut value = value_of(body);
+                self.part_with(&mut value);
+                Some((value, expires))
+            }
             Err(absent) => {
                 self.departed.absent(key, absent);
                 None
+            }
+        }
+    }
+
+    /// Gives what `from` holds, with its time to live, the name `to`, whatever that held before; whether there was `from`.
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> bool {
+        match self.keys.take_live(from, self.clock.now) {
+            Ok((body, expires)) => {
+                // What was there goes first: the new key tells that it is new.
+                self.remove(to);
+                self.replace(to, value_of(body), expires.map_or(Expiry::Never, Expiry::At));
+                self.resume_snapshot(to);
+                true
+            }
+            Err(absent) => {
+                self.departed.absent(from, absent);
+                false
             }
         }
     }
@@ -217,7 +238,9 @@ impl Database {
         }
         let stored = record.into_object()?;
         let empty = stored.empty();
-        Some((std::mem::replace(stored, empty).into(), expires))
+        let mut value = std::mem::replace(stored, empty).into();
+        self.part_with(&mut value);
+        Some((value, expires))
     }
 
     /// A copy of the value of `key` and the time it expires at.
