@@ -119,6 +119,13 @@ pub const PUBLICATIONS_PER_MESSAGE_MAX: usize = 1024;
 /// Most bytes of one record in an append-only file: places in a record are 32-bit numbers.
 pub const AOF_RECORD_BYTES_MAX: u64 = u32::MAX as u64;
 
+// The longest is what one client may have sent, with what stands around it.
+const _: () = assert!(QUERY_BUFFER_BYTES_MAX + (64 << 20) < AOF_RECORD_BYTES_MAX);
+
+/// Bytes of one record of a transaction over several shards, unless one of its commands alone is longer. A larger
+/// transaction comes in several records.
+pub const AOF_TRANSACTION_BYTES: usize = 8 << 20;
+
 /// Most bytes of a line of an append-only file, as Redis (`AOF_ANNOTATION_LINE_MAX_LEN`).
 pub const AOF_LINE_BYTES_MAX: usize = 1024;
 
@@ -172,8 +179,13 @@ pub const PIECE_ITEMS_MAX: usize = 64;
 /// Bytes in one piece of a value. A single item that is larger stands alone.
 pub const PIECE_BYTES_MAX: usize = 64 << 10;
 
+/// A longer string that SET stores is logged in parts.
+pub const LOGGED_STRING_BYTES_MAX: usize = 1 << 20;
+
 /// Members that one record of the log takes out of a set: SPOP may pop any number of them.
 pub const LOGGED_MEMBERS_MAX: usize = 1024;
+/// Bytes of these members, unless a single one is longer.
+pub const LOGGED_MEMBERS_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of the log that are read at once while it is loaded.
 pub const AOF_LOAD_CHUNK_BYTES: usize = 1 << 20;

@@ -6,7 +6,9 @@ use super::{Kind, Stored, ValueRef};
 use crate::limits::{PIECE_BYTES_MAX, PIECE_ITEMS_MAX, SNAPSHOT_VALUE_BYTES_MAX, SNAPSHOT_VALUE_ITEMS_MAX};
 use crate::structures::ByteTable;
 use crate::structures::quicklist::FrozenList;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
 
 /// Part of a value.
 #[derive(Clone, Copy, Debug)]
@@ -63,9 +65,9 @@ impl ValueRef<'_> {
             Self::String(string) => {
                 let mut digits = itoa::Buffer::new();
                 let bytes = string.bytes(&mut digits);
-                let (mut at, mut more) = (None, true);
-                while more {
-                    more = part(bytes, &mut at, key_len, &mut write);
+                let (most, last) = bounds(bytes.len(), key_len);
+                for at in std::iter::once(last).chain((0..last).step_by(most)) {
+                    write(Piece::Part { at, bytes: &bytes[at..(at + most).min(bytes.len())] });
                 }
             }
             Self::List(list) => runs(Kind::List, key_len, list.iter().map(|entry| [entry]), write),
@@ -101,38 +103,78 @@ pub fn runs<'a, const N: usize>(
     }
 }
 
-/// Gives the next part of a string to `write`; `at` is where the next one stands, `None` at first. Whether there are more.
-fn part(bytes: &[u8], at: &mut Option<usize>, key_len: usize, write: impl FnOnce(Piece<'_>)) -> bool {
-    let most = Room::new(key_len).bytes_max;
-    let last = bytes.len().saturating_sub(1) / most * most;
-    let begin = at.unwrap_or(last);
-    let end = (begin + most).min(bytes.len());
-    write(Piece::Part { at: begin, bytes: &bytes[begin..end] });
-    let next = at.map_or(0, |_| end);
-    *at = Some(next);
-    next < last
+/// Writes pieces behind bytes.
+pub type Write = Box<dyn Fn(Piece<'_>, &mut Vec<u8>) + Send + Sync>;
+
+/// A snapshot of a large string that is under way: the string changes meanwhile, by parts, and never becomes shorter.
+pub struct StringWalk {
+    /// How long the string was.
+    len: usize,
+    key_len: usize,
+    /// Where the next part stands; `None` at first.
+    at: Option<usize>,
+    /// Parts as they were that have been changed and not been written, by their places.
+    changed: BTreeMap<usize, Box<[u8]>>,
+    expires: Option<i64>,
+    write: Write,
 }
 
-/// A large string or list as it was at one moment, apart from the one that goes on changing.
-#[derive(Debug)]
-pub enum Frozen {
-    /// A string, and where its next part stands.
-    String(Arc<Vec<u8>>, Option<usize>),
-    /// What is left of a list.
-    List(FrozenList),
+impl StringWalk {
+    /// One of a string of `len` bytes, whose key has `key_len` and expires at `expires`.
+    pub fn new(len: usize, key_len: usize, expires: Option<i64>, write: Write) -> Self {
+        Self { len, key_len, at: None, changed: BTreeMap::new(), expires, write }
+    }
+
+    /// Keeps the parts that lie in `touched`, which is about to change.
+    pub fn preserve(&mut self, bytes: &[u8], touched: Range<usize>) {
+        let (most, last) = bounds(self.len, self.key_len);
+        let end = touched.end.min(self.len);
+        for place in (touched.start / most * most..end).step_by(most) {
+            let written = self.at.is_some_and(|at| place < at || place == last);
+            if !written {
+                self.changed.entry(place).or_insert_with(|| bytes[place..(place + most).min(self.len)].into());
+            }
+        }
+    }
+
+    /// Writes the next piece behind `out`; whether there are more.
+    pub fn next(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> bool {
+        let (most, last) = bounds(self.len, self.key_len);
+        let place = self.at.unwrap_or(last);
+        let kept = self.changed.remove(&place);
+        let part = kept.as_deref().unwrap_or_else(|| &bytes[place..(place + most).min(self.len)]);
+        (self.write)(Piece::Part { at: place, bytes: part }, out);
+        let next = self.at.map_or(0, |at| at + most);
+        self.at = Some(next);
+        if let (true, Some(at)) = (next >= last, self.expires) {
+            (self.write)(Piece::Expiry(at), out);
+        }
+        next < last
+    }
 }
+
+impl fmt::Debug for StringWalk {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "StringWalk({} bytes, at {:?})", self.len, self.at)
+    }
+}
+
+/// Bytes of a part of a string, and where its last one stands.
+fn bounds(len: usize, key_len: usize) -> (usize, usize) {
+    let most = Room::new(key_len).bytes_max;
+    (most, len.saturating_sub(1) / most * most)
+}
+
+/// A large list as it was at one moment, apart from the one that goes on changing: what is left of it.
+#[derive(Debug)]
+pub struct Frozen(FrozenList);
 
 impl Frozen {
     /// Gives the next piece of the value of a key of this length to `write`; whether there are more.
     pub fn next(&mut self, key_len: usize, write: impl FnOnce(Piece<'_>)) -> bool {
-        match self {
-            Self::String(string, at) => part(string, at, key_len, write),
-            Self::List(list) => {
-                let mut room = Room::new(key_len);
-                list.next(|entry| room.takes(text_bytes(entry)), |items| write(Piece::Items(Kind::List, items)));
-                !list.is_empty()
-            }
-        }
+        let mut room = Room::new(key_len);
+        self.0.next(|entry| room.takes(text_bytes(entry)), |items| write(Piece::Items(Kind::List, items)));
+        !self.0.is_empty()
     }
 }
 
@@ -150,13 +192,9 @@ impl Stored {
         }
     }
 
-    /// What it holds now, apart from it, if it is a string or a list. Nothing is copied but what is changed afterwards.
+    /// What it holds now, apart from it, if it is a large list. Nothing is copied but what is changed afterwards.
     pub fn freeze(&mut self) -> Option<Frozen> {
-        match self {
-            Self::String(large) => Some(Frozen::String(large.freeze(), None)),
-            Self::List(list) => list.freeze().map(Frozen::List),
-            Self::Set(_) | Self::Hash(_) => None,
-        }
+        if let Self::List(list) = self { list.freeze().map(Frozen) } else { None }
     }
 
     /// Its hash table, if it is a set or hash that is one.
@@ -168,11 +206,12 @@ impl Stored {
         }
     }
 
-    /// Whether it is a hash table with a snapshot under way.
+    /// Whether a snapshot of it alone is under way.
     #[inline]
     pub fn has_snapshot(&self) -> bool {
         match self {
-            Self::String(_) | Self::List(_) => false,
+            Self::String(large) => large.has_snapshot(),
+            Self::List(_) => false,
             Self::Set(set) => set.table().is_some_and(ByteTable::has_snapshot),
             Self::Hash(hash) => hash.table().is_some_and(ByteTable::has_snapshot),
         }
@@ -195,8 +234,8 @@ fn is_large_table(table: &ByteTable) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::StringRef;
     use crate::types::list::{List, NodeLimit, Side};
+    use crate::types::{LargeString, StringRef};
 
     fn pieces(value: ValueRef<'_>, key_len: usize) -> Vec<(usize, usize)> {
         let mut all = Vec::new();
@@ -225,6 +264,36 @@ mod tests {
     }
 
     #[test]
+    fn a_string_that_changes_is_written_as_it_was() {
+        for written in 0..4 {
+            let before: Vec<u8> = (0..3 * PIECE_BYTES_MAX + 100).map(|number| (number % 251) as u8).collect();
+            let mut string = LargeString::new(before.clone());
+            let write = |piece: Piece<'_>, out: &mut Vec<u8>| match piece {
+                Piece::Part { at, bytes } => {
+                    out.resize(out.len().max(at + bytes.len()), 0);
+                    out[at..at + bytes.len()].copy_from_slice(bytes);
+                }
+                _ => out.push(b'!'),
+            };
+            string.begin_snapshot(StringWalk::new(before.len(), 1, Some(7), Box::new(write)));
+            let mut out = Vec::new();
+            (0..written).for_each(|_| assert!(string.step_snapshot(&mut out)));
+            let address = string.as_slice().as_ptr();
+            string.edit(PIECE_BYTES_MAX - 1..PIECE_BYTES_MAX + 1, |bytes| bytes[PIECE_BYTES_MAX - 1..][..2].fill(255));
+            string.edit(before.len() - 1..before.len() + 1, |bytes| *bytes.last_mut().unwrap() = 255);
+            assert_eq!(string.as_slice().as_ptr(), address, "it is not copied");
+            string.edit(0..0, |bytes| bytes.extend_from_slice(b"more"));
+            assert!(string.has_snapshot());
+            let mut copy = string.part_with_snapshot().expect("it is under way");
+            assert!(!string.has_snapshot());
+            string.edit(0..1, |bytes| bytes[0] = 255);
+            while copy.step_snapshot(&mut out) {}
+            assert_eq!(out.pop(), Some(b'!'));
+            assert!(out == before && !copy.has_snapshot(), "{written} parts written before");
+        }
+    }
+
+    #[test]
     fn items_are_bounded_in_number_and_bytes() {
         let mut list = List::new();
         let limit = NodeLimit::new(-2);
@@ -235,7 +304,7 @@ mod tests {
         list.push(Side::Right, [&large[..], &large, &large, &[b'y'; PIECE_BYTES_MAX * 2], small].into_iter(), limit);
         let found = pieces(ValueRef::List(&list), 1);
         assert_eq!(found.iter().map(|(items, _)| *items).collect::<Vec<_>>(), [64, 64, 23, 2, 1, 1]);
-        let mut frozen = Frozen::List(list.freeze().expect("it has many nodes"));
+        let mut frozen = Frozen(list.freeze().expect("it has many nodes"));
         let mut counts = Vec::new();
         let mut more = true;
         while more {

@@ -4,6 +4,7 @@
 mod support;
 
 mod kills;
+mod large;
 mod switches;
 mod trouble;
 mod waits;

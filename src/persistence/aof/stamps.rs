@@ -25,8 +25,11 @@ pub struct Missing {
 }
 
 impl Stamps {
-    /// Notes a transaction.
+    /// Notes a transaction. What it has several records of is noted once.
     pub fn note(&mut self, transaction: &TransactionView<'_>) {
+        if self.seen.last().is_some_and(|(stamp, _)| *stamp == transaction.stamp) {
+            return;
+        }
         let shards: Vec<u16> = transaction.parts.iter().map(|(shard, _)| *shard).collect();
         let number = self.numbers.get(shards.as_slice()).copied().unwrap_or_else(|| {
             let number = self.sets.len() as u32;

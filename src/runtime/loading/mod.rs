@@ -31,6 +31,7 @@ use crate::metrics::persistence::Loading as Progress;
 use crate::persistence::aof::{Manifest, Missing, Origin, Stamps, Transaction};
 use crate::stdx::os::error_text;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -316,7 +317,10 @@ impl Loading {
     }
 
     fn found(&self, transaction: Transaction) {
-        self.state().found.insert(transaction.stamp, transaction);
+        match self.state().found.entry(transaction.stamp) {
+            Entry::Vacant(place) => drop(place.insert(transaction)),
+            Entry::Occupied(mut first) => first.get_mut().join(transaction),
+        }
     }
 
     fn transaction(&self, stamp: u64) -> Option<Transaction> {

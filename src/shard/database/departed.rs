@@ -4,11 +4,12 @@
 //! someone takes it away to free it elsewhere, so that commands need not wait for it.
 
 use super::incidents::{Incidents, Journal};
+use super::snapshot::go_on;
 use super::write::TakenKeys;
 use crate::config::LazyFree;
 use crate::limits::{GARBAGE_MAX, SNAPSHOT_PENDING_BYTES_MAX};
 use crate::structures::records::Absent;
-use crate::types::Stored;
+use crate::types::{LargeString, Stored};
 use std::collections::VecDeque;
 
 /// Values that take no more effort than this are freed at once, as in Redis: to hand them on would cost more.
@@ -95,16 +96,21 @@ impl Departed {
     pub(super) fn step_snapshot(&mut self, budget: &mut usize, mut take: impl FnMut(&mut Vec<u8>)) {
         while *budget > 0
             && self.handed.len() < SNAPSHOT_PENDING_BYTES_MAX
-            && let Some(table) = self.wanted.front_mut().and_then(Stored::table_mut)
+            && let Some(value) = self.wanted.front_mut()
         {
-            table.walk_snapshot(budget);
-            table.take_snapshot(|bytes| self.handed.append(bytes));
-            if !table.has_snapshot() {
+            if go_on(value, true, budget, &mut self.handed) {
                 self.wanted.pop_front().into_iter().for_each(|value| self.keep(Garbage::Value(value)));
             }
         }
         if !self.handed.is_empty() {
             take(&mut self.handed);
+        }
+    }
+
+    /// Takes the snapshot of a string over that goes elsewhere.
+    pub(super) fn part_with(&mut self, string: &mut LargeString) {
+        if let Some(copy) = string.part_with_snapshot().filter(|_| self.is_snapshot_wanted) {
+            self.wanted.push_back(Stored::String(copy));
         }
     }
 

@@ -1,19 +1,19 @@
 //! A database's part in the snapshot of its shard. Its table hands out the records; this decides which tables there are:
 //! the keys as they are now, and those that were there when the snapshot began, if all have been removed since.
 //!
-//! Large values come in pieces. Lists and strings are frozen; sets and hashes that are hash tables are under a snapshot of
+//! Large values come in pieces. Lists are frozen; strings, and sets and hashes that are hash tables, are under a snapshot of
 //! their own, which they take along: to another key, or where they have been removed, to those that have departed.
 
 use super::write::TakenKeys;
 use super::{Database, Garbage, object_of, view};
-use crate::limits::PIECE_ITEMS_MAX;
+use crate::limits::{PIECE_ITEMS_MAX, SNAPSHOT_PIECE_COST};
 use crate::shard::Millis;
 use crate::shard::snapshot::Encode;
 use crate::structures::quicklist::Entry;
 use crate::structures::record::{Body, RecordMut};
 use crate::structures::records::{Apart, Handed, Later, NoObject, Scribe};
-use crate::types::pieces::{Frozen, Piece, runs};
-use crate::types::{Kind, Stored, Value, ValueRef};
+use crate::types::pieces::{Frozen, Piece, StringWalk, runs};
+use crate::types::{Kind, Stored, StringValue, Value, ValueRef};
 
 /// Writes the keys of a database.
 struct Keys(Encode);
@@ -26,7 +26,7 @@ struct Items {
     encode: Encode,
 }
 
-/// A large list or string as it was.
+/// A large list as it was.
 struct FrozenKey {
     key: Box<[u8]>,
     value: Frozen,
@@ -49,22 +49,41 @@ impl Scribe<Stored> for Keys {
             let kind = large.as_ref().kind();
             if let Some(value) = large.freeze() {
                 handed.late.push_back(Later::Apart(Box::new(FrozenKey { key, value, expires, encode })));
+                continue;
+            }
+            if let Stored::String(string) = large {
+                let (len, name) = (string.as_slice().len(), key.clone());
+                let write = Box::new(move |piece: Piece<'_>, bytes: &mut Vec<u8>| (encode.piece)(&name, piece, bytes));
+                string.begin_snapshot(StringWalk::new(len, key.len(), expires, write));
             } else if let Some(table) = large.table_mut() {
                 table.begin_snapshot(Box::new(Items { key: key.clone(), kind, expires, encode }));
-                handed.late.push_back(Later::InPlace(key));
             }
+            handed.late.push_back(Later::InPlace(key));
         }
     }
 
     fn go_on(&self, object: &mut Stored, wanted: bool, budget: &mut usize, bytes: &mut Vec<u8>) -> bool {
-        let Some(table) = object.table_mut() else { return true };
-        if !wanted {
-            table.abandon_snapshot();
-        }
-        table.walk_snapshot(budget);
-        table.take_snapshot(|more| bytes.append(more));
-        !table.has_snapshot()
+        go_on(object, wanted, budget, bytes)
     }
+}
+
+/// Goes on with the snapshot of a value, over about so many items, and moves what that hands out behind `bytes`; whether it
+/// is over.
+pub(super) fn go_on(value: &mut Stored, wanted: bool, budget: &mut usize, bytes: &mut Vec<u8>) -> bool {
+    if let Stored::String(string) = value {
+        *budget = budget.saturating_sub(SNAPSHOT_PIECE_COST);
+        if !wanted {
+            string.abandon_snapshot();
+        }
+        return !string.step_snapshot(bytes);
+    }
+    let Some(table) = value.table_mut() else { return true };
+    if !wanted {
+        table.abandon_snapshot();
+    }
+    table.walk_snapshot(budget);
+    table.take_snapshot(|more| bytes.append(more));
+    !table.has_snapshot()
 }
 
 impl Scribe<NoObject> for Items {
@@ -151,6 +170,9 @@ impl Database {
     /// Ends the snapshot of a value that leaves this database and is not freed.
     pub(super) fn part_with(&mut self, value: &mut Value) {
         let table = match value {
+            Value::String(StringValue::Large(large)) => {
+                return self.departed.part_with(large);
+            }
             Value::String(_) | Value::List(_) => None,
             Value::Set(set) => set.table_mut(),
             Value::Hash(hash) => hash.table_mut(),

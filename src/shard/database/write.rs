@@ -7,6 +7,7 @@ use crate::stdx::number;
 use crate::structures::record::{Body, OwnedBody};
 use crate::structures::records::{Clock, NewBody, Written};
 use crate::types::{LargeString, Object, Stored, StringValue, Value};
+use std::ops::Range;
 
 /// Longest string that lies inside the record of its key. A longer one has an allocation of its own, so that it can
 /// grow in place, be lent to the network, and does not tear holes into pages of records.
@@ -97,10 +98,12 @@ impl Database {
     }
 
     /// Changes the bytes of the string at `key` in place, unless `change` refuses; `None` where there is none. The time to
-    /// live stays, and the encoding becomes `raw`.
+    /// live stays, and the encoding becomes `raw`. Of the bytes that are there only those may change that `touched` names
+    /// when it is told how many there are.
     pub fn edit_string<R>(
         &mut self,
         key: &[u8],
+        touched: impl FnOnce(usize) -> Range<usize>,
         change: impl FnOnce(&mut Vec<u8>) -> Result<R, CommandError>,
     ) -> Result<Option<R>, CommandError> {
         let mut bytes = std::mem::take(&mut self.scratch);
@@ -114,7 +117,7 @@ impl Database {
             Body::Integer(integer) => bytes.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes()),
             Body::Object(_) => {
                 let changed = match record.into_object() {
-                    Some(Stored::String(large)) => large.edit(change).map(Some),
+                    Some(Stored::String(large)) => large.edit(touched(large.as_slice().len()), change).map(Some),
                     _ => Err(CommandError::WrongType),
                 };
                 self.scratch = bytes;

@@ -2,8 +2,8 @@
 //! small steps while commands go on. Nothing is copied beforehand. A key that a command is about to change or remove is
 //! handed out before; so what waits to be taken at the end of a turn is one step and what commands of the turn have
 //! changed, whatever the size of the shard. A large value is handed out in pieces, and a command that changes it waits for
-//! none of them: of a list the nodes that it changes are copied, of a hash table the fields that it changes are handed out
-//! before, a string is copied, and a value that it removes stays until the snapshot is through with it.
+//! none of them: of a list the nodes that it changes are copied, of a hash table the fields and of a string the parts that it
+//! changes are kept for the snapshot, and a value that it removes stays until the snapshot is through with it.
 //!
 //! Each database keeps its own part ([`Database`]), and takes it along when SWAPDB gives it another index; the indexes in
 //! the snapshot are those of the beginning.

@@ -248,12 +248,12 @@ impl World {
                 });
             }
             20 => _ = db.rename(key, b"renamed"),
-            21 => _ = db.edit_string(key, |bytes| Ok(bytes.extend_from_slice(&text))),
+            21 => _ = db.edit_string(key, |len| len..len, |bytes| Ok(bytes.extend_from_slice(&text))),
             0 => db.set_string(key, b"0123456789", expiry),
             1 => db.set_string(key, &text, expiry),
             2 => db.replace(key, value, expiry),
             3 => _ = db.edit_integer(key, |before| Ok(before.wrapping_add(1 << text.len()))),
-            4 => _ = db.edit_string(key, |bytes| Ok(bytes.splice(.., text).count())),
+            4 => _ = db.edit_string(key, |len| 0..len, |bytes| Ok(bytes.splice(.., text).count())),
             5 => _ = db.get_mut::<Hash>(key).map(|hash| hash.map(|hash| hash.set(b"f", &text, &<_>::default()))),
             6 => _ = db.get_mut::<List>(key).map(|list| list.map(|list| push(list, &text))),
             7 => _ = db.get_or_insert::<List>(key, List::new).map(|list| push(list, &text)),
