@@ -25,6 +25,8 @@ pub const NAME: &[u8] = b"CRIMSON.TRANSACTION";
 const STAMP_BYTES: usize = 8;
 const COUNT_BYTES: usize = 4;
 const LENGTH_BYTES: usize = 8;
+/// Bytes before the body of a record, about.
+const HEAD_BYTES: usize = 80;
 
 /// A transaction as it is logged: the same for all shards but for the number of the own one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +64,9 @@ impl Transaction {
 
     /// Appends the records of shard `own`.
     pub fn write(&self, own: u16, out: &mut Vec<u8>) {
-        for body in std::iter::once(&self.body).chain(&self.more) {
+        let bodies = std::iter::once(&self.body).chain(&self.more);
+        out.reserve(bodies.clone().map(|body| body.len() + HEAD_BYTES).sum());
+        for body in bodies {
             record::begin(out, 3 + 2 * self.shards as usize);
             record::argument(out, NAME);
             record::number(out, self.stamp);

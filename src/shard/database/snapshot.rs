@@ -16,10 +16,10 @@ use crate::types::pieces::{Frozen, Piece, StringWalk, runs};
 use crate::types::{Kind, Stored, StringValue, Value, ValueRef};
 
 /// Writes the keys of a database.
-struct Keys(Encode);
+struct KeyScribe(Encode);
 
 /// Writes what a large set or hash holds.
-struct Items {
+struct ItemScribe {
     key: Box<[u8]>,
     kind: Kind,
     expires: Option<Millis>,
@@ -34,7 +34,7 @@ struct FrozenKey {
     encode: Encode,
 }
 
-impl Scribe<Stored> for Keys {
+impl Scribe<Stored> for KeyScribe {
     fn write(&self, records: &mut [RecordMut<'_, Stored>], handed: &mut Handed) {
         for record in records {
             let (expires, encode) = (record.as_ref().expires(), self.0);
@@ -56,7 +56,7 @@ impl Scribe<Stored> for Keys {
                 let write = Box::new(move |piece: Piece<'_>, bytes: &mut Vec<u8>| (encode.piece)(&name, piece, bytes));
                 string.begin_snapshot(StringWalk::new(len, key.len(), expires, write));
             } else if let Some(table) = large.table_mut() {
-                table.begin_snapshot(Box::new(Items { key: key.clone(), kind, expires, encode }));
+                table.begin_snapshot(Box::new(ItemScribe { key: key.clone(), kind, expires, encode }));
             }
             handed.late.push_back(Later::InPlace(key));
         }
@@ -86,7 +86,7 @@ pub(super) fn go_on(value: &mut Stored, wanted: bool, budget: &mut usize, bytes:
     !table.has_snapshot()
 }
 
-impl Scribe<NoObject> for Items {
+impl Scribe<NoObject> for ItemScribe {
     fn together(&self) -> usize {
         PIECE_ITEMS_MAX
     }
@@ -128,7 +128,7 @@ impl Database {
     /// Begins a snapshot of what is there now, in which this is database `index`. There must be none under way.
     pub(in crate::shard) fn begin_snapshot(&mut self, index: u16, encode: Encode) {
         self.snapshot_index = index;
-        self.keys.begin_snapshot(Box::new(Keys(encode)));
+        self.keys.begin_snapshot(Box::new(KeyScribe(encode)));
         self.departed.is_snapshot_wanted = true;
     }
 
@@ -178,6 +178,9 @@ impl Database {
             Value::Hash(hash) => hash.table_mut(),
         };
         if let Some(table) = table.filter(|table| table.has_snapshot()) {
+            if !self.departed.is_snapshot_wanted {
+                table.abandon_snapshot();
+            }
             table.finish_snapshot(&mut self.departed.handed);
         }
     }

@@ -248,7 +248,13 @@ impl World {
                 });
             }
             20 => _ = db.rename(key, b"renamed"),
-            21 => _ = db.edit_string(key, |len| len..len, |bytes| Ok(bytes.extend_from_slice(&text))),
+            21 => {
+                let append = |bytes: &mut Vec<u8>| {
+                    bytes.extend_from_slice(&text);
+                    Ok(())
+                };
+                _ = db.edit_string(key, |len| len..len, append);
+            }
             0 => db.set_string(key, b"0123456789", expiry),
             1 => db.set_string(key, &text, expiry),
             2 => db.replace(key, value, expiry),
