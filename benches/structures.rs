@@ -1,7 +1,8 @@
 //! The keyspace beside a plain map of boxed byte strings, with keys in random order: what a lookup, an overwrite and an
 //! insertion cost in a table that fits in the cache and in one that does not. And how long a step of a snapshot takes.
 
-use crimson::shard::{Database, Expiry, Millis, Shard, ShardId};
+use crimson::shard::snapshot::Encode;
+use crimson::shard::{Database, Expiry, Shard, ShardId};
 use crimson::stdx::random::Random;
 use crimson::types::ValueRef;
 use criterion::{
@@ -85,12 +86,15 @@ fn database(criterion: &mut Criterion) {
     }
 }
 
-fn encode(key: &[u8], value: ValueRef<'_>, _expires: Option<Millis>, bytes: &mut Vec<u8>) {
-    bytes.extend_from_slice(key);
-    if let ValueRef::String(string) = value {
-        bytes.extend_from_slice(string.bytes(&mut itoa::Buffer::new()));
-    }
-}
+const ENCODE: Encode = Encode {
+    whole: |key, value, _, bytes| {
+        bytes.extend_from_slice(key);
+        if let ValueRef::String(string) = value {
+            bytes.extend_from_slice(string.bytes(&mut itoa::Buffer::new()));
+        }
+    },
+    piece: |_, _, _| unreachable!("no value is large"),
+};
 
 /// Steps of one snapshot after the other; the longest is told.
 fn snapshot(criterion: &mut Criterion) {
@@ -102,7 +106,7 @@ fn snapshot(criterion: &mut Criterion) {
         group.bench_function(format!("step_{STEP_KEYS}"), |bencher| {
             bencher.iter(|| {
                 if !shard.has_snapshot() {
-                    shard.begin_snapshot(encode);
+                    shard.begin_snapshot(ENCODE);
                 }
                 let begun = Instant::now();
                 shard.step_snapshot(STEP_KEYS, |_, bytes| bytes.clear());

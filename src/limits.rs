@@ -119,6 +119,13 @@ pub const PUBLICATIONS_PER_MESSAGE_MAX: usize = 1024;
 /// Most bytes of one record in an append-only file: places in a record are 32-bit numbers.
 pub const AOF_RECORD_BYTES_MAX: u64 = u32::MAX as u64;
 
+// The longest is what one client may have sent, with what stands around it.
+const _: () = assert!(QUERY_BUFFER_BYTES_MAX + (64 << 20) < AOF_RECORD_BYTES_MAX);
+
+/// Bytes of one record of a transaction over several shards, unless one of its commands alone is longer. A larger
+/// transaction comes in several records.
+pub const AOF_TRANSACTION_BYTES: usize = 8 << 20;
+
 /// Most bytes of a line of an append-only file, as Redis (`AOF_ANNOTATION_LINE_MAX_LEN`).
 pub const AOF_LINE_BYTES_MAX: usize = 1024;
 
@@ -146,8 +153,17 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// so many milliseconds.
 pub const AOF_REWRITE_REST_MS_MAX: i64 = 300_000;
 
-/// Keys that one step of a snapshot walks over: some tens of microseconds.
+/// Keys, or fields of a large value, that one step of a snapshot walks over: some tens of microseconds.
 pub const SNAPSHOT_STEP_KEYS: usize = 256;
+
+/// Elements and bytes of a value that a snapshot still writes at once. A larger one comes in pieces.
+pub const SNAPSHOT_VALUE_ITEMS_MAX: usize = 256;
+/// See [`SNAPSHOT_VALUE_ITEMS_MAX`].
+pub const SNAPSHOT_VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// What a piece of a list or string counts for in a step of a snapshot: it lies together, while each key and field has to
+/// be fetched from elsewhere in memory.
+pub const SNAPSHOT_PIECE_COST: usize = 8;
 
 /// While more than this of a snapshot waits to be written, it stands still.
 pub const SNAPSHOT_UNWRITTEN_BYTES_MAX: u64 = 8 << 20;
@@ -177,11 +193,20 @@ pub const AOF_UNSYNCED_BYTES_MAX: usize = 8 << 20;
 /// While more than this waits to be written, a core takes nothing from its clients: the disk does not keep up.
 pub const AOF_UNWRITTEN_BYTES_MAX: usize = 64 << 20;
 
-/// Items in one record of the log that builds a collection up, as Redis's `AOF_REWRITE_ITEMS_PER_CMD`.
-pub const REBUILD_ITEMS_PER_RECORD: usize = 64;
+/// Items in one piece of a value, and so in one record of the log that builds it up, as Redis's
+/// `AOF_REWRITE_ITEMS_PER_CMD`.
+pub const PIECE_ITEMS_MAX: usize = 64;
+
+/// Bytes in one piece of a value. A single item that is larger stands alone.
+pub const PIECE_BYTES_MAX: usize = 64 << 10;
+
+/// A longer string that SET stores is logged in parts.
+pub const LOGGED_STRING_BYTES_MAX: usize = 1 << 20;
 
 /// Members that one record of the log takes out of a set: SPOP may pop any number of them.
 pub const LOGGED_MEMBERS_MAX: usize = 1024;
+/// Bytes of these members, unless a single one is longer.
+pub const LOGGED_MEMBERS_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of the log that are read at once while it is loaded.
 pub const AOF_LOAD_CHUNK_BYTES: usize = 1 << 20;

@@ -8,7 +8,7 @@ use crimson::commands::Node;
 use crimson::config::Config;
 use crimson::limits::AOF_GENERATIONS_MAX;
 use crimson::metrics::persistence::{BASE_DONE, BASE_FAILED};
-use crimson::persistence::aof::{Catalog, Kind, Manifest, Sealer, SegmentId};
+use crimson::persistence::aof::{Catalog, Kind, LogId, Manifest, Sealer, SegmentId};
 use crimson::persistence::storage::Storage;
 use crimson::server::aof;
 use crimson::server::rewrite::{Means, Rewriter};
@@ -71,7 +71,7 @@ fn start(disk: &Disk, appendonly: bool) -> Result<Server<'_>, String> {
 }
 
 fn name(generation: u64, shard: u16, kind: Kind) -> String {
-    Manifest::segment_name("appendonly.aof", SegmentId { generation, shard, kind })
+    Manifest::segment_name("appendonly.aof", SegmentId { log: LogId::NONE, generation, shard, kind })
 }
 
 impl Server<'_> {
@@ -89,7 +89,7 @@ impl Server<'_> {
         self.rewriter.look(&self.node, self.now, || {});
         let Some(cut) = self.node.take_cut() else { return false };
         for shard in (0..SHARDS).filter(|_| cut.snapshot) {
-            let segment = SegmentId { generation: cut.generation, shard, kind: Kind::Base };
+            let segment = SegmentId { log: cut.log, generation: cut.generation, shard, kind: Kind::Base };
             let (base, increment) =
                 (name(cut.generation, shard, Kind::Base), name(cut.generation, shard, Kind::Increment));
             let mut batch = b"*1\r\n$4\r\nPING\r\n".to_vec();
@@ -206,7 +206,7 @@ fn a_manifest_that_is_replaced_makes_rewrites_fail_and_no_file_goes() {
         let mut server = start(&disk, true).expect("nothing fails");
         let first = files(&disk, LOG)["appendonly.aof.manifest"].clone();
         assert!(server.rewrite(false) && server.rewrite(false));
-        let foreign = Manifest { begun: 9, ..Manifest::new(7) }.to_bytes();
+        let foreign = Manifest { begun: 9, ..Manifest::new(LogId(7), 7) }.to_bytes();
         let right = files(&disk, LOG)["appendonly.aof.manifest"].clone();
         let bytes = [None, Some(&first), Some(&foreign)][replacement as usize];
         // Before a rewrite begins, and when its bases are whole.

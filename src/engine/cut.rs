@@ -7,11 +7,10 @@ use super::Engine;
 use super::message::{Call, Message, Ticket};
 use super::operation::{Operation, Work};
 use crate::limits::{AOF_CHUNK_BYTES, SNAPSHOT_STEP_KEYS};
-use crate::persistence::aof::rebuild::rebuild;
+use crate::persistence::aof::rebuild::{piece, rebuild};
 use crate::persistence::aof::{Cut, Records};
 use crate::session::SessionKey;
-use crate::shard::Millis;
-use crate::types::ValueRef;
+use crate::shard::snapshot::Encode;
 use std::sync::Arc;
 
 /// What a cut has done on this shard.
@@ -84,7 +83,7 @@ impl Engine {
     /// Begins a snapshot of this shard alone, while nobody changes anything. None may be under way, an abandoned one
     /// included: its rest would be taken for the whole.
     pub fn begin_snapshot(&mut self) {
-        let begun = self.shard.begin_snapshot(encode);
+        let begun = self.shard.begin_snapshot(ENCODE);
         assert!(begun, "one snapshot at a time");
     }
 
@@ -116,9 +115,17 @@ impl Engine {
     }
 }
 
-/// A key as a snapshot has it, for a reader that has its database selected.
-fn encode(key: &[u8], value: ValueRef<'_>, expires: Option<Millis>, bytes: &mut Vec<u8>) {
+/// Keys as a snapshot has them, for a reader that has their database selected.
+const ENCODE: Encode = Encode {
+    whole: |key, value, expires, bytes| {
+        onto(bytes, |records| rebuild(records, 0, key, value, expires, false));
+    },
+    piece: |key, part, bytes| onto(bytes, |records| piece(records, 0, key, part)),
+};
+
+/// Writes records behind `bytes`.
+fn onto(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Records)) {
     let mut records = Records::onto(std::mem::take(bytes));
-    rebuild(&mut records, 0, key, value, expires, false);
+    write(&mut records);
     *bytes = records.into_bytes();
 }

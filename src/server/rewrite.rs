@@ -196,7 +196,8 @@ impl<D: Storage> Rewriter<D> {
     fn prepare(&mut self, generation: u64, shards: u16, listed: bool) -> io::Result<Vec<Mutex<Option<CutFiles>>>> {
         self.catalog().begin(generation)?;
         let mut made = Vec::new();
-        let files = (0..shards).map(|shard| self.make(generation, shard, listed, &mut made)).collect::<io::Result<Vec<_>>>();
+        let files =
+            (0..shards).map(|shard| self.make(generation, shard, listed, &mut made)).collect::<io::Result<Vec<_>>>();
         let files = files.and_then(|files| self.catalog().storage().sync_dir(Path::new("")).map(|()| files));
         let files = files.inspect_err(|_| made.iter().for_each(|name| self.remove(name)))?;
         if listed {

@@ -624,6 +624,13 @@ impl<'a, O> RecordMut<'a, O> {
 
     /// The object, if the record holds one.
     #[inline]
+    pub fn object_mut(&mut self) -> Option<&mut O> {
+        let record = self.0.0;
+        record.is_object().then(|| record.object_mut())
+    }
+
+    /// The object, if the record holds one, for as long as the record was lent.
+    #[inline]
     pub fn into_object(self) -> Option<&'a mut O> {
         let record = self.0.0;
         record.is_object().then(|| record.object_mut())

@@ -4,7 +4,7 @@
 
 use crate::stdx::allocation;
 use crate::structures::listpack::{Element, Listpack};
-use crate::structures::quicklist::{Iter, Quicklist, pack_end};
+use crate::structures::quicklist::{FrozenList, Iter, Quicklist, pack_end};
 
 pub use crate::structures::quicklist::{Entry, NodeLimit, OwnedEntry, Place, Side};
 
@@ -63,6 +63,11 @@ impl List {
             Encoding::Listpack(_) => 1,
             Encoding::Quicklist(chain) => chain.nodes_len(),
         }
+    }
+
+    /// What it holds now, apart from it, if it is a quicklist.
+    pub fn freeze(&mut self) -> Option<FrozenList> {
+        if let Encoding::Quicklist(chain) = &mut self.encoding { Some(chain.freeze()) } else { None }
     }
 
     /// Bytes it has allocated.

@@ -3,12 +3,14 @@
 
 pub mod hash;
 pub mod list;
+pub mod pieces;
 mod sampling;
 pub mod set;
 pub mod string;
 
 pub use hash::Hash;
 pub use list::List;
+pub use pieces::{Frozen, Piece};
 pub use set::Set;
 pub use string::{LargeString, StringRef, StringValue};
 

@@ -1,9 +1,11 @@
 //! Strings: integers, short byte strings that the keyspace keeps inside the entry, and large ones that can be lent to
 //! the network without a copy.
 
+use super::pieces::StringWalk;
 use crate::stdx::{allocation, number};
 use bytes::Bytes;
 use std::cell::OnceCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Longest string whose encoding is called `embstr`, in bytes, as in Redis.
@@ -50,12 +52,27 @@ impl StringValue {
 }
 
 /// A large string. It is changed in place, with room to grow, unless replies that carry it are on their way or a copy
-/// shares it: then it is copied first.
-#[derive(Clone, Debug)]
+/// shares it: then it is copied first. A snapshot reads it where it lies; what is changed meanwhile is kept for it.
+#[derive(Debug)]
 pub struct LargeString {
     bytes: Arc<Vec<u8>>,
-    /// The handle that replies share; made when the first of them asks.
-    lent: OnceCell<Box<Bytes>>,
+    /// What few strings have; made when it is needed first.
+    side: OnceCell<Box<Side>>,
+}
+
+#[derive(Debug, Default)]
+struct Side {
+    /// The handle that replies share.
+    lent: OnceCell<Bytes>,
+    /// The snapshot that is under way.
+    walk: Option<Box<StringWalk>>,
+}
+
+impl Clone for LargeString {
+    /// A copy that shares the bytes, and is under no snapshot.
+    fn clone(&self) -> Self {
+        Self { bytes: Arc::clone(&self.bytes), side: OnceCell::new() }
+    }
 }
 
 /// Keeps the bytes of a [`LargeString`] alive for replies.
@@ -70,7 +87,7 @@ impl AsRef<[u8]> for Lender {
 impl LargeString {
     /// A string of these bytes.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes: Arc::new(bytes), lent: OnceCell::new() }
+        Self { bytes: Arc::new(bytes), side: OnceCell::new() }
     }
 
     /// Its bytes.
@@ -80,23 +97,67 @@ impl LargeString {
 
     /// Its bytes, for sending without a copy.
     pub fn shared(&self) -> &Bytes {
-        self.lent.get_or_init(|| Box::new(Bytes::from_owner(Lender(Arc::clone(&self.bytes)))))
+        let side = self.side.get_or_init(Box::default);
+        side.lent.get_or_init(|| Bytes::from_owner(Lender(Arc::clone(&self.bytes))))
     }
 
     /// Bytes that it takes of the allocator beside itself, copies that share them or not.
     pub fn allocated_bytes(&self) -> usize {
         const COUNTS: usize = 2 * size_of::<usize>();
-        let lent = self
-            .lent
-            .get()
-            .map_or(0, |_| allocation::class(size_of::<Bytes>()) + allocation::class(COUNTS + size_of::<Lender>()));
-        allocation::class(COUNTS + size_of::<Vec<u8>>()) + allocation::class(self.bytes.capacity()) + lent
+        let side = self.side.get().map_or(0, |side| {
+            let lender = side.lent.get().map_or(0, |_| allocation::class(COUNTS + size_of::<Lender>()));
+            allocation::class(size_of::<Side>()) + lender
+        });
+        allocation::class(COUNTS + size_of::<Vec<u8>>()) + allocation::class(self.bytes.capacity()) + side
     }
 
-    /// Changes it in place; copies first when a reply still holds it. Appending takes amortised constant time.
-    pub fn edit<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        self.lent.take();
+    /// Changes it in place; copies first when a reply still holds it. Appending takes amortised constant time. Of the bytes
+    /// that are there only those in `touched` may change.
+    pub fn edit<R>(&mut self, touched: Range<usize>, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        if let Some(side) = self.side.get_mut() {
+            side.lent.take();
+            if let Some(walk) = &mut side.walk {
+                walk.preserve(&self.bytes, touched);
+            }
+        }
         change(Arc::make_mut(&mut self.bytes))
+    }
+
+    /// Begins a snapshot of what it holds now, for a key of this length. There must be none under way.
+    pub fn begin_snapshot(&mut self, walk: StringWalk) {
+        self.side.get_or_init(Box::default);
+        self.side.get_mut().expect("just made").walk = Some(Box::new(walk));
+    }
+
+    /// Whether a snapshot is under way.
+    #[inline]
+    pub fn has_snapshot(&self) -> bool {
+        self.side.get().is_some_and(|side| side.walk.is_some())
+    }
+
+    /// Appends the next piece of the snapshot to `out`; whether there are more.
+    pub fn step_snapshot(&mut self, out: &mut Vec<u8>) -> bool {
+        let Some(side) = self.side.get_mut() else { return false };
+        let more = side.walk.as_mut().is_some_and(|walk| walk.next(&self.bytes, out));
+        if !more {
+            side.walk = None;
+        }
+        more
+    }
+
+    /// Gives the snapshot to a copy of its own, so that this string may go elsewhere. `None`: there is none.
+    pub fn part_with_snapshot(&mut self) -> Option<Self> {
+        let walk = self.side.get_mut()?.walk.take()?;
+        let mut copy = self.clone();
+        copy.begin_snapshot(*walk);
+        Some(copy)
+    }
+
+    /// Nobody wants the snapshot any more.
+    pub fn abandon_snapshot(&mut self) {
+        if let Some(side) = self.side.get_mut() {
+            side.walk = None;
+        }
     }
 }
 

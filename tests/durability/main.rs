@@ -5,6 +5,7 @@ mod support;
 
 mod directory;
 mod kills;
+mod large;
 mod switches;
 mod trouble;
 mod waits;

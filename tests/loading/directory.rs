@@ -175,7 +175,10 @@ fn a_kill_while_a_log_of_redis_is_taken_over_does_not_stop_the_next_start() {
     dir.write(&name(2, 0, Kind::Base), b"half a base");
     let told = dir.refused(2, &[]);
     assert!(told.contains("but not its manifest"), "{told}");
-    dir.write(&format!("temp-{}", Manifest::name(FILENAME)), &Manifest { begun: 2, ..Manifest::new(LogId(7), 2) }.to_bytes());
+    dir.write(
+        &format!("temp-{}", Manifest::name(FILENAME)),
+        &Manifest { begun: 2, ..Manifest::new(LogId(7), 2) }.to_bytes(),
+    );
     let server = dir.serve(2, &[]);
     assert_eq!(server.client().show("GET a"), "\"1\"");
     assert!(dir.0.join(FILENAME).exists());

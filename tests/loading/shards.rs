@@ -152,6 +152,33 @@ fn transactions_that_some_shards_have_lost_are_completed() {
 }
 
 #[test]
+fn a_large_transaction_that_a_shard_has_lost_is_completed() {
+    let mut log = Written::new(2);
+    let keys: Vec<String> = (0..2).map(|shard| log.key(shard)).collect();
+    let part = |shard: usize| -> Vec<String> {
+        let piece = |number: usize| format!("APPEND {} {}", keys[shard], number.to_string().repeat(1 << 20));
+        (0..10).map(piece).collect()
+    };
+    log.transaction(3, &[(0, part(0)), (1, part(1))], &[1]);
+    for threads in [1, 2] {
+        let dir = log.store();
+        let records = dir.bytes(&name(1, 1, Kind::Increment));
+        let records = records.windows(19).filter(|bytes| bytes == b"CRIMSON.TRANSACTION").count();
+        assert_eq!(records, 4, "7 MiB and 3 of each shard");
+        for start in 0..2 {
+            let server = dir.serve(threads, &[]);
+            let mut client = server.client();
+            for key in &keys {
+                assert_eq!(client.show(&format!("STRLEN {key}")), format!("(integer) {}", 10 << 20), "start {start}");
+                assert_eq!(client.show(&format!("GETRANGE {key} 1048575 1048576")), "\"01\"");
+                assert_eq!(client.show(&format!("GETRANGE {key} -1 -1")), "\"9\"");
+            }
+            assert_eq!(server.log().contains(": completed 1 transactions"), start == 0, "{}", server.log());
+        }
+    }
+}
+
+#[test]
 fn what_fails_in_a_completed_transaction_does_not_fail_again() {
     let mut log = Written::new(2);
     let keys: Vec<String> = (0..2).map(|shard| log.key(shard)).collect();

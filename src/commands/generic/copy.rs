@@ -34,10 +34,8 @@ pub(super) fn renamenx(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
 
 fn change_name(ctx: &mut ShardContext<'_>, args: Args<'_>) {
     let (from, to) = (args.at(1), args.at(2));
-    let (value, expires) = ctx.db.take(from).expect("the caller has seen the key");
-    // What was there goes first: the new key tells that it is new.
-    ctx.db.remove(to);
-    ctx.db.replace(to, value, expiry(expires));
+    let renamed = ctx.db.rename(from, to);
+    debug_assert!(renamed, "the caller has seen the key");
     ctx.changed(EventClass::Generic, "rename_from", from);
     ctx.changed(EventClass::Generic, "rename_to", to);
 }

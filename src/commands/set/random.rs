@@ -3,7 +3,7 @@
 use super::lost_members;
 use crate::commands::ShardContext;
 use crate::commands::row::Outcome;
-use crate::limits::LOGGED_MEMBERS_MAX;
+use crate::limits::{LOGGED_MEMBERS_BYTES_MAX, LOGGED_MEMBERS_MAX};
 use crate::resp::{Args, CommandError};
 use crate::structures::listpack::Element;
 use crate::types::Set;
@@ -70,7 +70,16 @@ fn log_popped(ctx: &mut ShardContext<'_>, key: &[u8], popped: &[Vec<u8>]) {
     if popped.is_empty() {
         return ctx.log(&[b"DEL", key]);
     }
-    for members in popped.chunks(LOGGED_MEMBERS_MAX) {
+    let mut rest = popped;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |member: &&Vec<u8>| {
+            bytes += member.len();
+            bytes <= LOGGED_MEMBERS_BYTES_MAX
+        };
+        let count = rest.iter().take(LOGGED_MEMBERS_MAX).take_while(fits).count().max(1);
+        let members;
+        (members, rest) = rest.split_at(count);
         let head = [&b"SREM"[..], key].into_iter();
         ctx.log(&head.chain(members.iter().map(Vec::as_slice)).collect::<Vec<_>>());
     }

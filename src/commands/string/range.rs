@@ -10,11 +10,15 @@ use crate::types::{StringRef, StringValue, Value, ValueRef};
 
 pub(super) fn append(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let (key, suffix) = (args.at(1), args.at(2));
-    let appended = ctx.db.edit_string(key, |bytes| {
-        check_len(ctx.config, bytes.len(), suffix.len())?;
-        bytes.extend_from_slice(suffix);
-        Ok(bytes.len())
-    })?;
+    let appended = ctx.db.edit_string(
+        key,
+        |len| len..len,
+        |bytes| {
+            check_len(ctx.config, bytes.len(), suffix.len())?;
+            bytes.extend_from_slice(suffix);
+            Ok(bytes.len())
+        },
+    )?;
     let len = appended.unwrap_or_else(|| {
         ctx.db.set_string(key, suffix, Expiry::Never);
         suffix.len()
@@ -36,13 +40,17 @@ pub(super) fn setrange(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     let write = |bytes: &mut Vec<u8>| {
         check_len(ctx.config, offset, part.len())?;
         let end = offset + part.len();
-        if bytes.len() < end {
+        if bytes.is_empty() {
+            // Zeros that nobody has looked at cost nothing.
+            *bytes = vec![0; end];
+        } else if bytes.len() < end {
             bytes.resize(end, 0);
         }
         bytes[offset..end].copy_from_slice(part);
         Ok(bytes.len())
     };
-    let len = match ctx.db.edit_string(key, write)? {
+    let touched = |_| offset..offset.saturating_add(part.len());
+    let len = match ctx.db.edit_string(key, touched, write)? {
         Some(len) => len,
         None => {
             let mut bytes = Vec::new();

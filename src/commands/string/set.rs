@@ -6,9 +6,10 @@ use super::lifetime::{Lifetime, Unit};
 use crate::commands::ShardContext;
 use crate::commands::context::EventClass;
 use crate::commands::row::Outcome;
+use crate::limits::LOGGED_STRING_BYTES_MAX;
 use crate::resp::{Args, CommandError};
-use crate::shard::{Database, Expiry};
-use crate::types::{StringRef, ValueRef};
+use crate::shard::{Database, Expiry, Millis};
+use crate::types::{Piece, StringRef, ValueRef};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Hexadecimal digits of a digest.
@@ -20,6 +21,9 @@ pub(super) fn set(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome {
     }
     ctx.db.set_string(args.at(1), args.at(2), Expiry::Never);
     ctx.changed(EventClass::String, "set", args.at(1));
+    if args.at(2).len() > LOGGED_STRING_BYTES_MAX {
+        log_in_parts(ctx, args.at(1), args.at(2), None);
+    }
     ctx.reply.ok();
     Ok(())
 }
@@ -57,9 +61,25 @@ fn store(ctx: &mut ShardContext<'_>, key: &[u8], value: &[u8], expiry: Expiry) {
 /// Logs SET as it was done: unconditional, and with the time at which the key expires.
 fn log(ctx: &mut ShardContext<'_>, key: &[u8], value: &[u8], expiry: Expiry) {
     match expiry {
+        Expiry::Never if value.len() > LOGGED_STRING_BYTES_MAX => log_in_parts(ctx, key, value, None),
+        Expiry::At(at) if value.len() > LOGGED_STRING_BYTES_MAX => log_in_parts(ctx, key, value, Some(at)),
         Expiry::Never => ctx.log(&[b"SET", key, value]),
         Expiry::Keep => ctx.log(&[b"SET", key, value, b"KEEPTTL"]),
         Expiry::At(at) => ctx.log_until(&[b"SET", key, value, b"PXAT"], at),
+    }
+}
+
+/// Logs a large value part by part, so that whoever reads the log need not hold it twice.
+#[cold]
+fn log_in_parts(ctx: &mut ShardContext<'_>, key: &[u8], value: &[u8], expires: Option<Millis>) {
+    ctx.log(&[b"DEL", key]);
+    ValueRef::String(StringRef::Bytes { bytes: value, raw: true }).pieces(key.len(), |piece| {
+        if let Piece::Part { at, bytes } = piece {
+            ctx.log(&[b"SETRANGE", key, itoa::Buffer::new().format(at).as_bytes(), bytes]);
+        }
+    });
+    if let Some(at) = expires {
+        ctx.log_until(&[b"PEXPIREAT", key], at);
     }
 }
 

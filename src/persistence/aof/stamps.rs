@@ -35,8 +35,11 @@ pub struct Missing {
 }
 
 impl Stamps {
-    /// Notes a transaction.
+    /// Notes a transaction. What it has several records of is noted once.
     pub fn note(&mut self, transaction: &TransactionView<'_>) {
+        if self.seen.last().is_some_and(|(stamp, _)| *stamp == transaction.stamp) {
+            return;
+        }
         let shards = transaction.parts.iter().map(|(shard, _)| *shard).collect();
         let set = Set { generation: self.generation, shards };
         let number = self.numbers.get(&set).copied().unwrap_or_else(|| {

@@ -35,6 +35,7 @@ use crate::persistence::aof::{LogId, Manifest, Missing, Origin, Stamps, Transact
 use crate::persistence::storage::{Directory, FileIn};
 use crate::stdx::os::error_text;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -361,7 +362,10 @@ impl Loading {
     }
 
     fn found(&self, transaction: Transaction) {
-        self.state().found.insert(transaction.stamp, transaction);
+        match self.state().found.entry(transaction.stamp) {
+            Entry::Vacant(place) => drop(place.insert(transaction)),
+            Entry::Occupied(mut first) => first.get_mut().join(transaction),
+        }
     }
 
     fn transaction(&self, stamp: u64) -> Option<Transaction> {

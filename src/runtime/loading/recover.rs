@@ -105,17 +105,21 @@ impl Complete {
         let transaction = cx.shared.transaction(stamp).ok_or_else(|| wrong(&"its record has gone"))?;
         self.record.clear();
         transaction.write(segment.shard, &mut self.record);
-        let mut scratch = Scratch::default();
-        let Ok(Parsed::Request(_)) = RequestParser::default().parse(&self.record, &mut scratch, LIMITS) else {
-            return Err(wrong(&"its record is too large"));
-        };
-        let view = TransactionView::parse(Args::new(&self.record, &scratch.spans));
-        let view = view.ok_or_else(|| wrong(&"its record is malformed"))?;
-        let failed = match &mut segment.scratch {
-            None => cx.engine.complete(&mut segment.replay, &view),
-            Some(shard) => segment.replay.complete(shard, &view),
-        };
-        self.failed += failed.map_err(|error| wrong(&error))?;
+        let mut rest = &self.record[..];
+        while !rest.is_empty() {
+            let mut scratch = Scratch::default();
+            let Ok(Parsed::Request(len)) = RequestParser::default().parse(rest, &mut scratch, LIMITS) else {
+                return Err(wrong(&"its record is too large"));
+            };
+            let view = TransactionView::parse(Args::new(rest, &scratch.spans));
+            let view = view.ok_or_else(|| wrong(&"its record is malformed"))?;
+            let failed = match &mut segment.scratch {
+                None => cx.engine.complete(&mut segment.replay, &view),
+                Some(shard) => segment.replay.complete(shard, &view),
+            };
+            self.failed += failed.map_err(|error| wrong(&error))?;
+            rest = &rest[len..];
+        }
         self.completed += 1;
         self.batch.extend_from_slice(&self.record);
         Ok(())

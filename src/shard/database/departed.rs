@@ -4,11 +4,13 @@
 //! someone takes it away to free it elsewhere, so that commands need not wait for it.
 
 use super::incidents::{Incidents, Journal};
+use super::snapshot::go_on;
 use super::write::TakenKeys;
 use crate::config::LazyFree;
-use crate::limits::GARBAGE_MAX;
+use crate::limits::{GARBAGE_MAX, SNAPSHOT_PENDING_BYTES_MAX};
 use crate::structures::records::Absent;
-use crate::types::Stored;
+use crate::types::{LargeString, Stored};
+use std::collections::VecDeque;
 
 /// Values that take no more effort than this are freed at once, as in Redis: to hand them on would cost more.
 const EFFORT_MAX: usize = 64;
@@ -41,6 +43,12 @@ pub struct Departed {
     /// What becomes garbage.
     pub(super) lazy: LazyFree,
     garbage: Vec<Garbage>,
+    /// Whether the last snapshot that began has not been abandoned.
+    pub(super) is_snapshot_wanted: bool,
+    /// What a snapshot has handed out of values that are somewhere else now.
+    pub(super) handed: Vec<u8>,
+    /// Values that have been removed while they were under a snapshot of their own.
+    wanted: VecDeque<Stored>,
 }
 
 impl Departed {
@@ -64,7 +72,9 @@ impl Departed {
 
     /// Frees a value: later and elsewhere if `lazily` and it is large.
     pub(super) fn free(&mut self, value: Stored, lazily: bool) {
-        if lazily && value.free_effort() > EFFORT_MAX {
+        if self.is_snapshot_wanted && value.has_snapshot() {
+            self.wanted.push_back(value);
+        } else if lazily && value.free_effort() > EFFORT_MAX {
             self.keep(Garbage::Value(value));
         }
     }
@@ -74,6 +84,41 @@ impl Departed {
         if self.garbage.len() < GARBAGE_MAX {
             self.garbage.push(garbage);
         }
+    }
+
+    /// Whether a snapshot wants something of it.
+    #[inline]
+    pub(super) fn has_snapshot(&self) -> bool {
+        !(self.wanted.is_empty() && self.handed.is_empty())
+    }
+
+    /// Lets the snapshots of removed values go on, over about `budget` items, and gives what they have to `take`.
+    pub(super) fn step_snapshot(&mut self, budget: &mut usize, mut take: impl FnMut(&mut Vec<u8>)) {
+        while *budget > 0
+            && self.handed.len() < SNAPSHOT_PENDING_BYTES_MAX
+            && let Some(value) = self.wanted.front_mut()
+        {
+            if go_on(value, true, budget, &mut self.handed) {
+                self.wanted.pop_front().into_iter().for_each(|value| self.keep(Garbage::Value(value)));
+            }
+        }
+        if !self.handed.is_empty() {
+            take(&mut self.handed);
+        }
+    }
+
+    /// Takes the snapshot of a string over that goes elsewhere.
+    pub(super) fn part_with(&mut self, string: &mut LargeString) {
+        if let Some(copy) = string.part_with_snapshot().filter(|_| self.is_snapshot_wanted) {
+            self.wanted.push_back(Stored::String(copy));
+        }
+    }
+
+    /// Nobody wants the snapshot any more.
+    pub(super) fn abandon_snapshot(&mut self) {
+        self.is_snapshot_wanted = false;
+        self.handed = Vec::new();
+        std::mem::take(&mut self.wanted).into_iter().for_each(|value| self.keep(Garbage::Value(value)));
     }
 
     /// The garbage since the last call.

@@ -40,10 +40,14 @@ fn strings_are_changed_in_place() {
     db.set_now(1_000);
     db.set_string(b"k", b"12", Expiry::At(5_000));
     let append = |db: &mut Database, suffix: &[u8]| {
-        let appended = db.edit_string(b"k", |bytes| {
-            bytes.extend_from_slice(suffix);
-            Ok(())
-        });
+        let appended = db.edit_string(
+            b"k",
+            |len| len..len,
+            |bytes| {
+                bytes.extend_from_slice(suffix);
+                Ok(())
+            },
+        );
         assert_eq!(appended, Ok(Some(())));
     };
     append(&mut db, b"3");
@@ -57,23 +61,23 @@ fn strings_are_changed_in_place() {
 
     let Ok(Some(StringRef::Large(large))) = db.string(b"k") else { panic!("not large") };
     let (lent, place) = (large.shared().clone(), large.as_slice().as_ptr());
-    db.edit_string(b"k", |bytes| Ok(std::mem::replace(&mut bytes[0], b'x'))).expect("a string");
+    db.edit_string(b"k", |_| 0..2, |bytes| Ok(std::mem::replace(&mut bytes[0], b'x'))).expect("a string");
     assert_eq!(lent[..3], b"123"[..], "a reply on its way keeps what it was given");
     drop(lent);
     let Ok(Some(StringRef::Large(large))) = db.string(b"k") else { panic!("not large") };
     let copied = large.as_slice().as_ptr();
     assert_ne!(copied, place);
-    db.edit_string(b"k", |bytes| Ok(std::mem::replace(&mut bytes[1], b'y'))).expect("a string");
+    db.edit_string(b"k", |_| 0..2, |bytes| Ok(std::mem::replace(&mut bytes[1], b'y'))).expect("a string");
     let Ok(Some(StringRef::Large(large))) = db.string(b"k") else { panic!("not large") };
     assert_eq!((large.as_slice().as_ptr(), &large.as_slice()[..3]), (copied, &b"xy3"[..]));
 
     db.get_or_insert::<List>(b"l", List::new).expect("a list");
-    assert_eq!(db.edit_string(b"l", |_| Ok(())), Err(CommandError::WrongType));
-    assert_eq!(db.edit_string(b"new", |bytes| Ok(bytes.len())), Ok(None));
+    assert_eq!(db.edit_string(b"l", |_| 0..0, |_| Ok(())), Err(CommandError::WrongType));
+    assert_eq!(db.edit_string(b"new", |_| 0..0, |bytes| Ok(bytes.len())), Ok(None));
     for key in [&b"k"[..], b"n"] {
         db.set_string(b"n", b"short", Expiry::Never);
         let before = text(&mut db, key);
-        assert_eq!(db.edit_string(key, |_| Err::<(), _>(CommandError::Syntax)), Err(CommandError::Syntax));
+        assert_eq!(db.edit_string(key, |_| 0..0, |_| Err::<(), _>(CommandError::Syntax)), Err(CommandError::Syntax));
         assert_eq!(text(&mut db, key), before);
     }
 }

@@ -7,6 +7,7 @@ use crate::stdx::number;
 use crate::structures::record::{Body, OwnedBody};
 use crate::structures::records::{Clock, NewBody, Written};
 use crate::types::{LargeString, Object, Stored, StringValue, Value};
+use std::ops::Range;
 
 /// Longest string that lies inside the record of its key. A longer one has an allocation of its own, so that it can
 /// grow in place, be lent to the network, and does not tear holes into pages of records.
@@ -97,10 +98,12 @@ impl Database {
     }
 
     /// Changes the bytes of the string at `key` in place, unless `change` refuses; `None` where there is none. The time to
-    /// live stays, and the encoding becomes `raw`.
+    /// live stays, and the encoding becomes `raw`. Of the bytes that are there only those may change that `touched` names
+    /// when it is told how many there are.
     pub fn edit_string<R>(
         &mut self,
         key: &[u8],
+        touched: impl FnOnce(usize) -> Range<usize>,
         change: impl FnOnce(&mut Vec<u8>) -> Result<R, CommandError>,
     ) -> Result<Option<R>, CommandError> {
         let mut bytes = std::mem::take(&mut self.scratch);
@@ -114,7 +117,7 @@ impl Database {
             Body::Integer(integer) => bytes.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes()),
             Body::Object(_) => {
                 let changed = match record.into_object() {
-                    Some(Stored::String(large)) => large.edit(change).map(Some),
+                    Some(Stored::String(large)) => large.edit(touched(large.as_slice().len()), change).map(Some),
                     _ => Err(CommandError::WrongType),
                 };
                 self.scratch = bytes;
@@ -195,10 +198,31 @@ impl Database {
     /// Removes `key` and hands out its value and the time it would have expired at.
     pub fn take(&mut self, key: &[u8]) -> Option<(Value, Option<Millis>)> {
         match self.keys.take_live(key, self.clock.now) {
-            Ok((body, expires)) => Some((value_of(body), expires)),
+            Ok((body, expires)) => {
+                let mut value = value_of(body);
+                self.part_with(&mut value);
+                Some((value, expires))
+            }
             Err(absent) => {
                 self.departed.absent(key, absent);
                 None
+            }
+        }
+    }
+
+    /// Gives what `from` holds, with its time to live, the name `to`, whatever that held before; whether there was `from`.
+    pub fn rename(&mut self, from: &[u8], to: &[u8]) -> bool {
+        match self.keys.take_live(from, self.clock.now) {
+            Ok((body, expires)) => {
+                // What was there goes first: the new key tells that it is new.
+                self.remove(to);
+                self.replace(to, value_of(body), expires.map_or(Expiry::Never, Expiry::At));
+                self.resume_snapshot(to);
+                true
+            }
+            Err(absent) => {
+                self.departed.absent(from, absent);
+                false
             }
         }
     }
@@ -217,7 +241,9 @@ impl Database {
         }
         let stored = record.into_object()?;
         let empty = stored.empty();
-        Some((std::mem::replace(stored, empty).into(), expires))
+        let mut value = std::mem::replace(stored, empty).into();
+        self.part_with(&mut value);
+        Some((value, expires))
     }
 
     /// A copy of the value of `key` and the time it expires at.

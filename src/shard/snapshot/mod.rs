@@ -1,7 +1,9 @@
 //! A snapshot of a shard: every key with its value and its expiry exactly as they were at one moment, handed out in
 //! small steps while commands go on. Nothing is copied beforehand. A key that a command is about to change or remove is
 //! handed out before; so what waits to be taken at the end of a turn is one step and what commands of the turn have
-//! changed, whatever the size of the shard.
+//! changed, whatever the size of the shard. A large value is handed out in pieces, and a command that changes it waits for
+//! none of them: of a list the nodes that it changes are copied, of a hash table the fields and of a string the parts that it
+//! changes are kept for the snapshot, and a value that it removes stays until the snapshot is through with it.
 //!
 //! Each database keeps its own part ([`Database`]), and takes it along when SWAPDB gives it another index; the indexes in
 //! the snapshot are those of the beginning.
@@ -10,10 +12,16 @@
 mod tests;
 
 use super::{Database, Millis, Shard};
-use crate::types::ValueRef;
+use crate::types::{Piece, ValueRef};
 
-/// Appends a key with its value and its expiry to bytes.
-pub type Encode = fn(key: &[u8], value: ValueRef<'_>, expires: Option<Millis>, bytes: &mut Vec<u8>);
+/// How keys are written. Pieces of several keys may come in turn, those of a list in order.
+#[derive(Clone, Copy)]
+pub struct Encode {
+    /// Appends a key with its whole value and its expiry to bytes.
+    pub whole: fn(key: &[u8], value: ValueRef<'_>, expires: Option<Millis>, bytes: &mut Vec<u8>),
+    /// Appends a piece of its value, of which all that there is to say comes like this.
+    pub piece: fn(key: &[u8], piece: Piece<'_>, bytes: &mut Vec<u8>),
+}
 
 /// A snapshot under way.
 pub(super) struct Snapshot {

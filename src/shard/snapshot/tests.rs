@@ -1,32 +1,67 @@
 //! Snapshots against what was there when they began, while everything that can happen to keys happens.
 
+use super::Encode;
 use crate::config::{EncodingLimits, LazyFree};
 use crate::limits::SNAPSHOT_PENDING_BYTES_MAX;
 use crate::shard::{Database, Expiry, Garbage, Millis, Shard, ShardId};
 use crate::stdx::random::Random;
 use crate::types::list::{NodeLimit, Side};
-use crate::types::{Hash, LargeString, List, Set, StringValue, Value, ValueRef};
+use crate::types::{Hash, LargeString, List, Piece, Set, StringValue, Value, ValueRef};
 use std::collections::BTreeMap;
 
 const DATABASES: usize = 4;
 
-/// Keys and texts of their values and expiries, by the index of their database.
-type Content = BTreeMap<(u16, Vec<u8>), Vec<u8>>;
+/// What has come of keys, by the index of their database.
+type Content = BTreeMap<(u16, Vec<u8>), Seen>;
+
+/// What has come of a key.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    kind: Vec<u8>,
+    string: Vec<u8>,
+    /// Bytes of its parts, each counted once only.
+    string_bytes: usize,
+    /// Elements, members, or fields with their values.
+    items: Vec<Vec<u8>>,
+    expires: Option<Millis>,
+    /// Whether nothing more may come.
+    over: bool,
+}
+
+const ENCODE: Encode = Encode { whole, piece };
 
 fn field(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend((text.len() as u32).to_le_bytes());
     bytes.extend(text);
 }
 
-fn encode(key: &[u8], value: ValueRef<'_>, expires: Option<Millis>, bytes: &mut Vec<u8>) {
-    let text = match value {
-        ValueRef::String(string) => format!("{:?}", string.bytes(&mut itoa::Buffer::new())),
-        ValueRef::List(list) => format!("{:?}", list.iter().collect::<Vec<_>>()),
-        ValueRef::Set(set) => format!("{:?}", set.iter().collect::<Vec<_>>()),
-        ValueRef::Hash(hash) => format!("{:?}", hash.iter().collect::<Vec<_>>()),
-    };
+fn whole(key: &[u8], value: ValueRef<'_>, expires: Option<Millis>, bytes: &mut Vec<u8>) {
+    value.pieces(key.len(), |part| piece(key, part, bytes));
+    if let Some(at) = expires {
+        return piece(key, Piece::Expiry(at), bytes);
+    }
     field(bytes, key);
-    field(bytes, format!("{} {text} {expires:?}", value.encoding()).as_bytes());
+    field(bytes, b"whole");
+}
+
+fn piece(key: &[u8], piece: Piece<'_>, bytes: &mut Vec<u8>) {
+    field(bytes, key);
+    match piece {
+        Piece::Part { at, bytes: part } => {
+            field(bytes, b"part");
+            field(bytes, &at.to_le_bytes());
+            field(bytes, part);
+        }
+        Piece::Items(kind, items) => {
+            field(bytes, kind.name().as_bytes());
+            field(bytes, &items.len().to_le_bytes());
+            items.iter().for_each(|item| field(bytes, &item.to_vec()));
+        }
+        Piece::Expiry(at) => {
+            field(bytes, b"expiry");
+            field(bytes, &at.to_le_bytes());
+        }
+    }
 }
 
 fn take_field(bytes: &mut &[u8]) -> Vec<u8> {
@@ -36,21 +71,58 @@ fn take_field(bytes: &mut &[u8]) -> Vec<u8> {
     text.to_vec()
 }
 
-/// Adds what was encoded; every key may come once.
+fn take_number(bytes: &mut &[u8]) -> usize {
+    usize::from_le_bytes(take_field(bytes).try_into().expect("8 bytes"))
+}
+
+/// Adds what was encoded.
 fn add(content: &mut Content, database: u16, mut bytes: &[u8]) {
     while !bytes.is_empty() {
-        let (key, text) = (take_field(&mut bytes), take_field(&mut bytes));
+        let key = take_field(&mut bytes);
         let name = key.escape_ascii().to_string();
-        assert!(content.insert((database, key), text).is_none(), "{name} of database {database} twice");
+        let seen = content.entry((database, key)).or_default();
+        assert!(!seen.over, "{name} of database {database} twice");
+        match &take_field(&mut bytes)[..] {
+            b"whole" => seen.over = true,
+            b"expiry" => (seen.expires, seen.over) = (Some(take_number(&mut bytes) as Millis), true),
+            b"part" => {
+                let (at, part) = (take_number(&mut bytes), take_field(&mut bytes));
+                seen.string.resize(seen.string.len().max(at + part.len()), 0);
+                seen.string[at..at + part.len()].copy_from_slice(&part);
+                (seen.kind, seen.string_bytes) = (b"string".to_vec(), seen.string_bytes + part.len());
+            }
+            kind => {
+                seen.kind = kind.to_vec();
+                let count = take_number(&mut bytes);
+                seen.items.extend((0..count).map(|_| take_field(&mut bytes)));
+            }
+        }
     }
+}
+
+/// The same for comparing: members and fields have no order.
+fn in_order(mut content: Content) -> Content {
+    for seen in content.values_mut() {
+        seen.over = true;
+        match &seen.kind[..] {
+            b"set" => seen.items.sort(),
+            b"hash" => {
+                let mut pairs: Vec<_> = seen.items.chunks(2).map(<[Vec<u8>]>::to_vec).collect();
+                pairs.sort();
+                seen.items = pairs.concat();
+            }
+            _ => {}
+        }
+    }
+    content
 }
 
 fn content(shard: &Shard) -> Content {
     let mut content = Content::new();
     for (index, db) in shard.databases.iter().enumerate() {
-        add(&mut content, index as u16, &db.encode_all(encode));
+        add(&mut content, index as u16, &db.encode_all(ENCODE));
     }
-    content
+    in_order(content)
 }
 
 /// Steps until the snapshot is over; what it had to give.
@@ -58,7 +130,7 @@ fn finish(shard: &mut Shard, budget: usize) -> Content {
     let mut found = Content::new();
     while !shard.step_snapshot(budget, |database, bytes| add(&mut found, database, &std::mem::take(bytes))) {}
     assert!(!shard.has_snapshot());
-    found
+    in_order(found)
 }
 
 fn filled(keys: usize) -> Shard {
@@ -73,13 +145,16 @@ fn push(list: &mut List, value: &[u8]) {
 
 fn random_value(random: &mut Random) -> Value {
     let limits = EncodingLimits::default();
-    let count = 1 + if random.below(8) == 0 { random.below(300) } else { random.below(10) };
-    let members = (0..count).map(|member| format!("m{member}").into_bytes());
-    match random.below(7) {
+    let most = [10, 10, 10, 10, 10, 10, 300, 1_500][random.below(8)];
+    let count = 1 + random.below(most);
+    let long = if random.below(8) == 0 { 2_000 } else { 0 };
+    let members = (0..count).map(|member| format!("m{member:0long$}").into_bytes());
+    match random.below(8) {
         0 => Value::String(StringValue::Int(random.next_u64() as i64 >> random.below(64))),
         1 => Value::String(StringValue::Bytes { bytes: vec![b'v'; random.below(2_000)], raw: true }),
         2 => Value::String(StringValue::Bytes { bytes: vec![b'w'; random.below(50)], raw: false }),
         3 => Value::String(StringValue::Large(LargeString::new(vec![b'l'; 2_000 + random.below(2_000)]))),
+        7 => Value::String(StringValue::Large(LargeString::new(vec![b'L'; 60_000 + random.below(200_000)]))),
         4 => {
             let mut hash = Hash::new();
             members.for_each(|member| _ = hash.set(&member, b"value", &limits));
@@ -136,15 +211,55 @@ impl World {
 
     /// Something that a command may do to a key that is not lent out.
     fn change(&mut self, index: usize, key: &[u8]) {
-        let (expiry, choice) = (self.expiry(), self.random.below(16));
+        let (expiry, choice) = (self.expiry(), self.random.below(22));
         let (value, text) = (random_value(&mut self.random), vec![b's'; self.random.below(40)]);
+        let member = format!("m{}", self.random.below(1_000)).into_bytes();
+        let limit = NodeLimit::new(-2);
         let db = &mut self.shard.databases[index];
         match choice {
+            16 => _ = db.get_mut::<Hash>(key).map(|hash| hash.map(|hash| hash.set(&member, &text, &<_>::default()))),
+            17 => {
+                let left = db
+                    .get_mut::<Hash>(key)
+                    .map(|hash| hash.is_some_and(|hash| hash.remove(&member) && hash.is_empty()));
+                _ = left == Ok(true) && db.remove(key);
+            }
+            18 => {
+                let some = self.random.below(3);
+                let random = &mut self.random;
+                _ = db.get_mut::<Set>(key).map(|set| {
+                    let set = set.filter(|set| set.len() > 1)?;
+                    let count = [1, set.len() / 2, set.len() - 1][some];
+                    set.pop_many(count, &<_>::default(), random, |_| ());
+                    Some(())
+                });
+            }
+            19 => {
+                let some = self.random.next_u64() as usize;
+                _ = db.get_mut::<List>(key).map(|list| {
+                    let list = list.filter(|list| list.len() > 1)?;
+                    let index = some % list.len();
+                    match some / list.len() % 3 {
+                        0 => list.set(index, &text, limit),
+                        1 => list.remove_end(Side::Left, limit),
+                        _ => _ = list.remove_range(index.max(1), 10, limit),
+                    }
+                    Some(())
+                });
+            }
+            20 => _ = db.rename(key, b"renamed"),
+            21 => {
+                let append = |bytes: &mut Vec<u8>| {
+                    bytes.extend_from_slice(&text);
+                    Ok(())
+                };
+                _ = db.edit_string(key, |len| len..len, append);
+            }
             0 => db.set_string(key, b"0123456789", expiry),
             1 => db.set_string(key, &text, expiry),
             2 => db.replace(key, value, expiry),
             3 => _ = db.edit_integer(key, |before| Ok(before.wrapping_add(1 << text.len()))),
-            4 => _ = db.edit_string(key, |bytes| Ok(bytes.splice(.., text).count())),
+            4 => _ = db.edit_string(key, |len| 0..len, |bytes| Ok(bytes.splice(.., text).count())),
             5 => _ = db.get_mut::<Hash>(key).map(|hash| hash.map(|hash| hash.set(b"f", &text, &<_>::default()))),
             6 => _ = db.get_mut::<List>(key).map(|list| list.map(|list| push(list, &text))),
             7 => _ = db.get_or_insert::<List>(key, List::new).map(|list| push(list, &text)),
@@ -199,7 +314,7 @@ impl World {
         }
         let before = content(&self.shard);
         let under_way = self.shard.has_snapshot();
-        assert_eq!(self.shard.begin_snapshot(encode), !under_way);
+        assert_eq!(self.shard.begin_snapshot(ENCODE), !under_way);
         if !under_way {
             (self.wanted, self.found) = (Some(before), Content::new());
         }
@@ -219,7 +334,7 @@ impl World {
         assert_eq!(over, !self.shard.has_snapshot());
         if over && let Some(wanted) = self.wanted.take() {
             assert!(under_way);
-            assert!(std::mem::take(&mut self.found) == wanted, "what came is not what was there");
+            assert!(in_order(std::mem::take(&mut self.found)) == wanted, "what came is not what was there");
             self.complete += 1;
         }
     }
@@ -265,7 +380,7 @@ fn gives_what_was_there_when_it_began() {
 #[test]
 fn a_snapshot_of_nothing_is_over_at_once() {
     let mut shard = filled(0);
-    assert!(shard.begin_snapshot(encode));
+    assert!(shard.begin_snapshot(ENCODE));
     shard.databases[1].set_string(b"new", b"value", Expiry::Never);
     assert_eq!(finish(&mut shard, 1), Content::new());
 }
@@ -274,26 +389,83 @@ fn a_snapshot_of_nothing_is_over_at_once() {
 fn a_second_one_is_refused_while_one_is_under_way() {
     let mut shard = filled(100);
     let before = content(&shard);
-    assert!(shard.begin_snapshot(encode));
-    assert!(!shard.begin_snapshot(encode));
+    assert!(shard.begin_snapshot(ENCODE));
+    assert!(!shard.begin_snapshot(ENCODE));
     assert_eq!(finish(&mut shard, 10), before);
-    assert!(shard.begin_snapshot(encode));
+    assert!(shard.begin_snapshot(ENCODE));
     assert_eq!(finish(&mut shard, 10), before, "again");
 }
 
 #[test]
 fn an_abandoned_one_gives_nothing_and_ends() {
     let mut shard = filled(1_000);
-    assert!(shard.begin_snapshot(encode));
+    assert!(shard.begin_snapshot(ENCODE));
     shard.step_snapshot(100, |_, bytes| bytes.clear());
     shard.databases[0].set_string(&999usize.to_le_bytes(), b"other", Expiry::Never);
     shard.abandon_snapshot();
-    assert!(!shard.begin_snapshot(encode));
+    assert!(!shard.begin_snapshot(ENCODE));
     shard.databases[0].set_string(&998usize.to_le_bytes(), b"other", Expiry::Never);
     assert_eq!(finish(&mut shard, 100), Content::new());
     let before = content(&shard);
-    assert!(shard.begin_snapshot(encode));
+    assert!(shard.begin_snapshot(ENCODE));
     assert_eq!(finish(&mut shard, 100), before);
+}
+
+#[test]
+fn large_values_come_in_pieces_whatever_happens_to_them() {
+    let limits = EncodingLimits::default();
+    let mut shard = filled(10);
+    let db = &mut shard.databases[0];
+    let hash = db.get_or_insert::<Hash>(b"hash", Hash::new).unwrap();
+    (0..30_000).for_each(|field| _ = hash.set(format!("f{field}").as_bytes(), b"value", &limits));
+    for key in [b"set 1", b"set 2", b"set 3"] {
+        let set = db.get_or_insert::<Set>(key, Set::new).unwrap();
+        (0..30_000).for_each(|member| _ = set.add(format!("m{member}").as_bytes(), &limits));
+    }
+    let list = db.get_or_insert::<List>(b"list", List::new).unwrap();
+    (0..100_000).for_each(|element| push(list, format!("e{element}").as_bytes()));
+    let string = Value::String(StringValue::Large(LargeString::new(vec![b'x'; 3 << 20])));
+    db.replace(b"string", string, Expiry::At(5_000));
+    let before = content(&shard);
+    assert!(shard.begin_snapshot(ENCODE));
+    let (mut found, mut steps) = (Content::new(), 0);
+    let mut step = |shard: &mut Shard| {
+        let mut largest = 0;
+        let over = shard.step_snapshot(100, |database, bytes| {
+            largest = largest.max(bytes.len());
+            add(&mut found, database, &std::mem::take(bytes));
+        });
+        assert!(largest < 3 * SNAPSHOT_PENDING_BYTES_MAX, "{largest} bytes at once");
+        steps += 1;
+        over
+    };
+    (0..10).for_each(|_| assert!(!step(&mut shard)));
+    for round in 0..1_000 {
+        let db = &mut shard.databases[0];
+        let field = format!("f{}", round * 17);
+        if let Ok(Some(hash)) = db.get_mut::<Hash>(b"hash") {
+            hash.set(field.as_bytes(), b"other", &limits);
+        }
+        if let Ok(Some(list)) = db.get_mut::<List>(b"list") {
+            list.remove_end(Side::Left, NodeLimit::new(-2));
+        }
+        match round {
+            100 => assert!(db.rename(b"set 1", b"set 4") && db.remove(b"set 2")),
+            110 => assert!(db.rename(b"set 3", b"set 1") && db.remove(b"string")),
+            120 => assert!(db.remove(b"list") && db.rename(b"hash", b"list")),
+            130 => assert!(db.rename(b"list", b"hash")),
+            131 => push(db.get_or_insert::<List>(b"list", List::new).unwrap(), b"element"),
+            _ => {}
+        }
+        assert!(!step(&mut shard));
+        if round > 200 {
+            break;
+        }
+    }
+    shard.databases[0].clear(false);
+    while !step(&mut shard) {}
+    assert!(in_order(found) == before, "what came is not what was there");
+    assert!(steps > 1_000, "only {steps} steps");
 }
 
 #[test]
@@ -301,7 +473,7 @@ fn a_flushed_database_is_walked_to_its_end_and_freed_then() {
     let mut shard = filled(10_000);
     shard.set_lazy_free(LazyFree::default());
     let before = content(&shard);
-    assert!(shard.begin_snapshot(encode));
+    assert!(shard.begin_snapshot(ENCODE));
     let db = &mut shard.databases[0];
     let bytes = db.memory_bytes();
     db.clear(false);
@@ -315,7 +487,7 @@ fn a_flushed_database_is_walked_to_its_end_and_freed_then() {
     assert_eq!(db.memory_bytes(), 0);
 
     let mut shard = filled(10_000);
-    assert!(shard.begin_snapshot(encode));
+    assert!(shard.begin_snapshot(ENCODE));
     shard.databases[0].clear(true);
     shard.abandon_snapshot();
     assert_eq!(shard.databases[0].departed.take_garbage().len(), 1, "nobody wants the keys any more");
@@ -325,7 +497,7 @@ fn a_flushed_database_is_walked_to_its_end_and_freed_then() {
 #[test]
 fn steps_are_small_and_what_is_left_stops_the_walk() {
     let mut shard = filled(20_000);
-    assert!(shard.begin_snapshot(encode));
+    assert!(shard.begin_snapshot(ENCODE));
     let mut taken = 0;
     while taken < 20_000 {
         let mut content = Content::new();
@@ -339,7 +511,7 @@ fn steps_are_small_and_what_is_left_stops_the_walk() {
         shard.databases[0].set_string(&[key], &[b'v'; 900], Expiry::Never);
     }
     let before = content(&shard);
-    assert!(shard.begin_snapshot(encode));
+    assert!(shard.begin_snapshot(ENCODE));
     let mut waiting = 0;
     for _ in 0..10 {
         assert!(!shard.step_snapshot(usize::MAX, |_, bytes| waiting = bytes.len()));
@@ -351,7 +523,7 @@ fn steps_are_small_and_what_is_left_stops_the_walk() {
 #[test]
 fn only_keys_that_were_there_wait_when_they_change() {
     let mut shard = filled(100);
-    assert!(shard.begin_snapshot(encode));
+    assert!(shard.begin_snapshot(ENCODE));
     let waiting = |shard: &mut Shard| {
         let mut content = Content::new();
         shard.step_snapshot(0, |database, bytes| add(&mut content, database, &std::mem::take(bytes)));

@@ -32,6 +32,7 @@ impl<'a> Iter<'a> {
     pub(super) fn over_nodes(nodes: &'a VecDeque<Node>, node: usize, start: usize, towards: Side) -> Self {
         let walk = match nodes.get(node) {
             Some(Node::Pack(pack, _)) => Walk::in_pack(pack, start, towards),
+            Some(Node::Shared(pack, _)) => Walk::in_pack(pack, start, towards),
             Some(Node::Large(large)) => Walk::Large(Some(large)),
             None => return Self { walk: Walk::Large(None), node, nodes: None, towards },
         };
@@ -56,6 +57,7 @@ impl<'a> Iter<'a> {
         };
         self.walk = match self.nodes?.get(node)? {
             Node::Pack(pack, _) => Walk::Pack(pack.iter()),
+            Node::Shared(pack, _) => Walk::Pack(pack.iter()),
             Node::Large(large) => Walk::Large(Some(large)),
         };
         self.node = node;

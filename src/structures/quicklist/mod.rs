@@ -4,11 +4,13 @@
 //! The chain is a ring buffer of 16-byte nodes, not linked ones: finding an index runs through few cache lines. No node
 //! is empty. Small neighbours that a removal or a split leaves behind are joined.
 
+mod frozen;
 mod iter;
 mod node;
 #[cfg(test)]
 mod tests;
 
+pub use frozen::FrozenList;
 pub use iter::Iter;
 
 use super::listpack::{Element, Listpack, Position};
@@ -197,20 +199,15 @@ impl Quicklist {
 
     /// Its only node, if it has just one and that is a listpack.
     pub fn only_pack(&self) -> Option<&Listpack> {
-        match self.nodes.front() {
-            Some(Node::Pack(pack, _)) if self.nodes.len() == 1 => Some(pack),
-            _ => None,
-        }
+        if self.nodes.len() == 1 { self.nodes.front()?.pack() } else { None }
     }
 
     /// Takes that node out.
     pub fn take_only_pack(&mut self) -> Option<Listpack> {
         self.only_pack()?;
         self.len = 0;
-        match self.nodes.pop_front() {
-            Some(Node::Pack(pack, _)) => Some(pack),
-            _ => None,
-        }
+        let mut node = self.nodes.pop_front()?;
+        node.pack_mut().map(|(pack, _)| std::mem::take(pack))
     }
 
     /// Number of elements.
@@ -222,6 +219,12 @@ impl Quicklist {
     /// Whether there is no element.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// What it holds now, apart from it: whatever changes here is copied first. Takes as long as its nodes are many.
+    pub fn freeze(&mut self) -> FrozenList {
+        self.nodes = std::mem::take(&mut self.nodes).into_iter().map(Node::into_shared).collect();
+        FrozenList::new(self.nodes.clone())
     }
 
     /// Number of nodes.
@@ -292,6 +295,7 @@ impl Quicklist {
         };
         match node {
             Node::Pack(pack, _) => pack_end(pack, side),
+            Node::Shared(pack, _) => pack_end(pack, side),
             Node::Large(large) => Some(Entry::Large(large)),
         }
     }
@@ -314,10 +318,10 @@ impl Quicklist {
         self.len += 1;
         let number = place.node;
         let behind = side == Side::Right;
-        let (at_start, at_end, split_at) = match &self.nodes[number] {
-            Node::Large(_) => (!behind, behind, None),
-            Node::Pack(pack, _) if behind => (false, pack.next(place.at).is_none(), pack.next(place.at)),
-            Node::Pack(pack, _) => (pack.prev(place.at).is_none(), false, Some(place.at)),
+        let (at_start, at_end, split_at) = match self.nodes[number].pack() {
+            None => (!behind, behind, None),
+            Some(pack) if behind => (false, pack.next(place.at).is_none(), pack.next(place.at)),
+            Some(pack) => (pack.prev(place.at).is_none(), false, Some(place.at)),
         };
         if let Some(element) = small(entry, limit) {
             if let Some((pack, count)) = self.nodes[number].pack_with_room(element, limit) {
@@ -351,8 +355,9 @@ impl Quicklist {
 
     /// Puts another element in the place of the one at `place`.
     pub fn replace(&mut self, place: Place, entry: Entry<'_>, limit: NodeLimit) {
-        match (&mut self.nodes[place.node], small(entry, limit)) {
-            (Node::Pack(pack, count), Some(element)) => {
+        let alone = self.nodes[place.node].len() == 1;
+        match (self.nodes[place.node].pack_mut(), small(entry, limit)) {
+            (Some((pack, count)), Some(element)) => {
                 let old = super::listpack::entry_size(pack.get(place.at));
                 let bytes = pack.byte_len() - old + super::listpack::entry_size(element);
                 if bytes <= limit.fill_bytes || *count == 1 {
@@ -362,8 +367,8 @@ impl Quicklist {
                     self.remove_apart(place);
                 }
             }
-            (Node::Pack(_, 1) | Node::Large(_), _) => self.nodes[place.node] = Node::of(entry, limit),
-            (Node::Pack(..), None) => {
+            _ if alone => self.nodes[place.node] = Node::of(entry, limit),
+            _ => {
                 self.insert_apart(place, Side::Right, entry, limit);
                 self.remove_apart(place);
             }
@@ -373,13 +378,13 @@ impl Quicklist {
 
     fn remove_apart(&mut self, place: Place) {
         self.len -= 1;
-        let node = &mut self.nodes[place.node];
-        match node {
-            Node::Pack(pack, count) if *count > 1 => {
-                pack.remove(place.at);
-                *count -= 1;
-            }
-            _ => drop(self.nodes.remove(place.node)),
+        if self.nodes[place.node].len() > 1
+            && let Some((pack, count)) = self.nodes[place.node].pack_mut()
+        {
+            pack.remove(place.at);
+            *count -= 1;
+        } else {
+            self.nodes.remove(place.node);
         }
     }
 
@@ -392,8 +397,8 @@ impl Quicklist {
         };
         let Some(node) = node else { return };
         self.len -= 1;
-        if let Node::Pack(pack, count) = node
-            && *count > 1
+        if node.len() > 1
+            && let Some((pack, count)) = node.pack_mut()
         {
             let end = if side == Side::Left { pack.first() } else { pack.last() };
             pack.remove(end.expect("the count says so"));
@@ -444,16 +449,17 @@ impl Quicklist {
             // From the right the last ones of a node go first.
             let skip = if from == Side::Left { 0 } else { node.count_equal(value).saturating_sub(max - removed) };
             removed += match node {
-                Node::Pack(pack, count) => {
-                    let removed = pack.remove_equal(value, skip, max - removed);
-                    *count -= removed as u32;
-                    removed
-                }
                 Node::Large(large) if Entry::Large(large).equals(value) => {
                     *node = Node::Pack(Listpack::new(), 0);
                     1
                 }
-                Node::Large(_) => 0,
+                // What is shared is copied only for a change.
+                Node::Shared(..) if node.count_equal(value) == 0 => 0,
+                _ => node.pack_mut().map_or(0, |(pack, count)| {
+                    let removed = pack.remove_equal(value, skip, max - removed);
+                    *count -= removed as u32;
+                    removed
+                }),
             };
             number += 1;
         }

@@ -17,13 +17,13 @@ fn assert_same(list: &Quicklist, model: &[Vec<u8>], limit: NodeLimit, seed: u64)
     assert_eq!(contents(list), model, "seed {seed}");
     assert_eq!(list.len(), list.nodes.iter().map(Node::len).sum::<usize>(), "seed {seed}");
     for node in &list.nodes {
-        match node {
-            Node::Pack(pack, count) => {
-                assert_eq!(pack.len(), *count as usize, "seed {seed}");
-                assert!(*count > 0 && *count as usize <= limit.elements, "seed {seed}");
-                assert!(*count == 1 || pack.byte_len() <= limit.fill_bytes, "seed {seed}");
+        match node.pack() {
+            Some(pack) => {
+                assert_eq!(pack.len(), node.len(), "seed {seed}");
+                assert!(node.len() > 0 && node.len() <= limit.elements, "seed {seed}");
+                assert!(node.len() == 1 || pack.byte_len() <= limit.fill_bytes, "seed {seed}");
             }
-            Node::Large(large) => assert!(limit.is_large(large), "seed {seed}"),
+            None => assert!(matches!(node, Node::Large(large) if limit.is_large(large)), "seed {seed}"),
         }
     }
 }
@@ -108,6 +108,58 @@ fn remove_equal(random: &mut Random, list: &mut Quicklist, model: &mut Vec<Vec<u
         model.remove(index);
     }
     assert_eq!(list.remove_equal(Element::from(&wanted[..]), max, from, limit), count);
+}
+
+/// Reads up to so many of the next elements.
+fn read_some(frozen: &mut FrozenList, most: usize) -> Vec<Vec<u8>> {
+    let mut left = most;
+    let takes = |_: &Entry<'_>| {
+        left = left.wrapping_sub(1);
+        left != usize::MAX
+    };
+    frozen.next(takes, |entries| entries.iter().map(Entry::to_vec).collect())
+}
+
+#[test]
+fn a_frozen_list_stays_as_it_was() {
+    for seed in 0..60 {
+        let mut random = Random::new(seed);
+        let limit = NodeLimit::new([-1, -2, 1, 5, 64][random.below(5)]);
+        let (mut list, mut model) = (Quicklist::new(), Vec::<Vec<u8>>::new());
+        let mut frozen: Vec<(FrozenList, Vec<Vec<u8>>)> = Vec::new();
+        for _ in 0..400 {
+            step(&mut random, &mut list, &mut model, limit);
+            if random.below(20) == 0 {
+                frozen.push((list.freeze(), model.clone()));
+                assert_same(&list, &model, limit, seed);
+            }
+            for (frozen, before) in &mut frozen {
+                let most = random.below(4) * random.below(10);
+                let some = read_some(frozen, most);
+                assert_eq!(some, before.drain(..most.min(before.len())).collect::<Vec<_>>(), "seed {seed}");
+                assert_eq!(frozen.is_empty(), before.is_empty(), "seed {seed}");
+            }
+        }
+        assert_same(&list, &model, limit, seed);
+        frozen.iter_mut().for_each(|(frozen, before)| assert_eq!(&read_some(frozen, usize::MAX), before));
+    }
+}
+
+#[test]
+fn a_change_copies_what_it_touches_of_a_frozen_list_only() {
+    let limit = NodeLimit::new(-1);
+    let mut list = Quicklist::new();
+    (0..100_000).for_each(|number| list.push(Side::Right, Entry::Int(number), limit));
+    let mut frozen = list.freeze();
+    let shared = |list: &Quicklist| list.nodes.iter().filter(|node| matches!(node, Node::Shared(..))).count();
+    let nodes = list.nodes_len();
+    assert_eq!(shared(&list), nodes);
+    list.push(Side::Left, Entry::Int(-1), limit);
+    list.push(Side::Right, Entry::Int(-1), limit);
+    assert_eq!((shared(&list), list.nodes_len()), (nodes - 1, nodes + 1), "a full node gets a new neighbour");
+    list.remove_equal(Element::Int(50_000), 1, Side::Left, limit);
+    assert_eq!(shared(&list), nodes - 2);
+    assert_eq!(read_some(&mut frozen, usize::MAX).len(), 100_000);
 }
 
 #[test]

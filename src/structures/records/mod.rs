@@ -25,7 +25,7 @@ use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 pub use super::record::NewBody;
-pub use snapshot::Encode;
+pub use snapshot::{Apart, Handed, Later, Scribe};
 
 /// What becomes of a key's time to live when its value is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

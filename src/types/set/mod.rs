@@ -71,6 +71,17 @@ impl Set {
         matches!(self.0, Repr::Table(_))
     }
 
+    /// That hash table.
+    #[inline]
+    pub fn table(&self) -> Option<&ByteTable> {
+        if let Repr::Table(table) = &self.0 { Some(table) } else { None }
+    }
+
+    /// The same, for those who walk over it.
+    pub fn table_mut(&mut self) -> Option<&mut ByteTable> {
+        if let Repr::Table(table) = &mut self.0 { Some(table) } else { None }
+    }
+
     /// OBJECT ENCODING's name.
     pub fn encoding(&self) -> &'static str {
         match &self.0 {

@@ -103,7 +103,9 @@ impl Set {
     ) {
         let len = self.len();
         debug_assert!(count < len, "a set that loses all its members is removed");
-        if matches!(self.0, Repr::Table(_)) && (len - count).saturating_mul(POP_KEEP_FACTOR) > count {
+        let few = (len - count).saturating_mul(POP_KEEP_FACTOR) > count;
+        // Differs: while a snapshot is under way in the hash table it stays one, whatever is left.
+        if self.table().is_some_and(|table| few || table.has_snapshot()) {
             for _ in 0..count {
                 self.pop(random, &mut each);
             }

@@ -1,7 +1,7 @@
 //! A server whose cores keep a log on a simulated disk. What a core does in a turn with its log, its base and what waits
 //! for them is what the runtime's core does; jobs take their time, and the power may fail between any two steps of them.
 
-use super::super::disk::OpenDir;
+use super::super::disk::{Disk, OpenDir};
 use super::super::world::World;
 use super::recovery::Tail;
 use crate::records::each_record;

@@ -127,9 +127,9 @@ pub fn repair(disk: &Disk, path: &Path, damage: &Damage) -> std::io::Result<()> 
 }
 
 impl<'a> Recovery<'a> {
-    fn new(disk: &'a Disk, plan: Plan, now: i64) -> Self {
+    fn new(plan: Plan<OpenDir<'a>>, catalog: Catalog<OpenDir<'a>>, now: i64) -> Self {
         let (segments, found, durability) = Default::default();
-        Self { disk, plan, segments, found, durability, out_of_order: None, now }
+        Self { plan, catalog, segments, found, durability, out_of_order: None, now }
     }
 
     /// Replays the segments of a shard.
@@ -146,7 +146,7 @@ impl<'a> Recovery<'a> {
                 Verdict::Good => None,
                 Verdict::Cut(damage) => Some(damage),
                 Verdict::OutOfOrder(damage) => {
-                    self.out_of_order = Some((path.clone(), damage));
+                    self.out_of_order = Some((self.on_disk(&path), damage));
                     return Err("out of order".into());
                 }
                 Verdict::Refuse(damage) => return Err(format!("{}: {damage:?}", path.display())),
@@ -173,10 +173,10 @@ impl<'a> Recovery<'a> {
         for (entry, torn) in ends {
             let dir = &self.plan.source;
             match torn {
-                Some(damage) if self.plan.renews => check::keep(self.disk, dir, &entry.name, &damage).map(drop),
-                Some(damage) => check::cut(self.disk, dir, &entry.name, &damage).map(drop),
+                Some(damage) if self.plan.renews => check::keep(dir, Path::new(""), &entry.name, &damage).map(drop),
+                Some(damage) => check::cut(dir, Path::new(""), &entry.name, &damage).map(drop),
                 None if self.plan.renews => Ok(()),
-                None => self.disk.sync(&dir.join(&entry.name)),
+                None => dir.sync(Path::new(&entry.name)),
             }
             .map_err(said)?;
         }
@@ -252,10 +252,15 @@ impl<'a> Recovery<'a> {
         if self.now % 4 == 0 {
             return Ok(None);
         }
-        let path = self.plan.dir.join(pending::name(&self.plan.filename, shard));
-        self.disk.create(&path)?;
-        self.disk.truncate(&path, PENDING_BYTES as u64)?;
-        Ok(Some(path))
+        let path = PathBuf::from(pending::name(&self.plan.filename, shard));
+        self.plan.dir.create(&path)?;
+        self.plan.dir.truncate(&path, PENDING_BYTES as u64)?;
+        Ok(Some(self.on_disk(&path)))
+    }
+
+    /// Where a file of the log is on the disk.
+    fn on_disk(&self, path: &Path) -> PathBuf {
+        self.plan.dir.shown(path)
     }
 
     /// Gives all keys to the cores of today.

@@ -1,0 +1,71 @@
+//! Rewriting the log beside large values: nobody waits for them, and what the log holds is what was there.
+
+use crate::{Home, info, wait_until};
+use std::time::{Duration, Instant};
+
+const ELEMENTS: usize = 2_000_000;
+const FIELDS: usize = 300_000;
+
+/// Longest wait for a reply while large values are written. To write this list at once takes several times as long; a busy
+/// machine may keep a process waiting for some tens of milliseconds.
+const PING_MAX: Duration = Duration::from_millis(100);
+
+/// Sends commands with so many items each, and reads all replies.
+fn fill(client: &mut crate::support::Client, head: &[&str], items: usize, item: impl Fn(usize) -> Vec<String>) {
+    const EACH: usize = 1000;
+    for first in (0..items).step_by(EACH) {
+        let mut words: Vec<String> = head.iter().map(ToString::to_string).collect();
+        (first..items.min(first + EACH)).for_each(|number| words.extend(item(number)));
+        client.send(&crate::support::encode(&words));
+    }
+    (0..items.div_ceil(EACH)).for_each(|_| drop(client.read()));
+}
+
+/// A rewrite took all of a list of this size in one turn, and a hash in another.
+#[test]
+fn a_rewrite_of_large_values_keeps_nobody_waiting() {
+    let home = Home::new();
+    let mut server = home.serve(1, &["--appendonly", "yes", "--auto-aof-rewrite-percentage", "0"]);
+    let mut client = server.client();
+    fill(&mut client, &["RPUSH", "list"], ELEMENTS, |number| vec![number.to_string()]);
+    fill(&mut client, &["HSET", "hash"], FIELDS, |number| vec![format!("f{number}"), number.to_string()]);
+    client.call(&["SET", "string", &"x".repeat(20 << 20)]);
+    let mut longest = Vec::new();
+    for round in 1..=3 {
+        let rewrites = round.to_string();
+        assert!(client.show("BGREWRITEAOF").contains("started"));
+        let mut slowest = Duration::ZERO;
+        for number in 0.. {
+            // What is still to be written is changed meanwhile, at both ends and inside.
+            let begun = Instant::now();
+            client.run("PING");
+            client.run(&format!("HSET hash f{} changed", number * 7919 % FIELDS));
+            client.run("RPOPLPUSH list list");
+            slowest = slowest.max(begun.elapsed());
+            let done = || info(&server, "aof_rewrite_in_progress") == "0" && info(&server, "aof_rewrites") == rewrites;
+            if number % 100 == 99 && done() {
+                break;
+            }
+        }
+        longest.push(slowest);
+    }
+    assert!(longest.iter().any(|slowest| *slowest < PING_MAX), "{longest:?}");
+    let text: String = (0..300_000).map(|number| format!("{number:010}")).collect();
+    client.call(&["SET", "logged", &text, "EX", "1000"]);
+    client.run("WAITAOF 1 0 10000");
+    let ends = ["LINDEX list 0", "LINDEX list -1", "LINDEX list 1000000", "HGET hash f7919", "HGET hash f299999"];
+    let before: Vec<String> = ends.iter().map(|command| client.show(command)).collect();
+    assert_eq!(server.stop(libc::SIGKILL), None);
+    for threads in [1, 2] {
+        let mut server = home.serve(threads, &["--appendonly", "yes"]);
+        wait_until("it is loaded", || !server.client().show("DBSIZE").contains("LOADING"));
+        let mut client = server.client();
+        assert_eq!(client.show("LLEN list"), format!("(integer) {ELEMENTS}"));
+        assert_eq!(client.show("HLEN hash"), format!("(integer) {FIELDS}"));
+        assert_eq!(client.show("STRLEN string"), format!("(integer) {}", 20 << 20));
+        let after: Vec<String> = ends.iter().map(|command| client.show(command)).collect();
+        assert_eq!(before, after, "{threads} threads");
+        assert!(client.run("GET logged").text() == text && client.run("TTL logged").integer() > 900);
+        assert_eq!(server.stop(libc::SIGTERM), Some(0));
+    }
+}
