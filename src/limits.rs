@@ -184,6 +184,9 @@ pub const AOF_DIRECT_BYTES_MIN: usize = 64 << 10;
 /// than a half has its replies wait until it is written.
 pub const AOF_PENDING_BYTES: usize = 16 << 20;
 
+/// Where a disk has no room for so many, it does for a few.
+pub const AOF_PENDING_BYTES_MIN: usize = 64 << 10;
+
 /// Most bytes of a pending area that is read back.
 pub const AOF_PENDING_BYTES_MAX: usize = 4 * AOF_PENDING_BYTES;
 

@@ -120,6 +120,7 @@ fn files(disk: &Disk, dir: &str) -> BTreeMap<String, Vec<u8>> {
     let names = disk.list(Path::new(dir)).expect("it is there");
     names
         .into_iter()
+        .filter(|name| !name.ends_with(".pending"))
         .map(|name| (name.clone(), disk.read(&Path::new(dir).join(&name), 1 << 20).expect("readable")))
         .collect()
 }

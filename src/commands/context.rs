@@ -273,8 +273,8 @@ pub enum Flow {
     WaitLog(LogWait),
 }
 
-/// What WAITAOF waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What WAITAOF and SHUTDOWN wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogWait {
     /// That the append-only log of this server is on disk.
     pub local: bool,
@@ -282,6 +282,8 @@ pub struct LogWait {
     pub replicas: bool,
     /// Until when; `None`: for ever.
     pub deadline: Option<Millis>,
+    /// Whether the server ends then.
+    pub ends: bool,
 }
 
 /// A request to every core, such as CLIENT LIST: each core answers with a part, the asking core joins them.

@@ -70,7 +70,7 @@ fn waitaof(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, Command
     if local && !ctx.config.appendonly {
         return Err(LOG_IS_OFF);
     }
-    Ok(Flow::WaitLog(LogWait { local, replicas, deadline }))
+    Ok(Flow::WaitLog(LogWait { local, replicas, deadline, ends: false }))
 }
 
 #[cfg(test)]
@@ -113,6 +113,6 @@ mod tests {
         }
         assert_eq!(console.run("WAITAOF 0 3 50"), "");
         let deadline = Some(console.now + 50);
-        assert_eq!(console.log_wait, Some(LogWait { local: false, replicas: true, deadline }));
+        assert_eq!(console.log_wait, Some(LogWait { local: false, replicas: true, deadline, ends: false }));
     }
 }

@@ -1,5 +1,6 @@
 //! Commands on the server as a whole that stand alone: TIME, LOLWUT, SHUTDOWN; and how help is written.
 
+use super::context::LogWait;
 use super::node::{CRIMSON_VERSION, REDIS_VERSION};
 use super::{Flow, Row, SessionContext};
 use crate::resp::args::is_token;
@@ -107,8 +108,9 @@ fn landscape(random: &mut Random) -> String {
     text
 }
 
-/// There is nothing to save to, so SAVE is refused unless FORCE says to end nevertheless; and no replica to wait for, so
-/// that NOW changes nothing and a shutdown is never under way for ABORT to stop.
+/// The server ends when the append-only log is on disk. Where that fails it goes on, unless NOSAVE or FORCE says to end
+/// nevertheless. There is no snapshot to save, so SAVE is refused without FORCE; and no replica to wait for, so that NOW
+/// changes nothing and a shutdown is never under way for ABORT to stop.
 fn shutdown(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandError> {
     let (mut save, mut nosave, mut now, mut force, mut abort) = (false, false, false, false, false);
     for option in args.iter_from(1) {
@@ -134,6 +136,9 @@ fn shutdown(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, Comman
              NOSAVE, or FORCE to end nevertheless.",
         ));
     }
+    if ctx.config.appendonly && !nosave && !force {
+        return Ok(Flow::WaitLog(LogWait { local: true, ends: true, ..LogWait::default() }));
+    }
     ctx.node.request_shutdown();
     Ok(Flow::Close)
 }
@@ -141,6 +146,7 @@ fn shutdown(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, Comman
 #[cfg(test)]
 mod tests {
     use crate::commands::testing::Console;
+    use crate::config::Config;
     use std::sync::atomic::Ordering::Relaxed;
     use std::time::Duration;
 
@@ -178,5 +184,22 @@ mod tests {
         assert!(!console.node.shutdown.load(Relaxed) && !console.closed);
         assert_eq!(console.run("SHUTDOWN save force now"), "");
         assert!(console.node.shutdown.load(Relaxed) && console.closed);
+    }
+
+    #[test]
+    fn shutdown_waits_for_the_log() {
+        for (line, waits) in
+            [("SHUTDOWN", true), ("SHUTDOWN NOW", true), ("SHUTDOWN NOSAVE", false), ("SHUTDOWN FORCE", false)]
+        {
+            let mut console = Console::new();
+            let set = |config: &mut Config| -> Result<(), ()> {
+                config.appendonly = true;
+                Ok(())
+            };
+            console.node.change_config(set).unwrap();
+            assert_eq!(console.run(line), "");
+            assert_eq!(console.log_wait.is_some_and(|wait| wait.ends && wait.local), waits, "{line}");
+            assert_eq!(console.node.shutdown.load(Relaxed), !waits, "{line}");
+        }
     }
 }

@@ -27,6 +27,10 @@ pub struct ShardLog {
     pub base_held_bytes: Counter,
     /// Whether so much waits to be written that nobody should change anything here for a while.
     pub behind: AtomicBool,
+    /// What was left at the end of the process: bytes that no file has, and of those the ones that the pending area has not.
+    pub left_bytes: Counter,
+    /// See `left_bytes`.
+    pub lost_bytes: Counter,
     /// Syncs and durable writes under way.
     pub pending_syncs: Counter,
     /// Bytes appended since the core started, and of those the ones on disk.
@@ -106,6 +110,8 @@ pub struct Persistence {
     pub shards: Box<[ShardLog]>,
     /// How many of them are behind.
     behind: AtomicUsize,
+    /// Whether all that is logged is to be forced to disk at once, because somebody wants to end the server.
+    pub flush: AtomicBool,
     /// Whether a rewrite is wanted that has not begun.
     pub rewrite_scheduled: AtomicBool,
     /// Whether a client has asked for one, or has switched the log on: then it is tried at once, and what becomes of it is told.
@@ -139,6 +145,7 @@ impl Persistence {
             generation: AtomicU64::new(0),
             shards: (0..shards).map(|_| ShardLog::default()).collect(),
             behind: AtomicUsize::new(0),
+            flush: AtomicBool::new(false),
             rewrite_scheduled: AtomicBool::new(false),
             rewrite_asked: AtomicBool::new(false),
             rewriting: AtomicBool::new(false),

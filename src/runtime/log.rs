@@ -12,8 +12,8 @@
 use super::ring::{Ring, Token};
 use crate::config::Fsync;
 use crate::engine::message::Message;
-use crate::limits::SNAPSHOT_UNWRITTEN_BYTES_MAX;
-use crate::limits::{AOF_BLOCK_BYTES, AOF_CHUNK_BYTES, AOF_DIRECT_BYTES_MIN, AOF_PENDING_BYTES, AOF_WRITE_BYTES};
+use crate::limits::{AOF_BLOCK_BYTES, AOF_CHUNK_BYTES, AOF_DIRECT_BYTES_MIN, AOF_PENDING_BYTES, AOF_PENDING_BYTES_MIN};
+use crate::limits::{AOF_WRITE_BYTES, SNAPSHOT_UNWRITTEN_BYTES_MAX};
 use crate::metrics::persistence::ShardLog;
 use crate::persistence::aof::pending::{Area, Pending};
 use crate::persistence::aof::record::write_timestamp;
@@ -206,6 +206,14 @@ impl<F> Log<F> {
         shard.set_durable_batch(segment.generation, sequence);
     }
 
+    /// Makes known what is left when the core ends. What `always` has not made durable nobody was told of.
+    pub fn tell_left(&self, shard: &ShardLog) {
+        let left = if self.writer.is_settled() { 0 } else { self.writer.unwritten_bytes().max(1) };
+        let (appended, safe) = self.writer.positions();
+        shard.left_bytes.set(left);
+        shard.lost_bytes.set(if self.writer.is_always() { 0 } else { appended - safe });
+    }
+
     /// What was lost is gone: from now on only what is safe is told.
     pub fn forget_lost(&mut self) {
         self.lost = false;
@@ -226,8 +234,10 @@ impl Log {
     /// From now on what is appended is put into `file`, a new one, so that it outlives the process. Without such a file
     /// replies wait until what they tell of is written.
     pub fn set_pending(&mut self, file: io::Result<File>) {
-        match file.and_then(|file| MappedFile::reserve(&file, AOF_PENDING_BYTES)) {
+        match file.and_then(|file| reserve(&file)) {
             Ok(area) => self.writer.set_pending(Pending::new(Box::new(area))),
+            // A full disk says so with the first write.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
             Err(error) => tracing::warn!(
                 "No pending area for the append-only log: {}. Replies to writes wait for the file system",
                 error_text(&error)
@@ -241,6 +251,17 @@ impl Log {
         let submitted = self.next(now, flush).map(|job| unsafe { submit(job, ring, Token::Log) });
         if let Some(Err(_)) = submitted {
             self.writer.set_direct(None);
+        }
+    }
+}
+
+/// Maps a pending area, smaller where the disk has no room for a large one.
+fn reserve(file: &File) -> io::Result<MappedFile> {
+    let mut bytes = AOF_PENDING_BYTES;
+    loop {
+        match file.set_len(0).and_then(|()| MappedFile::reserve(file, bytes)) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && bytes > AOF_PENDING_BYTES_MIN => bytes /= 4,
+            reserved => return reserved,
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::BootError;
 use crate::config::Config;
 use crate::limits::AOF_PENDING_BYTES_MAX;
+use crate::metrics::persistence::Persistence;
 use crate::persistence::aof::foreign::{MAGIC_BYTES, Snapshot};
 use crate::persistence::aof::pending::{self, Redone};
 use crate::persistence::aof::{Catalog, Entry, Kind, LogId, Manifest, Origin, SegmentId};
@@ -12,7 +13,8 @@ use crate::runtime::loading::Plan;
 use crate::stdx::os::error_text;
 use std::io;
 use std::path::Path;
-use tracing::{info, warn};
+use std::sync::atomic::Ordering::Relaxed;
+use tracing::{error, info, warn};
 
 /// The directory of the log: paths of its storage begin there.
 const HERE: &str = "";
@@ -312,6 +314,46 @@ fn take_pending(
         others.extend((shard >= cores).then(|| area.clone()));
     }
     Ok(others)
+}
+
+/// The cores have ended. Where a log is whole on disk, its pending areas go; else this tells what is left, and what becomes
+/// of it.
+pub fn leave<D: Storage>(state: &Persistence, catalog: Option<&Catalog<D>>) -> io::Result<()> {
+    let Some(catalog) = catalog else { return Ok(()) };
+    let (log, mut whole) = (catalog.storage(), true);
+    for (number, shard) in state.shards.iter().enumerate() {
+        let name = pending::name(catalog.filename(), number as u16);
+        let path = Path::new(&name);
+        let (left, lost) = (shard.left_bytes.get(), shard.lost_bytes.get());
+        if left == 0 {
+            match log.remove(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    warn!("Can't remove {}: {}", log.shown(path).display(), error_text(&error));
+                }
+                _ => {}
+            }
+            continue;
+        }
+        whole = false;
+        let reason = match shard.errno.load(Relaxed) {
+            0 => "its file could not be made durable".into(),
+            errno => error_text(&io::Error::from_raw_os_error(errno)),
+        };
+        error!(
+            "The append-only log of shard {number} is not whole on disk: {reason}. {left} bytes are not in its file"
+        );
+        if lost > 0 {
+            error!("{lost} bytes of what clients were told has been done are lost");
+        }
+        match log.sync(path) {
+            Ok(()) => error!("What can be kept is in {}, and the next start adds it", log.shown(path).display()),
+            Err(error) => error!("Can't keep it in {}: {}", log.shown(path).display(), error_text(&error)),
+        }
+    }
+    match whole {
+        true => Ok(()),
+        false => Err(io::Error::other("The server ends without its append-only log being whole on disk")),
+    }
 }
 
 /// Looks at every file; the bytes of all of them.

@@ -187,9 +187,10 @@ impl Server {
     /// Ends it: what is to be sent is sent, then all connections are closed.
     pub fn stop(self) -> io::Result<()> {
         self.cores.stop();
-        let result = self.cores.join();
+        let wrong = |error| io::Error::other(format!("A core ended with an error: {error}"));
+        let result = self.cores.join().map_err(wrong);
         remove_socket(self.socket_path.as_ref());
-        result
+        result.and(aof::leave(&self.node.persistence, self.rewriter.found()))
     }
 
     /// Sleeps until the server is to end, and ends it.
@@ -227,7 +228,7 @@ impl Server {
                 ExitCode::SUCCESS
             }
             Err(error) => {
-                error!("A core ended with an error: {error}");
+                error!("{error}");
                 ExitCode::FAILURE
             }
         })

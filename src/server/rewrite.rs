@@ -79,6 +79,11 @@ impl<D: Storage> Rewriter<D> {
         Self { means, catalog, under_way, leftovers, newest, told }
     }
 
+    /// The log, if there has ever been one.
+    pub fn found(&self) -> Option<&Catalog<D>> {
+        self.catalog.as_ref()
+    }
+
     /// The log that is loaded at start.
     pub fn catalog(&mut self) -> &mut Catalog<D> {
         self.catalog.as_mut().expect("what is loaded has been found before")

@@ -342,3 +342,56 @@ fn the_size_of_the_log_is_that_of_its_files_whatever_becomes_of_a_rewrite() {
     wait_until("it is loaded", || server.client().show("PING") == "PONG");
     same(&server, "it is loaded");
 }
+
+/// Writes until that is refused, on a disk that becomes full; how many were acknowledged.
+fn write_until_refused(server: &Server) -> usize {
+    let mut client = server.client();
+    let value = "v".repeat(500);
+    let acknowledged =
+        (0..100_000).take_while(|number| !client.call(&["SET", &format!("key:{number}"), &value]).is_error());
+    let acknowledged = acknowledged.count();
+    assert!(acknowledged > 10, "the disk is full from the start");
+    acknowledged
+}
+
+/// "Bye bye", exit code 0, and 340 of 2,278 acknowledged writes were gone.
+#[test]
+fn an_orderly_end_on_a_full_disk_is_refused_or_tells_what_is_left_and_loses_nothing() {
+    for (policy, threads, kill) in
+        [("everysec", 1, false), ("no", 2, false), ("everysec", 2, true), ("always", 2, false)]
+    {
+        let Some(disk) = SmallDisk::mount("7m") else {
+            eprintln!("no file system of its own for this test: it tests nothing");
+            return;
+        };
+        let dir = disk.path().to_str().unwrap();
+        std::fs::write(disk.path().join("ballast"), vec![b'x'; 1 << 20]).unwrap();
+        let arguments = ["--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes", "--appendfsync", policy];
+        let mut server = Server::crimson(threads, &arguments);
+        let acknowledged = write_until_refused(&server);
+        let mut client = server.client();
+        assert_eq!(client.show("SHUTDOWN"), "(error) ERR Errors trying to SHUTDOWN. Check logs.", "{policy}");
+        assert_eq!(client.show("GET key:0").len(), 502, "{policy}: it goes on");
+        if kill {
+            server.stop(libc::SIGKILL);
+        } else {
+            assert_eq!(server.stop(libc::SIGTERM), Some(1), "{policy}");
+            let told = server.log();
+            assert!(
+                told.contains("is not whole on disk: No space left on device") && !told.contains("bye bye"),
+                "{told}"
+            );
+        }
+        std::fs::remove_file(disk.path().join("ballast")).unwrap();
+        let mut server = Server::crimson(threads, &arguments);
+        wait_until("it is loaded", || server.client().show("PING") == "PONG");
+        let keys = server.client().run("DBSIZE").integer() as usize;
+        assert!(keys >= acknowledged, "{policy}: {keys} of {acknowledged}\n{}", server.log());
+        assert!(server.client().try_call(&["SHUTDOWN"]).is_err(), "{policy}: now it ends");
+        assert_eq!(server.stop(0), Some(0), "{policy}");
+        let left = std::fs::read_dir(disk.path().join("appendonlydir")).unwrap();
+        let left =
+            left.map(|entry| entry.unwrap().file_name()).filter(|name| name.to_str().unwrap().ends_with(".pending"));
+        assert_eq!(left.count(), 0, "{policy}: all is in the log");
+    }
+}

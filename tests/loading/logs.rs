@@ -46,6 +46,8 @@ impl Dir {
         let entries = fs::read_dir(self.path("")).expect("there is a directory");
         let mut names: Vec<String> =
             entries.map(|entry| entry.expect("readable").file_name().into_string().expect("text")).collect();
+        // What a server that runs has for itself.
+        names.retain(|name| !name.ends_with(".pending"));
         names.sort();
         names
     }

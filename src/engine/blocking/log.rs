@@ -1,4 +1,4 @@
-//! WAITAOF: clients that wait until what they have changed is on disk.
+//! WAITAOF: clients that wait until what they have changed is on disk. SHUTDOWN waits for the same, of all clients.
 //!
 //! Each core makes known how much its shard has logged and how much of that is on disk. A wait's goal is what all shards
 //! have logged at the end of the turn in which it begins: the client has all its replies by then, so what it has changed
@@ -8,11 +8,11 @@
 use super::Engine;
 use crate::commands::context::LogWait;
 use crate::commands::persistence::LOG_IS_OFF;
-use crate::resp::{Output, Reply};
+use crate::resp::{CommandError, Output, Reply};
 use crate::session::{Blocked, Session, SessionFlags, SessionKey};
 use crate::shard::blocked::Claim;
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 /// The waits by their numbers, hence by their goals too.
 pub(super) type Waits = BTreeMap<u64, Waiter>;
@@ -22,11 +22,19 @@ pub(super) struct Waiter {
     session: SessionKey,
     /// What each shard is to have on disk, as soon as that is known.
     goal: Option<Box<[u64]>>,
+    /// Whether the server ends then.
+    ends: bool,
 }
+
+/// As in Redis when it cannot save.
+const CANNOT_END: CommandError = CommandError::fixed("ERR Errors trying to SHUTDOWN. Check logs.");
 
 impl Engine {
     /// Answers a session at once or has it wait. Nothing of it may be pending.
     pub(in crate::engine) fn wait_for_log(&mut self, session: &mut Session, key: SessionKey, wait: LogWait) {
+        if wait.ends && self.ends_at_once(session) {
+            return;
+        }
         if !wait.replicas && (!wait.local || self.is_log_safe()) {
             if !session.is_silent() {
                 self.tell_log_state(&mut Reply::new(&mut session.output, session.protocol));
@@ -37,11 +45,36 @@ impl Engine {
         session.flags.insert(SessionFlags::STALLED);
         let id = self.new_wait();
         if !wait.replicas {
-            self.blocking.for_log.insert(id.number, Waiter { session: key, goal: None });
+            self.blocking.for_log.insert(id.number, Waiter { session: key, goal: None, ends: wait.ends });
         }
         let (claim, deadline, shards) = (Claim::default(), wait.deadline, Vec::new());
         let (trying, for_log, unblock) = (false, true, None);
         self.block(session, key, Blocked { id, claim, number, deadline, shards, silent, trying, for_log, unblock });
+    }
+
+    /// Ends the server for a client, or refuses to; `false`: its log has to be forced to disk before. One that is not in force
+    /// yet is lost anyway.
+    fn ends_at_once(&mut self, session: &mut Session) -> bool {
+        let state = &self.node.persistence;
+        if state.errno() != 0 {
+            Reply::new(&mut session.output, session.protocol).error(&CANNOT_END);
+            self.metrics().count_error(CANNOT_END.code());
+            return true;
+        }
+        let ends = !state.in_force.load(Acquire) || self.is_log_safe();
+        state.flush.store(!ends, Release);
+        if ends {
+            self.node.request_shutdown();
+            session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY);
+        }
+        ends
+    }
+
+    /// A client is gone that waited. What it has asked for happens all the same.
+    pub(super) fn forget_log_wait(&mut self, wait: u64) {
+        if self.blocking.for_log.remove(&wait).is_some_and(|waiter| waiter.ends) {
+            self.node.request_shutdown();
+        }
     }
 
     /// What WAITAOF answers now.
@@ -76,18 +109,36 @@ impl Engine {
 
     /// Ends the waits whose goals are reached, and all of them when there is no log any more.
     pub(in crate::engine) fn end_log_waits(&mut self) {
+        if !self.blocking.for_log.is_empty() && self.node.persistence.errno() != 0 {
+            self.refuse_to_end();
+        }
         while let Some((&number, waiter)) = self.blocking.for_log.first_key_value() {
             let off = !self.config.appendonly;
             if !off && !waiter.goal.as_ref().is_some_and(|goal| self.is_safe(goal)) {
                 return;
             }
-            let key = waiter.session;
+            let (key, ends) = (waiter.session, waiter.ends);
             self.blocking.for_log.remove(&number);
-            self.end_log_wait(key, number, off);
+            if ends {
+                self.node.request_shutdown();
+            } else {
+                self.end_log_wait(key, number, off.then_some(LOG_IS_OFF));
+            }
         }
     }
 
-    fn end_log_wait(&mut self, key: SessionKey, wait: u64, off: bool) {
+    /// The log cannot be written: nobody ends the server.
+    fn refuse_to_end(&mut self) {
+        let waits = self.blocking.for_log.iter().filter(|(_, waiter)| waiter.ends);
+        let waits: Vec<(u64, SessionKey)> = waits.map(|(&number, waiter)| (number, waiter.session)).collect();
+        self.node.persistence.flush.store(false, Release);
+        for (number, key) in waits {
+            self.blocking.for_log.remove(&number);
+            self.end_log_wait(key, number, Some(CANNOT_END));
+        }
+    }
+
+    fn end_log_wait(&mut self, key: SessionKey, wait: u64, error: Option<CommandError>) {
         let Some(mut session) = self.sessions.take(key) else { return };
         let blocked = session.blocked.as_deref().filter(|blocked| blocked.id.number == wait && blocked.claim.take());
         let silent = blocked.map(|blocked| blocked.silent);
@@ -97,11 +148,12 @@ impl Engine {
         let (Some(silent), Some(number)) = (silent, number) else { return };
         let mut out = Output::default();
         let mut reply = Reply::new(&mut out, protocol);
-        if off {
-            reply.error(&LOG_IS_OFF);
-            self.metrics().count_error(LOG_IS_OFF.code());
-        } else {
-            tell_log_state(true, &mut reply);
+        match &error {
+            Some(error) => {
+                reply.error(error);
+                self.metrics().count_error(error.code());
+            }
+            None => tell_log_state(true, &mut reply),
         }
         if silent {
             out.clear();

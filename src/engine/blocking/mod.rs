@@ -214,7 +214,7 @@ impl Engine {
         if let Some(at) = blocked.deadline {
             self.blocking.deadlines.remove(&(at, key.0));
         }
-        self.blocking.for_log.remove(&blocked.id.number);
+        self.forget_log_wait(blocked.id.number);
         self.blocking.waiting -= 1;
         self.publish_waits();
         for shard in blocked.shards.into_iter().filter(|shard| Some(*shard) != by) {

@@ -38,8 +38,9 @@ impl Core {
         }
         // A log that is off has no use for any generation.
         let mended = log.writer().mend(if ends { u64::MAX } else { generation });
-        if ends || log.is_due(now) {
-            log.submit(&mut self.ring, now, ends);
+        let flush = ends || self.engine.node().persistence.flush.load(Ordering::Acquire);
+        if flush || log.is_due(now) {
+            log.submit(&mut self.ring, now, flush);
         }
         log.tell(self.engine.shard_log());
         self.engine.node().persistence.note_behind(self.mailbox.owner().index(), log.is_behind());
@@ -244,7 +245,7 @@ impl Core {
         group.sessions.into_iter().for_each(|key| self.give_up(key.0));
     }
 
-    /// Writes and syncs the rest of the log, unless that fails.
+    /// Writes and syncs the rest of the log, unless that fails; then the control thread tells what is left.
     pub(super) fn end_log(&mut self) -> io::Result<()> {
         while let Some(log) = &mut self.log {
             log.submit(&mut self.ring, socket::now_ms(), true);
@@ -252,6 +253,9 @@ impl Core {
                 break;
             }
             self.turn()?;
+        }
+        if let Some(log) = &mut self.log {
+            log.tell_left(self.engine.shard_log());
         }
         Ok(())
     }

@@ -1,0 +1,432 @@
+//! The writer against disks that fail, job by job.
+
+use super::*;
+use crate::persistence::aof::batch::Line;
+use crate::persistence::aof::{End, Format, Kind, LogId, Reader, Step};
+use proptest::prelude::*;
+
+const SEGMENT: SegmentId = SegmentId { log: LogId(1), generation: 1, shard: 0, kind: Kind::Increment };
+
+fn writer(policy: Fsync) -> Writer<u8> {
+    Writer::new(policy, 1, Sealer::new(SEGMENT), 0, 0)
+}
+
+/// Small ones; every allocation is aligned to as much.
+const DIRECT: Direct = Direct { block_bytes: 16, least_bytes: 64 };
+
+fn is_whole_blocks(offset: u64, bytes: &[u8]) -> bool {
+    (offset as usize | bytes.as_ptr() as usize | bytes.len()).is_multiple_of(DIRECT.block_bytes)
+}
+
+fn record() -> Vec<u8> {
+    b"*1\r\n$4\r\nPING\r\n".to_vec()
+}
+
+/// The lines of all whole batches.
+fn batches(disk: &[u8]) -> Vec<Line> {
+    let lines = disk.split_inclusive(|&byte| byte == b'\n').filter_map(|line| line.strip_suffix(b"\r\n"));
+    lines.filter_map(Line::parse).collect()
+}
+
+/// Begins the next job: its file, `w` with the offset and length, `d` where durable, or `s`.
+fn job(writer: &mut Writer<u8>, now: i64) -> Option<(u8, char, u64, usize)> {
+    writer.next(now, false).map(|job| match job {
+        Job::Write { file, offset, bytes, durable, .. } => {
+            (*file, if durable { 'd' } else { 'w' }, offset, bytes.len())
+        }
+        Job::Sync { file } => (*file, 's', 0, 0),
+    })
+}
+
+#[test]
+fn always_holds_replies_until_the_write_is_on_disk() {
+    let mut writer = writer(Fsync::Always);
+    writer.append(&mut record(), 5);
+    assert!(writer.holds_replies());
+    let (file, kind, offset, len) = job(&mut writer, 5).unwrap();
+    assert_eq!((file, kind, offset), (1, 'd', 0));
+    writer.append(&mut record(), 5);
+    assert_eq!(job(&mut writer, 5), None, "one job at a time");
+    assert_eq!(writer.done(len as i32, 6), Done::Well);
+    assert!(writer.holds_replies(), "the second batch is not there yet");
+    let (_, _, offset, second) = job(&mut writer, 6).unwrap();
+    assert_eq!(offset, len as u64);
+    writer.done(second as i32, 7);
+    assert!(!writer.holds_replies() && writer.is_settled());
+}
+
+/// A write of several batches could leave a good one behind a bad one where the power fails in the middle of it.
+#[test]
+fn a_durable_write_is_one_batch() {
+    let mut writer = writer(Fsync::Always);
+    let mut disk = Vec::new();
+    for appended in 1..4 {
+        (0..appended).for_each(|_| writer.append(&mut record(), 0));
+        let Some(Job::Write { bytes, durable: true, .. }) = writer.next(0, false) else { panic!("a durable write") };
+        assert_eq!(batches(bytes).len(), 1);
+        disk.extend_from_slice(bytes);
+        let len = bytes.len();
+        // Meanwhile more comes.
+        writer.append(&mut record(), 0);
+        writer.done(if appended == 2 { -libc::EIO } else { len as i32 }, 0);
+        if appended == 2 {
+            let Some(Job::Write { bytes, .. }) = writer.next(1000, false) else { panic!("it is tried again") };
+            assert_eq!((batches(bytes).len(), bytes), (1, &disk[disk.len() - len..]));
+            writer.done(len as i32, 1000);
+        }
+    }
+}
+
+/// An area of so many bytes that keeps nothing.
+struct Nowhere(usize);
+
+impl pending::Area for Nowhere {
+    fn len(&self) -> usize {
+        self.0
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        assert!(at + bytes.len() <= self.0);
+    }
+}
+
+#[test]
+fn without_always_replies_wait_until_the_kernel_has_it() {
+    for policy in [Fsync::EverySecond, Fsync::No] {
+        let mut writer = writer(policy);
+        writer.append(&mut record(), 0);
+        assert!(writer.holds_replies(), "there is no pending area");
+        let (_, _, _, len) = job(&mut writer, 0).unwrap();
+        writer.done(len as i32, 0);
+        assert!(!writer.holds_replies());
+        writer.set_pending(Pending::new(Box::new(Nowhere(400))));
+        writer.append(&mut record(), 0);
+        assert!(!writer.holds_replies(), "the area has it");
+        writer.append(&mut record(), 0);
+        assert!(!writer.holds_replies(), "its other half");
+        writer.append(&mut record(), 0);
+        assert!(writer.holds_replies(), "it is full");
+        let (_, _, _, len) = job(&mut writer, 0).unwrap();
+        writer.done(len as i32, 0);
+        assert!(!writer.holds_replies(), "all is written");
+    }
+}
+
+/// What an area has of a log that was without it for a while does not count before the rest is written.
+#[test]
+fn a_hole_in_the_pending_area_holds_replies() {
+    let mut writer = writer(Fsync::Always);
+    writer.set_pending(Pending::new(Box::new(Nowhere(4096))));
+    writer.append(&mut record(), 0);
+    let (_, _, _, len) = job(&mut writer, 0).unwrap();
+    writer.append(&mut record(), 0);
+    writer.set_policy(Fsync::No);
+    writer.append(&mut record(), 0);
+    assert!(writer.holds_replies());
+    writer.done(len as i32, 0);
+    assert!(!writer.holds_replies(), "what came after the change is in the area");
+    writer.set_policy(Fsync::Always);
+    assert!(writer.holds_replies());
+}
+
+#[test]
+fn everysec_syncs_once_a_second() {
+    let mut writer = writer(Fsync::EverySecond);
+    writer.append(&mut record(), 10);
+    let (_, kind, _, len) = job(&mut writer, 10).unwrap();
+    assert_eq!(kind, 'w');
+    writer.done(len as i32, 10);
+    assert!(!writer.holds_replies());
+    assert_eq!(job(&mut writer, 999), None);
+    assert_eq!(job(&mut writer, 1000), Some((1, 's', 0, 0)));
+    writer.append(&mut record(), 1001);
+    writer.done(0, 1001);
+    let (_, kind, offset, _) = job(&mut writer, 1001).unwrap();
+    assert_eq!((kind, offset), ('w', len as u64));
+}
+
+#[test]
+fn after_a_failure_all_is_written_again_that_may_be_missing() {
+    let mut writer = writer(Fsync::EverySecond);
+    writer.append(&mut record(), 0);
+    let (_, _, _, len) = job(&mut writer, 0).unwrap();
+    writer.done(len as i32, 0);
+    assert_eq!(job(&mut writer, 1000).unwrap().1, 's');
+    assert_eq!(writer.done(-libc::EIO, 1000), Done::Failed);
+    assert_eq!(writer.trouble(), Some(libc::EIO));
+    assert_eq!(job(&mut writer, 1999), None, "it rests for a second");
+    assert_eq!(job(&mut writer, 2000), Some((1, 'w', 0, len)), "what the sync did not cover");
+    assert_eq!(writer.done(len as i32 - 1, 2000), Done::Well, "an operation may write less than it was given");
+    assert_eq!(writer.trouble(), Some(libc::EIO), "nothing is known to be better yet");
+    assert_eq!(job(&mut writer, 2000), Some((1, 'w', len as u64 - 1, 1)));
+    assert_eq!(writer.done(-libc::ENOSPC, 2000), Done::Failed);
+    assert_eq!(writer.trouble(), Some(libc::ENOSPC));
+    assert_eq!(job(&mut writer, 3000), Some((1, 'w', 0, len)));
+    writer.done(len as i32, 3000);
+    assert_eq!(job(&mut writer, 3000).unwrap().1, 's');
+    writer.done(0, 3000);
+    assert_eq!((writer.trouble(), writer.is_settled()), (None, true));
+}
+
+#[test]
+fn a_new_file_waits_until_the_old_one_is_on_disk() {
+    for policy in [Fsync::Always, Fsync::EverySecond, Fsync::No] {
+        let mut writer = writer(policy);
+        writer.append(&mut record(), 0);
+        writer.switch(2, SegmentId { generation: 2, ..SEGMENT });
+        writer.append(&mut record(), 0);
+        let mut jobs = Vec::new();
+        while let Some((file, kind, _, len)) = job(&mut writer, 0) {
+            jobs.push((file, kind));
+            writer.done(len as i32, 0);
+        }
+        let expected: &[_] = match policy {
+            Fsync::Always => &[(1, 'd'), (2, 'd')],
+            _ => &[(1, 'w'), (1, 's'), (2, 'w')],
+        };
+        assert_eq!(jobs, expected, "{policy:?}");
+    }
+}
+
+/// As many batches of records as make about so many bytes.
+fn append_bytes(writer: &mut Writer<u8>, bytes: u64) {
+    let end = writer.file_bytes() + bytes;
+    while writer.file_bytes() < end {
+        writer.append(&mut record(), 0);
+    }
+}
+
+/// Begins a write and ends it well: its offset, its length, and whether it goes past the cache.
+fn write(writer: &mut Writer<u8>) -> (u64, u64, bool) {
+    let Some(Job::Write { offset, bytes, direct, .. }) = writer.next(0, false) else { panic!("there is something") };
+    assert!(!direct || is_whole_blocks(offset, bytes));
+    let len = bytes.len();
+    writer.done(len as i32, 0);
+    (offset, len as u64, direct)
+}
+
+/// A writer of which much is asked, and where what comes next begins: not where a block does.
+fn direct_writer() -> (Writer<u8>, u64) {
+    let mut writer = writer(Fsync::EverySecond);
+    writer.set_direct(Some(DIRECT));
+    append_bytes(&mut writer, 100);
+    let end = writer.file_bytes();
+    assert_eq!(write(&mut writer), (0, end, false), "nobody knew yet how much is to come");
+    assert!(!end.is_multiple_of(16));
+    (writer, end)
+}
+
+#[test]
+fn whole_blocks_go_past_the_cache_and_the_rest_with_what_follows() {
+    let (mut writer, start) = direct_writer();
+    append_bytes(&mut writer, 100);
+    let (first, end) = (start.next_multiple_of(16), writer.file_bytes());
+    let last = end - end % 16;
+    assert_eq!(write(&mut writer), (start, first - start, false), "up to where a block begins");
+    assert_eq!(write(&mut writer), (first, last - first, true));
+    append_bytes(&mut writer, 100);
+    let end = writer.file_bytes();
+    let (first, last) = (last, end - end % 16);
+    assert_eq!(write(&mut writer), (first, last - first, true), "the rest begins a block");
+    assert_eq!(write(&mut writer), (last, end - last, false), "nothing has followed");
+    assert_eq!(writer.unwritten_bytes(), 0);
+}
+
+#[test]
+fn a_file_system_that_wants_no_direct_writes_gets_none() {
+    let (mut writer, start) = direct_writer();
+    append_bytes(&mut writer, 100);
+    let (first, end) = (start.next_multiple_of(16), writer.file_bytes());
+    let last = end - end % 16;
+    write(&mut writer);
+    assert!(matches!(writer.next(0, false), Some(Job::Write { direct: true, .. })));
+    assert_eq!((writer.done(-libc::EINVAL, 0), writer.trouble()), (Done::Well, None));
+    assert_eq!(write(&mut writer), (first, last - first, false));
+    assert_eq!(write(&mut writer), (last, end - last, false));
+}
+
+/// A writer that has written something without keeping it, and its length.
+fn writer_without_syncs() -> (Writer<u8>, usize) {
+    let mut writer = writer(Fsync::No);
+    writer.append(&mut record(), 0);
+    let (_, _, _, len) = job(&mut writer, 0).unwrap();
+    writer.done(len as i32, 0);
+    (writer, len)
+}
+
+/// Its sync was tried again and went well without the bytes, and what was acknowledged later lay behind a gap.
+#[test]
+fn a_failed_sync_of_what_is_not_kept_is_a_gap_until_a_newer_generation_is_in_force() {
+    for policy in [Fsync::Always, Fsync::EverySecond, Fsync::No] {
+        let (mut writer, _) = writer_without_syncs();
+        writer.set_policy(policy);
+        let (len, vouched) = (record().len() as u64, b"#DURABLE:i1.0.1\r\n".len() as u64);
+        let mut position = len;
+        if policy == Fsync::EverySecond {
+            // Something that is kept follows.
+            writer.append(&mut record(), 0);
+            let (_, kind, _, written) = job(&mut writer, 0).unwrap();
+            assert_eq!(kind, 'w');
+            writer.done(written as i32, 0);
+            position += len;
+        } else if policy == Fsync::No {
+            writer.switch(2, SegmentId { generation: 2, ..SEGMENT });
+        }
+        assert_eq!(job(&mut writer, 1000), Some((1, 's', 0, 0)));
+        assert_eq!(writer.done(-libc::EIO, 1000), Done::Failed);
+        assert_eq!((writer.gap(), writer.trouble(), writer.synced()), (Some(1), Some(libc::EIO), 0));
+        if policy != Fsync::No {
+            writer.switch(2, SegmentId { generation: 2, ..SEGMENT });
+        }
+        // A rewrite that fails, and another one.
+        writer.append(&mut record(), 1000);
+        position += vouched + len;
+        writer.switch(3, SegmentId { generation: 3, ..SEGMENT });
+        writer.append(&mut record(), 1000);
+        assert_eq!((job(&mut writer, 2000), writer.mend(1)), (None, false));
+        assert!(!writer.is_settled() && writer.gap() == Some(1));
+        assert_eq!((writer.mend(3), writer.mend(3)), (true, false));
+        assert_eq!((writer.gap(), writer.trouble(), writer.synced()), (None, None, position));
+        assert_eq!(writer.positions(), (position + vouched + len, position));
+        let (file, _, offset, written) = job(&mut writer, 2000).unwrap();
+        assert_eq!((file, offset, written as u64), (3, 0, writer.file_bytes()), "{policy:?}");
+        writer.done(written as i32, 2000);
+        position += vouched + len;
+        assert_eq!(writer.positions(), (position, position), "{policy:?}");
+        position -= if policy == Fsync::Always { 0 } else { vouched + len };
+        assert_eq!(writer.synced(), position, "{policy:?}");
+    }
+}
+
+#[test]
+fn what_is_synced_before_a_sync_fails_is_no_gap() {
+    let (mut writer, start) = writer_without_syncs();
+    assert!(matches!(writer.next(0, true), Some(Job::Sync { .. })));
+    writer.done(0, 0);
+    writer.set_policy(Fsync::EverySecond);
+    writer.append(&mut record(), 0);
+    let (_, _, _, len) = job(&mut writer, 0).unwrap();
+    writer.done(len as i32, 0);
+    assert_eq!(job(&mut writer, 1000), Some((1, 's', 0, 0)));
+    writer.done(-libc::EIO, 1000);
+    assert!(writer.gap().is_none() && !writer.mend(2));
+    assert_eq!(job(&mut writer, 2000), Some((1, 'w', start as u64, len)));
+}
+
+#[test]
+fn a_log_that_is_switched_off_gives_up_what_has_a_gap() {
+    let (mut writer, len) = writer_without_syncs();
+    assert!(matches!(writer.next(0, true), Some(Job::Sync { .. })));
+    writer.done(-libc::EIO, 0);
+    writer.append(&mut record(), 0);
+    assert!(writer.mend(u64::MAX) && writer.is_settled());
+    assert_eq!((writer.trouble(), writer.unwritten_bytes()), (None, 0));
+    assert!(writer.held_bytes() < 100 && writer.file_bytes() > len as u64);
+}
+
+#[test]
+fn what_was_written_in_parts_is_synced_as_a_whole() {
+    for before in [Fsync::EverySecond, Fsync::Always] {
+        let mut writer = writer(before);
+        writer.append(&mut record(), 0);
+        let (_, _, _, len) = job(&mut writer, 0).unwrap();
+        writer.done(5, 0);
+        writer.set_policy(Fsync::Always);
+        assert_eq!(job(&mut writer, 0), Some((1, 'w', 5, len - 5)), "{before:?}");
+        writer.done(len as i32 - 5, 0);
+        assert!(writer.holds_replies());
+        assert_eq!(job(&mut writer, 0), Some((1, 's', 0, 0)));
+        writer.done(0, 0);
+        assert!(writer.is_settled() && !writer.holds_replies());
+    }
+}
+
+#[test]
+fn what_is_on_disk_is_known_whatever_the_policy() {
+    for policy in [Fsync::Always, Fsync::EverySecond, Fsync::No] {
+        let mut writer = writer(policy);
+        writer.append(&mut record(), 0);
+        let (_, _, _, len) = job(&mut writer, 0).unwrap();
+        writer.append(&mut record(), 0);
+        writer.done(len as i32, 0);
+        let written = if policy == Fsync::Always { record().len() as u64 } else { 0 };
+        assert_eq!(writer.synced(), written, "{policy:?}");
+        let (_, _, _, len) = job(&mut writer, 0).unwrap();
+        writer.done(len as i32, 0);
+        if policy != Fsync::Always {
+            assert!(matches!(writer.next(0, true), Some(Job::Sync { .. })));
+            writer.append(&mut record(), 0);
+            writer.done(0, 0);
+        }
+        assert_eq!(writer.synced(), 2 * record().len() as u64, "{policy:?}");
+    }
+}
+
+proptest! {
+    /// Whatever fails, what is on disk in the end is what was appended.
+    #[test]
+    fn nothing_is_lost(
+        steps in prop::collection::vec((0..6u8, any::<bool>()), 1..60),
+        policy in 0..3usize,
+        direct in any::<bool>(),
+    ) {
+        let mut writer = writer(Fsync::from_index(policy));
+        writer.set_direct(direct.then_some(DIRECT));
+        let mut disk: Vec<u8> = Vec::new();
+        let mut expected = 0;
+        // How many batches were on disk when each was sealed.
+        let (mut durable, mut when_sealed) = (0, Vec::new());
+        let mut now = 0;
+        let go = |writer: &mut Writer<u8>, disk: &mut Vec<u8>, durable: &mut u64, now: i64, fails: bool, flush: bool| {
+            let mut syncs = true;
+            let result = match writer.next(now, flush) {
+                None => return false,
+                Some(Job::Sync { .. }) => 0,
+                Some(Job::Write { offset, bytes, direct, durable, .. }) => {
+                    syncs = durable;
+                    assert!(!direct || is_whole_blocks(offset, bytes));
+                    let bytes = if fails { &bytes[..bytes.len() / 2] } else { bytes };
+                    disk.truncate(offset as usize);
+                    disk.extend_from_slice(bytes);
+                    bytes.len() as i32
+                }
+            };
+            writer.done(if fails { -libc::EIO } else { result }, now);
+            if syncs && !fails {
+                *durable = batches(disk).len() as u64;
+            }
+            true
+        };
+        for (step, fails) in steps {
+            let before = durable;
+            match step {
+                0 | 1 => {
+                    expected += 1;
+                    writer.append(&mut record(), now);
+                }
+                2 => now += 400,
+                _ => { go(&mut writer, &mut disk, &mut durable, now, fails, false); }
+            }
+            when_sealed.resize(writer.segments[0].sealer.sequence() as usize, before);
+        }
+        now += 5000;
+        let mut before = durable;
+        while go(&mut writer, &mut disk, &mut durable, now, false, true) {
+            when_sealed.resize(writer.segments[0].sealer.sequence() as usize, before);
+            before = durable;
+        }
+        prop_assert!(writer.is_settled());
+        for (line, durable) in batches(&disk).iter().zip(when_sealed) {
+            prop_assert!(line.synced <= durable, "batch {} is called durable", line.synced);
+        }
+        let mut reader = Reader::new(Format::Batches(SEGMENT));
+        let end = loop {
+            match reader.step() {
+                Step::Read(offset) => reader.feed(&disk[offset as usize..]),
+                Step::End(end) => break end,
+                _ => {}
+            }
+        };
+        prop_assert_eq!((end, reader.records()), (End::Clean, expected));
+    }
+}
