@@ -180,15 +180,25 @@ pub const AOF_BLOCK_BYTES: usize = 4096;
 /// Less than this is written through the page cache: one operation for each block, or nearly, costs more than the copy.
 pub const AOF_DIRECT_BYTES_MIN: usize = 64 << 10;
 
-/// Bytes of a shard's pending area, in two halves: what it logs while the disk is busy with one sync. A batch that is larger
-/// than a half has its replies wait until it is written.
+/// Bytes of a shard's pending area: what it logs while the disk is busy with one sync. A batch for which there is no room has
+/// its replies wait until it is written.
 pub const AOF_PENDING_BYTES: usize = 16 << 20;
 
-/// Where a disk has no room for so many, it does for a few.
+/// Behind so many bytes it begins again from the beginning as soon as there is room, so that it stays in the cache.
+pub const AOF_PENDING_LAP_BYTES: usize = 1 << 20;
+
+/// It has no more than this part of what is free on its disk.
+pub const AOF_PENDING_SHARE: u64 = 32;
+
+/// But so many bytes at least, if they are there.
 pub const AOF_PENDING_BYTES_MIN: usize = 64 << 10;
 
 /// Most bytes of a pending area that is read back.
 pub const AOF_PENDING_BYTES_MAX: usize = 4 * AOF_PENDING_BYTES;
+
+/// With `always` so many zero bytes are written behind a batch where the file ends: later batches take their place, and
+/// their syncs change nothing but the bytes.
+pub const AOF_AHEAD_BYTES: usize = 512 << 10;
 
 /// With `everysec` the log is synced early when this much waits for it: it stays in memory until then.
 pub const AOF_UNSYNCED_BYTES_MAX: usize = 8 << 20;

@@ -12,7 +12,9 @@
 use super::ring::{Ring, Token};
 use crate::config::Fsync;
 use crate::engine::message::Message;
-use crate::limits::{AOF_BLOCK_BYTES, AOF_CHUNK_BYTES, AOF_DIRECT_BYTES_MIN, AOF_PENDING_BYTES, AOF_PENDING_BYTES_MIN};
+use crate::limits::{
+    AOF_BLOCK_BYTES, AOF_CHUNK_BYTES, AOF_DIRECT_BYTES_MIN, AOF_PENDING_BYTES, AOF_PENDING_BYTES_MIN, AOF_PENDING_SHARE,
+};
 use crate::limits::{AOF_WRITE_BYTES, SNAPSHOT_UNWRITTEN_BYTES_MAX};
 use crate::metrics::persistence::ShardLog;
 use crate::persistence::aof::pending::{Area, Pending};
@@ -73,6 +75,8 @@ pub struct Log<F = OwnedFd> {
     /// When it was last seen what the next shard has on disk, and what that was.
     vouched_ms: Millis,
     vouched: Option<(u64, u64)>,
+    /// Nobody waits for it any more: it is being switched off.
+    off: bool,
     /// A write has failed in this turn, or something was appended behind one that has, so all that the turn has to say is lost.
     lost: bool,
     /// Bytes that this core had logged before, while there was a log.
@@ -92,6 +96,7 @@ impl<F> Log<F> {
             written_ms: now,
             vouched_ms: now,
             vouched: None,
+            off: false,
             lost: false,
             before,
         }
@@ -107,6 +112,11 @@ impl<F> Log<F> {
         shard.earlier_bytes.add(self.writer.file_bytes());
         self.writer.switch(file, segment);
         self.tell(shard);
+    }
+
+    /// Whether it has been switched off, and is only brought to its end.
+    pub fn set_off(&mut self, off: bool) {
+        self.off = off;
     }
 
     /// Once a second, has the next batch say what the next shard has on disk. `shards`: all of them.
@@ -139,7 +149,7 @@ impl<F> Log<F> {
             self.records = Vec::new();
         }
         // What had begun before the log failed, on another core or behind locks, ends like what has failed with it.
-        self.lost |= self.writer.trouble().is_some() && self.writer.holds_replies();
+        self.lost |= !self.off && self.writer.trouble().is_some() && self.writer.holds_replies();
     }
 
     /// Whether what is appended should be written now: unless somebody waits for it, few large writes are better than many
@@ -160,7 +170,7 @@ impl<F> Log<F> {
         let knew = self.writer.trouble().is_some();
         let failed = self.writer.done(result, now) == Done::Failed;
         // What has left since the first failure, and what leaves now, tells of nothing that another one could lose.
-        self.lost |= failed && !knew && self.writer.holds_replies();
+        self.lost |= failed && !knew && !self.off && self.writer.holds_replies();
         let safe = self.writer.positions().1;
         self.group.take_if(|group| failed || group.position <= safe)
     }
@@ -170,7 +180,7 @@ impl<F> Log<F> {
         match () {
             () if self.lost => Gate::Lost,
             () if self.group.is_some() => Gate::Shut,
-            () if self.writer.holds_replies() && self.writer.trouble().is_none() => Gate::Hold,
+            () if !self.off && self.writer.holds_replies() && self.writer.trouble().is_none() => Gate::Hold,
             () => Gate::Open,
         }
     }
@@ -257,7 +267,9 @@ impl Log {
 
 /// Maps a pending area, smaller where the disk has no room for a large one.
 fn reserve(file: &File) -> io::Result<MappedFile> {
-    let mut bytes = AOF_PENDING_BYTES;
+    let disk = rustix::fs::fstatvfs(file)?;
+    let share = disk.f_bavail.saturating_mul(disk.f_frsize) / AOF_PENDING_SHARE;
+    let mut bytes = AOF_PENDING_BYTES.min(share as usize).max(AOF_PENDING_BYTES_MIN);
     loop {
         match file.set_len(0).and_then(|()| MappedFile::reserve(file, bytes)) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull && bytes > AOF_PENDING_BYTES_MIN => bytes /= 4,
@@ -380,7 +392,7 @@ mod tests {
             |log: &mut Log<()>, now| log.append(now, false, |out| out.extend_from_slice(b"*1\r\n$4\r\nPING\r\n"));
         let fail = |log: &mut Log<()>, now| {
             assert!(log.next(now, false).is_some());
-            assert!(log.done(-libc::ENOSPC, now).is_none());
+            assert!(log.done(-libc::EIO, now).is_none());
         };
         change(&mut log, 0);
         assert_eq!(log.gate(), Gate::Hold);

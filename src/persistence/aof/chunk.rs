@@ -20,6 +20,8 @@ pub(super) struct Chunk {
     /// Filler, and the bytes.
     buffer: Vec<u8>,
     filler: usize,
+    /// Zero bytes behind the others, which are written with them.
+    room: usize,
     block: usize,
     /// Where in its block it begins.
     begins: usize,
@@ -39,17 +41,30 @@ impl Chunk {
         let filler = (begins + block - buffer.as_ptr() as usize % block) % block;
         buffer.resize(filler, 0);
         let end = BatchEnd { sequence: 0, position };
-        Self { buffer, filler, block, begins, end, end_of_blocks: end }
+        Self { buffer, filler, room: 0, block, begins, end, end_of_blocks: end }
     }
 
     /// How many bytes there are.
     pub fn len(&self) -> usize {
-        self.buffer.len() - self.filler
+        self.buffer.len() - self.filler - self.room
     }
 
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
+        &self.buffer[self.filler..][..self.len()]
+    }
+
+    /// The bytes with the room behind them.
+    pub fn bytes_and_room(&self) -> &[u8] {
         &self.buffer[self.filler..]
+    }
+
+    /// Has so many zero bytes behind the others, none at first. Nothing may be appended while there are any.
+    pub fn set_room(&mut self, room: usize) {
+        let len = self.filler + self.len();
+        self.buffer.truncate(len);
+        self.buffer.resize(len + room, 0);
+        self.room = room;
     }
 
     /// Bytes of memory for it.

@@ -2,8 +2,8 @@
 //! the kernel keeps what is put there when the process dies, without a system call, and the next start adds it to the log
 //! ([`redo`]). It promises nothing when the machine dies: nobody syncs it.
 //!
-//! The area has two halves. Batches are put one behind the other into one half, then into the other, and so on; a half is
-//! begun again when the file has all that is in it. Where there is no room, replies wait until the file has it.
+//! Batches are put one behind the other, from the beginning again as soon as the file has what is there: so few bytes of
+//! the area are in use, and they stay in the cache. Where there is no room, replies wait until the file has the batch.
 //!
 //! ```text
 //! entry    0 ..  8   "CRIMPEND"
@@ -27,8 +27,9 @@
 use super::batch::{self, Kind, SegmentId};
 use super::check;
 use super::manifest::{Entry, Manifest};
+use crate::limits::AOF_PENDING_LAP_BYTES;
 use crate::persistence::storage::Storage;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
 
@@ -102,11 +103,10 @@ impl Head {
 /// One core's pending area.
 pub struct Pending {
     area: Box<dyn Area>,
-    /// Which half is being filled, and how far.
-    half: usize,
+    /// Where the next entry goes.
     at: usize,
-    /// By half, the position of the last batch in it.
-    ends: [u64; 2],
+    /// Entries that the file need not have, from the oldest on: where each begins, and the position of its batch.
+    live: VecDeque<(usize, u64)>,
     /// All that was appended between these positions is here.
     from: u64,
     until: u64,
@@ -121,7 +121,7 @@ impl std::fmt::Debug for Pending {
 impl Pending {
     /// An area in which nothing is.
     pub fn new(area: Box<dyn Area>) -> Self {
-        Self { area, half: 0, at: 0, ends: [0; 2], from: 0, until: 0 }
+        Self { area, at: 0, live: VecDeque::new(), from: 0, until: 0 }
     }
 
     /// Keeps a batch with what was appended from position `start` up to `end`, if there is room. The file has all up to
@@ -129,25 +129,33 @@ impl Pending {
     pub fn put(&mut self, head: Head, batch: &[u8], (start, end): (u64, u64), handed: u64) {
         let Ok(len) = u32::try_from(batch.len()) else { return };
         let needed = (HEAD_BYTES + batch.len()).next_multiple_of(ALIGN);
-        let room = self.area.len() / 2;
-        if self.ends[self.half] <= handed {
-            self.at = 0;
-        } else if self.at + needed > room && self.ends[1 - self.half] <= handed {
-            (self.half, self.at) = (1 - self.half, 0);
-        }
-        if self.at + needed > room {
-            return;
-        }
-        let at = self.half * room + self.at;
+        let Some(at) = self.find_room(needed, handed) else { return };
         // What makes it an entry comes last.
         self.area.put(at + HEAD_BYTES, batch);
         self.area.put(at, &head.to_bytes(len));
-        self.at += needed;
-        self.ends[self.half] = end;
+        self.live.push_back((at, end));
+        self.at = at + needed;
         if self.until != start {
             self.from = start;
         }
         self.until = end;
+    }
+
+    /// Where so many bytes can be put.
+    fn find_room(&mut self, needed: usize, handed: u64) -> Option<usize> {
+        while self.live.front().is_some_and(|(_, position)| *position <= handed) {
+            self.live.pop_front();
+        }
+        let Some(&(oldest, _)) = self.live.front() else {
+            return (needed <= self.area.len()).then_some(0);
+        };
+        if self.at <= oldest {
+            // It has begun again from the beginning.
+            return (self.at + needed <= oldest).then_some(self.at);
+        }
+        let fits = self.at + needed <= self.area.len();
+        let begins_again = needed <= oldest && (self.at >= AOF_PENDING_LAP_BYTES || !fits);
+        if begins_again { Some(0) } else { fits.then_some(self.at) }
     }
 
     /// Up to which position everything outlives the process, if the file has all up to `handed`.
@@ -225,15 +233,17 @@ pub fn redo(
 
 /// What is there, in order: by generation and number.
 fn entries(bytes: &[u8]) -> BTreeMap<(u64, u64), (Head, &[u8])> {
-    let mut found = BTreeMap::new();
-    let room = bytes.len() / 2;
-    for mut rest in [&bytes[..room], &bytes[room..]] {
-        while let Some((head, len)) = rest.get(..HEAD_BYTES).and_then(Head::parse) {
-            let Some(batch) = rest.get(HEAD_BYTES..HEAD_BYTES + len) else { break };
-            if batch::is_whole(batch, head.segment, head.sequence) {
+    let (mut found, mut at) = (BTreeMap::new(), 0);
+    while at + HEAD_BYTES <= bytes.len() {
+        let entry = Head::parse(&bytes[at..at + HEAD_BYTES]);
+        let entry = entry.and_then(|(head, len)| Some((head, bytes.get(at + HEAD_BYTES..at + HEAD_BYTES + len)?)));
+        match entry.filter(|(head, batch)| batch::is_whole(batch, head.segment, head.sequence)) {
+            Some((head, batch)) => {
                 found.insert((head.segment.generation, head.sequence), (head, batch));
+                at += (HEAD_BYTES + batch.len()).next_multiple_of(ALIGN);
             }
-            rest = rest.get((HEAD_BYTES + len).next_multiple_of(ALIGN)..).unwrap_or_default();
+            // Old entries begin anywhere.
+            None => at += ALIGN,
         }
     }
     found

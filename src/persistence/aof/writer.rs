@@ -28,7 +28,7 @@ use super::batch::{self, Kind, Sealer, SegmentId};
 use super::chunk::Chunk;
 use super::pending::{self, Pending};
 use crate::config::Fsync;
-use crate::limits::{AOF_CHUNK_BYTES, AOF_UNSYNCED_BYTES_MAX, AOF_UNWRITTEN_BYTES_MAX};
+use crate::limits::{AOF_AHEAD_BYTES, AOF_CHUNK_BYTES, AOF_UNSYNCED_BYTES_MAX, AOF_UNWRITTEN_BYTES_MAX};
 use std::collections::VecDeque;
 
 /// How long a failed write rests before it is tried again, and the time between syncs, in milliseconds.
@@ -50,6 +50,8 @@ struct Segment<F> {
     written: usize,
     /// So many bytes of the next one are: one operation need not write all of it.
     begun: usize,
+    /// Up to here the file has zero bytes at least, on disk.
+    ahead: u64,
     /// Whether something was written since the last sync.
     dirty: bool,
     /// Whether some of that is not kept in a chunk.
@@ -171,6 +173,8 @@ enum Flight {
     Write {
         durable: bool,
         direct: bool,
+        /// Whether zero bytes are written behind the chunk.
+        ahead: bool,
     },
     /// Covers so many written chunks, and all that was written before them.
     Sync {
@@ -218,6 +222,8 @@ pub struct Writer<F> {
     spare: Vec<u8>,
     /// Whether and how the page cache is gone past.
     direct: Option<Direct>,
+    /// Whether the disk has no room for zero bytes.
+    is_narrow: bool,
 }
 
 impl<F> Writer<F> {
@@ -239,6 +245,7 @@ impl<F> Writer<F> {
             pending: None,
             spare: Vec::new(),
             direct: None,
+            is_narrow: false,
         };
         writer.push(file, sealer, offset, pending::WHOLE);
         writer
@@ -258,6 +265,7 @@ impl<F> Writer<F> {
             chunks,
             written,
             begun,
+            ahead: synced,
             dirty,
             unkept,
             gap,
@@ -276,6 +284,7 @@ impl<F> Writer<F> {
         let before = self.file_bytes();
         let old = self.segments.back().expect("there is always a file to append to").sealer;
         self.push(file, Sealer::new(segment), 0, before);
+        self.is_narrow = false;
         if old.sequence() > 0 {
             self.vouch(old.segment(), old.sequence());
         }
@@ -524,9 +533,15 @@ impl<F> Writer<F> {
         let how = self.direct();
         let segment = self.segments.front_mut().expect("just seen");
         let (len, direct) = segment.plan(how, &mut self.spare);
-        self.flight = Some(Flight::Write { durable, direct });
-        let bytes = &segment.chunks[segment.written].bytes()[segment.begun..][..len];
         let offset = segment.offset() + segment.begun as u64;
+        let ahead = durable && !closing && !self.is_narrow && offset + len as u64 > segment.ahead;
+        self.flight = Some(Flight::Write { durable, direct, ahead });
+        let chunk = &mut segment.chunks[segment.written];
+        chunk.set_room(if ahead { AOF_AHEAD_BYTES } else { 0 });
+        let bytes = match ahead {
+            true => chunk.bytes_and_room(),
+            false => &chunk.bytes()[segment.begun..][..len],
+        };
         Some(Job::Write { file: &segment.file, offset, bytes, durable, direct })
     }
 
@@ -540,6 +555,15 @@ impl<F> Writer<F> {
         }
         let closing = self.segments.len() > 1;
         let segment = self.segments.front_mut().expect("there is always a file to append to");
+        if let Flight::Write { ahead: true, .. } = flight {
+            segment.ahead = segment.offset() + result.max(0) as u64;
+            segment.chunks[segment.written].set_room(0);
+            if matches!(-result, libc::ENOSPC | libc::EDQUOT | libc::EFBIG) {
+                // There may be room for the batch alone.
+                self.is_narrow = true;
+                return Done::Well;
+            }
+        }
         let failed = match flight {
             Flight::Write { .. } if result == 0 => Some(libc::ENOSPC),
             _ if result < 0 => Some(-result),
@@ -555,7 +579,8 @@ impl<F> Writer<F> {
             return Done::Failed;
         }
         if let Flight::Write { .. } = flight {
-            segment.begun += result as usize;
+            let left = segment.chunks[segment.written].len() - segment.begun;
+            segment.begun += left.min(result as usize);
             if segment.begun < segment.chunks[segment.written].len() {
                 // A full disk says so with the rest: until then nothing is known to be better.
                 return Done::Well;

@@ -25,6 +25,7 @@ impl Core {
         let rests = config.no_appendfsync_on_rewrite && persistence.rewriting.load(Ordering::Relaxed);
         let generation = persistence.generation.load(Ordering::Acquire);
         // Nobody waits for a log that has been switched off, from when that was answered.
+        log.set_off(!config.appendonly);
         log.writer().set_policy(if rests || !config.appendonly { Fsync::No } else { config.appendfsync });
         log.vouch(now, &persistence.shards);
         if self.engine.has_log() {

@@ -7,8 +7,39 @@ use proptest::prelude::*;
 
 const SEGMENT: SegmentId = SegmentId { log: LogId(1), generation: 1, shard: 0, kind: Kind::Increment };
 
+/// One that writes no room ahead.
 fn writer(policy: Fsync) -> Writer<u8> {
-    Writer::new(policy, 1, Sealer::new(SEGMENT), 0, 0)
+    let mut writer = Writer::new(policy, 1, Sealer::new(SEGMENT), 0, 0);
+    writer.is_narrow = true;
+    writer
+}
+
+/// Each sync told the file system how long the file is now, which costs as much as all else.
+#[test]
+fn room_is_written_ahead_of_durable_batches() {
+    let mut writer = Writer::new(Fsync::Always, 1, Sealer::new(SEGMENT), 0, 0);
+    writer.append(&mut record(), 0);
+    let (_, _, _, len) = job(&mut writer, 0).unwrap();
+    assert!(len > AOF_AHEAD_BYTES);
+    writer.done(len as i32, 0);
+    assert!(!writer.holds_replies());
+    let end = writer.file_bytes();
+    for _ in 0..3 {
+        writer.append(&mut record(), 0);
+        let (_, kind, offset, len) = job(&mut writer, 0).unwrap();
+        assert!(kind == 'd' && offset >= end && len < 100, "it goes where the zeros are");
+        writer.done(len as i32, 0);
+    }
+    // Where the disk has no room for zeros, it may have some for batches.
+    writer.switch(2, SegmentId { generation: 2, ..SEGMENT });
+    writer.append(&mut record(), 0);
+    let (file, _, _, len) = job(&mut writer, 0).unwrap();
+    assert!(file == 2 && len > AOF_AHEAD_BYTES);
+    assert_eq!((writer.done(-libc::ENOSPC, 0), writer.trouble()), (Done::Well, None));
+    let (_, _, offset, len) = job(&mut writer, 0).unwrap();
+    assert!(offset == 0 && len < 200);
+    writer.done(len as i32, 0);
+    assert!(writer.is_settled() && !writer.holds_replies());
 }
 
 /// Small ones; every allocation is aligned to as much.
@@ -99,11 +130,11 @@ fn without_always_replies_wait_until_the_kernel_has_it() {
         let (_, _, _, len) = job(&mut writer, 0).unwrap();
         writer.done(len as i32, 0);
         assert!(!writer.holds_replies());
-        writer.set_pending(Pending::new(Box::new(Nowhere(400))));
+        writer.set_pending(Pending::new(Box::new(Nowhere(300))));
         writer.append(&mut record(), 0);
         assert!(!writer.holds_replies(), "the area has it");
         writer.append(&mut record(), 0);
-        assert!(!writer.holds_replies(), "its other half");
+        assert!(!writer.holds_replies(), "there is room for two");
         writer.append(&mut record(), 0);
         assert!(writer.holds_replies(), "it is full");
         let (_, _, _, len) = job(&mut writer, 0).unwrap();
@@ -288,6 +319,7 @@ fn a_failed_sync_of_what_is_not_kept_is_a_gap_until_a_newer_generation_is_in_for
         assert_eq!((writer.mend(3), writer.mend(3)), (true, false));
         assert_eq!((writer.gap(), writer.trouble(), writer.synced()), (None, None, position));
         assert_eq!(writer.positions(), (position + vouched + len, position));
+        writer.is_narrow = true;
         let (file, _, offset, written) = job(&mut writer, 2000).unwrap();
         assert_eq!((file, offset, written as u64), (3, 0, writer.file_bytes()), "{policy:?}");
         writer.done(written as i32, 2000);
