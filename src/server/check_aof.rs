@@ -3,8 +3,10 @@
 
 use crate::config::check_aof::CheckAof;
 use crate::engine::inspection::Inspection;
+use crate::limits::AOF_PENDING_BYTES_MAX;
 use crate::persistence::aof::check::{self, Location, Report, Visit};
 use crate::persistence::aof::durable::{self, Durability, Lost};
+use crate::persistence::aof::pending::{self, Redone};
 use crate::persistence::aof::{Damage, Entry, Manifest, Origin, SegmentId, Stamps, Verdict};
 use crate::persistence::storage::{RealStorage, Storage};
 use crate::stdx::os;
@@ -75,6 +77,7 @@ impl Check<'_> {
         let _lock = if self.asked.fix { Some(keep_servers_away(&location)?) } else { None };
         let manifest = location.open(self.storage)?;
         print(&title(&location, &manifest));
+        self.pending(&location, &manifest)?;
         let mut log = self.read(location, manifest)?;
         let mut health = Health::Good;
         for (entry, report) in std::mem::take(&mut log.files) {
@@ -96,6 +99,24 @@ impl Check<'_> {
             Health::Bad => "The log cannot be loaded as it is.",
         });
         Ok(health == Health::Good)
+    }
+
+    /// Tells what a start adds from the pending areas, or adds it.
+    fn pending(&self, location: &Location, manifest: &Manifest) -> Result<(), String> {
+        let failed = |error: io::Error| format!("{}: {}", location.dir.display(), os::error_text(&error));
+        let names = self.storage.list(&location.dir).map_err(failed)?;
+        for area in names.iter().filter(|name| pending::shard_of(name, &location.filename).is_some()) {
+            let bytes = self.storage.read(&location.dir.join(area), AOF_PENDING_BYTES_MAX).map_err(failed)?;
+            let redone =
+                pending::redo(self.storage, &location.dir, manifest, &bytes, self.asked.fix).map_err(failed)?;
+            for Redone { name, bytes } in redone {
+                print(&match self.asked.fix {
+                    true => format!("  {name}: added {bytes} bytes from {area}"),
+                    false => format!("  {name}: {bytes} bytes more are in {area}; a start adds them before it loads"),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Reads all files, and compares what they say of each other.

@@ -298,3 +298,129 @@ fn read(storage: &dyn Storage, path: &Path, offset: u64, len: usize) -> io::Resu
     bytes.truncate(filled);
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persistence::aof::{LogId, Sealer};
+    use crate::persistence::storage::RealStorage;
+    use std::cell::RefCell;
+    use std::path::PathBuf;
+    use std::rc::Rc;
+
+    const SEGMENT: SegmentId = SegmentId { log: LogId(5), generation: 1, shard: 0, kind: Kind::Increment };
+
+    #[derive(Clone)]
+    struct Memory(Rc<RefCell<Vec<u8>>>);
+
+    impl Area for Memory {
+        fn len(&self) -> usize {
+            self.0.borrow().len()
+        }
+
+        fn put(&mut self, at: usize, bytes: &[u8]) {
+            self.0.borrow_mut()[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+    }
+
+    /// So many batches, one behind the other in a file.
+    fn batches(count: usize) -> Vec<(Head, Vec<u8>)> {
+        let (mut sealer, mut offset) = (Sealer::new(SEGMENT), 0);
+        (0..count)
+            .map(|number| {
+                let mut batch = format!("*2\r\n$4\r\nECHO\r\n$3\r\n{number:03}\r\n").into_bytes();
+                sealer.seal(&mut batch, 0, 1);
+                let head = Head { segment: SEGMENT, sequence: sealer.sequence(), offset, before: WHOLE };
+                offset += batch.len() as u64;
+                (head, batch)
+            })
+            .collect()
+    }
+
+    struct Dir(PathBuf);
+
+    impl Dir {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("crimson-pending-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&dir).unwrap();
+            Self(dir)
+        }
+
+        /// What `redo` makes of a file with these bytes.
+        fn redo(&self, file: &[u8], area: &Memory) -> Vec<u8> {
+            let mut manifest = Manifest::new(SEGMENT.log, 1);
+            manifest.files.push(Entry { name: "incr".into(), segment: SEGMENT, bytes: None });
+            std::fs::write(self.0.join("incr"), file).unwrap();
+            let bytes = area.0.borrow().clone();
+            let would = redo(&RealStorage, &self.0, &manifest, &bytes, false).unwrap();
+            let did = redo(&RealStorage, &self.0, &manifest, &bytes, true).unwrap();
+            assert_eq!(would, did, "what it says it would do");
+            assert_eq!(redo(&RealStorage, &self.0, &manifest, &bytes, true).unwrap(), [], "once is enough");
+            std::fs::read(self.0.join("incr")).unwrap()
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn what_a_file_lacks_is_added_from_any_point_on() {
+        let (dir, batches) = (Dir::new("any"), batches(20));
+        let whole: Vec<u8> = batches.iter().flat_map(|(_, batch)| batch.clone()).collect();
+        let memory = Memory(Rc::new(RefCell::new(vec![0; 1200])));
+        let mut pending = Pending::new(Box::new(memory.clone()));
+        // The file is three batches behind, always.
+        for (number, (head, batch)) in batches.iter().enumerate() {
+            let position = number as u64;
+            pending.put(*head, batch, (position, position + 1), position.saturating_sub(3));
+            assert_eq!(pending.covers(position.saturating_sub(3)), position + 1, "there is room for four");
+            let (start, end) =
+                (batches[number.saturating_sub(3)].0.offset as usize, head.offset as usize + batch.len());
+            for len in start..=end {
+                assert_eq!(dir.redo(&whole[..len], &memory), &whole[..end], "batch {number}, {len} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_put_behind_a_hole() {
+        let (dir, batches) = (Dir::new("hole"), batches(3));
+        let memory = Memory(Rc::new(RefCell::new(vec![0; 4096])));
+        let mut pending = Pending::new(Box::new(memory.clone()));
+        pending.put(batches[2].0, &batches[2].1, (2, 3), 2);
+        let first = &batches[0].1;
+        assert_eq!(&dir.redo(first, &memory), first, "the second is missing");
+        let mut damaged = [&first[..], &batches[1].1].concat();
+        damaged[first.len() + 3] ^= 1;
+        assert_eq!(dir.redo(&damaged, &memory), damaged, "the second is not whole");
+    }
+
+    #[test]
+    fn an_area_of_another_log_changes_nothing() {
+        let (dir, batches) = (Dir::new("other"), batches(1));
+        let memory = Memory(Rc::new(RefCell::new(vec![0; 4096])));
+        let mut pending = Pending::new(Box::new(memory.clone()));
+        let other = SegmentId { log: LogId(6), ..SEGMENT };
+        let mut batch = b"*1\r\n$4\r\nPING\r\n".to_vec();
+        Sealer::new(other).seal(&mut batch, 0, 1);
+        pending.put(Head { segment: other, ..batches[0].0 }, &batch, (0, 1), 0);
+        assert_eq!(dir.redo(b"", &memory), b"");
+        pending.put(batches[0].0, &batch, (1, 2), 0);
+        assert_eq!(dir.redo(b"", &memory), b"", "an entry that does not say what its batch says");
+    }
+
+    #[test]
+    fn a_full_area_takes_no_more_before_the_file_has_it() {
+        let batches = batches(3);
+        let memory = Memory(Rc::new(RefCell::new(vec![0; 300])));
+        let mut pending = Pending::new(Box::new(memory));
+        (0..3).for_each(|number| {
+            let position = number as u64;
+            pending.put(batches[number].0, &batches[number].1, (position, position + 1), 0);
+        });
+        assert_eq!((pending.covers(0), pending.covers(3)), (2, 3));
+    }
+}
