@@ -110,8 +110,8 @@ pub struct Persistence {
     pub shards: Box<[ShardLog]>,
     /// How many of them are behind.
     behind: AtomicUsize,
-    /// Whether all that is logged is to be forced to disk at once, because somebody wants to end the server.
-    pub flush: AtomicBool,
+    /// How many wait for the end of the server: all that is logged is forced to disk at once.
+    pub flushes: AtomicUsize,
     /// Whether a rewrite is wanted that has not begun.
     pub rewrite_scheduled: AtomicBool,
     /// Whether a client has asked for one, or has switched the log on: then it is tried at once, and what becomes of it is told.
@@ -145,7 +145,7 @@ impl Persistence {
             generation: AtomicU64::new(0),
             shards: (0..shards).map(|_| ShardLog::default()).collect(),
             behind: AtomicUsize::new(0),
-            flush: AtomicBool::new(false),
+            flushes: AtomicUsize::new(0),
             rewrite_scheduled: AtomicBool::new(false),
             rewrite_asked: AtomicBool::new(false),
             rewriting: AtomicBool::new(false),

@@ -66,6 +66,8 @@ pub(super) struct Core {
     loader: Option<Loader>,
     /// Whether connections are accepted yet.
     accepting: bool,
+    /// Whether the server ends: what clients send from then on is not read.
+    ending: bool,
     stop: Arc<AtomicBool>,
     config_version: u64,
     /// Listeners whose accepting has failed.
@@ -104,6 +106,7 @@ impl Core {
             late: Vec::new(),
             loader,
             accepting: false,
+            ending: false,
             stop,
             config_version: 0,
             refused: Vec::new(),
@@ -390,7 +393,7 @@ impl Core {
         let closing = connection.closing;
         let key = SessionKey(index);
         if let Some(buffer) = completion.buffer {
-            if !closing && completion.result > 0 {
+            if !closing && !self.ending && completion.result > 0 {
                 let bytes = self.ring.buffers.filled(buffer, completion.result as usize);
                 self.engine.receive(key, bytes);
             }
@@ -513,9 +516,11 @@ impl Core {
         self.outgoing = outgoing;
     }
 
-    /// Stops: sends what is to be sent, for a moment, and closes every connection.
+    /// Stops: sends what is to be sent, for a moment, and closes every connection. What other cores have this one change
+    /// meanwhile is logged, so the end of the log comes last.
     fn finish(&mut self) -> io::Result<()> {
         let started = Instant::now();
+        self.ending = true;
         self.end_log()?;
         self.flush(false);
         while started.elapsed() < STOP_GRACE && self.connections.iter().flatten().any(|connection| connection.sends) {
@@ -527,7 +532,7 @@ impl Core {
         while started.elapsed() < 2 * STOP_GRACE && self.connections.iter().any(Option::is_some) {
             self.turn()?;
         }
-        Ok(())
+        self.end_log()
     }
 }
 

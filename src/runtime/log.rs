@@ -128,7 +128,9 @@ impl<F> Log<F> {
         let (own, _) = self.writer.durable_batch();
         let shard = (usize::from(own.shard) + 1) % shards.len();
         let durable = shards[shard].durable_batch();
-        if let Some((generation, sequence)) = durable.filter(|_| durable != self.vouched) {
+        // Of a newer one nobody knows yet whether it will be part of the log.
+        let known = durable.filter(|(generation, _)| durable != self.vouched && *generation <= own.generation);
+        if let Some((generation, sequence)) = known {
             self.writer.vouch(SegmentId { generation, shard: shard as u16, ..own }, sequence);
         }
         self.vouched = durable;

@@ -103,6 +103,7 @@ pub fn find_again(
     if !catalog.is_there() {
         refuse_headless(&log, filename, &names)?;
     }
+    take_pending(&log, filename, catalog.manifest(), &names, cores)?;
     for name in find_strays(&log, filename, catalog.manifest(), &names)? {
         // Nothing is lost with it, and its name may be needed.
         if is_empty(&log, &name)? {
@@ -303,14 +304,21 @@ fn take_pending(
     for area in names {
         let Some(shard) = pending::shard_of(area, filename) else { continue };
         let path = Path::new(area);
-        let added = log
-            .read(path, AOF_PENDING_BYTES_MAX)
-            .and_then(|bytes| pending::redo(log, Path::new(HERE), manifest, &bytes, true))
-            .and_then(|added| log.truncate(path, 0).and_then(|()| log.sync(path)).map(|()| added))
-            .map_err(|error| wrong(log, area, &error))?;
-        for Redone { name, bytes } in added {
+        let failed = |error: io::Error| wrong(log, area, &error);
+        let bytes = log.read(path, AOF_PENDING_BYTES_MAX).map_err(failed)?;
+        for Redone { name, bytes } in pending::redo(log, Path::new(HERE), manifest, &bytes, true).map_err(failed)? {
             info!("Added {bytes} bytes to {name}, which were pending when the server ended");
         }
+        if pending::has_others(log, Path::new(HERE), manifest, &bytes).map_err(failed)? {
+            let kept = format!("{area}.cut");
+            log.rename(path, Path::new(&kept)).and_then(|()| log.sync_dir(Path::new(HERE))).map_err(failed)?;
+            warn!(
+                "{area} has batches that do not follow what is in the log, as after a power failure; it is kept as {}",
+                log.shown(Path::new(&kept)).display()
+            );
+            continue;
+        }
+        log.truncate(path, 0).and_then(|()| log.sync(path)).map_err(failed)?;
         others.extend((shard >= cores).then(|| area.clone()));
     }
     Ok(others)

@@ -325,11 +325,16 @@ impl<D: Storage> Rewriter<D> {
         Ok(Mutex::new(Some(CutFiles { increment, base, pending })))
     }
 
-    /// Makes the file of a shard's pending area, or empties it.
+    /// Makes the file of a shard's pending area. One that is there may still be mapped by a log that is being finished, so
+    /// it is not emptied but loses its name.
     fn make_pending(&mut self, shard: u16) -> io::Result<OwnedFd> {
         let name = pending::name(self.catalog().filename(), shard);
         let path = Path::new(&name);
-        self.catalog().storage().create(path)?;
+        let storage = self.catalog().storage();
+        match storage.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => storage.create_new(path)?,
+        }
         (self.means.open)(self.catalog().storage(), path)
     }
 

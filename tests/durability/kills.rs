@@ -152,3 +152,29 @@ fn nothing_acknowledged_is_lost_with_everysec_on_two_shards_during_rewrites() {
 fn nothing_acknowledged_is_lost_without_syncs_on_four_shards_during_rewrites() {
     kill_again_and_again(4, &["no"], true);
 }
+
+/// What was asked in the last moments of an orderly end was answered, and logged when nobody wrote the log any more: up to
+/// 150 of the last writes were gone.
+#[test]
+fn nothing_acknowledged_is_lost_when_a_server_ends_under_load() {
+    for (policy, threads) in [("everysec", 2), ("no", 2), ("always", 2), ("everysec", 4)] {
+        let home = Home::new();
+        let arguments = ["--appendonly", "yes", "--appendfsync", policy];
+        for _ in 0..3 {
+            let mut server = home.serve(threads, &arguments);
+            let memories: Vec<Mutex<Memory>> = (0..CLIENTS).map(|_| Mutex::default()).collect();
+            std::thread::scope(|scope| {
+                for (number, memory) in memories.iter().enumerate() {
+                    let mut client = server.client();
+                    scope.spawn(move || write(&mut client, number, memory));
+                }
+                std::thread::sleep(Duration::from_millis(200));
+                assert_eq!(server.stop(libc::SIGTERM), Some(0));
+            });
+            let server = home.serve(threads, &arguments);
+            for (number, memory) in memories.iter().enumerate() {
+                check(&server, number, &mut memory.lock().unwrap());
+            }
+        }
+    }
+}

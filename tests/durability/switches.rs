@@ -133,3 +133,33 @@ fn the_time_is_noted_in_the_log_while_that_is_wanted() {
     let server = home.serve(2, &["--appendonly", "yes"]);
     assert_eq!(server.client().show("GET a"), "\"3\"");
 }
+
+/// The pending area of a log that was still being finished was emptied under it, and the next write ended the process.
+#[test]
+fn a_log_that_is_switched_off_and_on_under_load_goes_on() {
+    let home = Home::new();
+    let mut server = home.serve(2, &["--appendonly", "yes", "--appendfsync", "everysec"]);
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let mut client = server.client();
+            scope.spawn(move || {
+                let value = "v".repeat(3000);
+                for round in 0..400 {
+                    client.call(&["SET", &format!("key:{number}:{round}"), &value]);
+                }
+            });
+        }
+        let mut client = server.client();
+        for _ in 0..6 {
+            client.run("CONFIG SET appendonly no");
+            client.run("CONFIG SET appendonly yes");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    });
+    assert!(server.is_alive(), "{}", server.log());
+    wait_until("it is in force", || info(&server, "aof_in_force") == "1");
+    server.client().run("SET last 1");
+    server.stop(libc::SIGKILL);
+    let server = home.serve(2, &["--appendonly", "yes"]);
+    assert_eq!(server.client().run("DBSIZE").integer(), 1601);
+}

@@ -12,7 +12,7 @@ use crate::resp::{CommandError, Output, Reply};
 use crate::session::{Blocked, Session, SessionFlags, SessionKey};
 use crate::shard::blocked::Claim;
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 /// The waits by their numbers, hence by their goals too.
 pub(super) type Waits = BTreeMap<u64, Waiter>;
@@ -45,6 +45,7 @@ impl Engine {
         session.flags.insert(SessionFlags::STALLED);
         let id = self.new_wait();
         if !wait.replicas {
+            self.node.persistence.flushes.fetch_add(usize::from(wait.ends), AcqRel);
             self.blocking.for_log.insert(id.number, Waiter { session: key, goal: None, ends: wait.ends });
         }
         let (claim, deadline, shards) = (Claim::default(), wait.deadline, Vec::new());
@@ -62,7 +63,6 @@ impl Engine {
             return true;
         }
         let ends = !state.in_force.load(Acquire) || self.is_log_safe();
-        state.flush.store(!ends, Release);
         if ends {
             self.node.request_shutdown();
             session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY);
@@ -73,6 +73,7 @@ impl Engine {
     /// A client is gone that waited. What it has asked for happens all the same.
     pub(super) fn forget_log_wait(&mut self, wait: u64) {
         if self.blocking.for_log.remove(&wait).is_some_and(|waiter| waiter.ends) {
+            self.node.persistence.flushes.fetch_sub(1, AcqRel);
             self.node.request_shutdown();
         }
     }
@@ -131,9 +132,9 @@ impl Engine {
     fn refuse_to_end(&mut self) {
         let waits = self.blocking.for_log.iter().filter(|(_, waiter)| waiter.ends);
         let waits: Vec<(u64, SessionKey)> = waits.map(|(&number, waiter)| (number, waiter.session)).collect();
-        self.node.persistence.flush.store(false, Release);
         for (number, key) in waits {
             self.blocking.for_log.remove(&number);
+            self.node.persistence.flushes.fetch_sub(1, AcqRel);
             self.end_log_wait(key, number, Some(CANNOT_END));
         }
     }

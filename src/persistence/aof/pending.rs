@@ -231,6 +231,23 @@ pub fn redo(
     Ok(redone)
 }
 
+/// Whether an area has batches that the log's files do not have, those of its older generations aside.
+pub fn has_others(storage: &dyn Storage, dir: &Path, manifest: &Manifest, bytes: &[u8]) -> io::Result<bool> {
+    let oldest = manifest.files.iter().map(|entry| entry.segment.generation).min().unwrap_or(0);
+    for (head, batch) in entries(bytes).into_values() {
+        let Head { segment, offset, .. } = head;
+        if segment.log == manifest.log && segment.generation < oldest {
+            continue;
+        }
+        let file = manifest.files.iter().find(|file| file.segment == segment);
+        let there = file.map(|file| holds(storage, &dir.join(&file.name), offset, batch)).transpose()?;
+        if there != Some(true) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// What is there, in order: by generation and number.
 fn entries(bytes: &[u8]) -> BTreeMap<(u64, u64), (Head, &[u8])> {
     let (mut found, mut at) = (BTreeMap::new(), 0);

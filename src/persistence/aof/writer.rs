@@ -40,6 +40,8 @@ struct Segment<F> {
     sealer: Sealer,
     /// The length of the file before it, as the pending area wants to know it.
     before: u64,
+    /// The last batch that need not be kept any more.
+    settled: u64,
     /// The last batch with records, and the one that the last batch calls durable.
     last_records: u64,
     called_durable: u64,
@@ -76,6 +78,12 @@ impl<F> Segment<F> {
 
     fn generation(&self) -> u64 {
         self.sealer.segment().generation
+    }
+
+    /// The last batch that the file has been given.
+    fn written_batch(&self) -> u64 {
+        let last = self.written.checked_sub(1).and_then(|last| self.chunks.get(last));
+        last.map_or(0, |chunk| chunk.end().sequence).max(self.settled)
     }
 
     /// Bytes of the chunks from `from` on.
@@ -128,6 +136,7 @@ impl<F> Segment<F> {
         for chunk in self.chunks.drain(..count) {
             self.synced += chunk.len() as u64;
             let end = chunk.end();
+            self.settled = self.settled.max(end.sequence);
             if durable {
                 self.sealer.synced(end.sequence);
             }
@@ -179,8 +188,9 @@ enum Flight {
     /// Covers so many written chunks, and all that was written before them.
     Sync {
         chunks: usize,
-        /// What had been written when it began, as [`Writer::positions`] counts.
+        /// What had been written when it began, as [`Writer::positions`] counts, and its last batch.
         position: u64,
+        sequence: u64,
     },
 }
 
@@ -208,8 +218,9 @@ pub struct Writer<F> {
     flight: Option<Flight>,
     trouble: Option<Trouble>,
     synced_ms: i64,
-    /// Records of the newest file that are no batch yet, and when they were appended.
+    /// What is no batch of the newest file yet, whether there are records in it, and when they were appended.
     unsealed: Vec<u8>,
+    has_records: bool,
     appended_ms: i64,
     /// Positions: bytes of records since the beginning that were appended, that are in batches, that a file has, that need
     /// not be kept any more (they are on disk; with `no`: written), and that are on disk whatever the policy.
@@ -236,6 +247,7 @@ impl<F> Writer<F> {
             trouble: None,
             synced_ms: now_ms,
             unsealed: Vec::new(),
+            has_records: false,
             appended_ms: now_ms,
             appended: 0,
             sealed: 0,
@@ -259,6 +271,7 @@ impl<F> Writer<F> {
             file,
             sealer,
             before,
+            settled: sealer.sequence(),
             last_records,
             called_durable,
             synced,
@@ -297,10 +310,11 @@ impl<F> Writer<F> {
         self.appended += (self.unsealed.len() - before) as u64;
     }
 
-    /// The file that is appended to, and its last batch that is known to be on disk.
+    /// The file that is appended to, and its last batch that is known to be on disk; none behind the last with records, so
+    /// that shards that vouch for each other come to rest.
     pub fn durable_batch(&self) -> (SegmentId, u64) {
-        let sealer = self.segments.back().expect("there is always a file to append to").sealer;
-        (sealer.segment(), sealer.durable())
+        let segment = self.segments.back().expect("there is always a file to append to");
+        (segment.sealer.segment(), segment.sealer.durable().min(segment.last_records))
     }
 
     /// Follows another policy from now on.
@@ -334,6 +348,7 @@ impl<F> Writer<F> {
         }
         self.appended += records.len() as u64;
         self.appended_ms = now_ms;
+        self.has_records = true;
         if self.unsealed.is_empty() {
             std::mem::swap(&mut self.unsealed, records);
         } else {
@@ -351,7 +366,9 @@ impl<F> Writer<F> {
         }
         self.end_batch();
         let segment = self.segments.back_mut().expect("there is always a file to append to");
-        segment.last_records = segment.sealer.sequence();
+        if std::mem::take(&mut self.has_records) {
+            segment.last_records = segment.sealer.sequence();
+        }
         if self.unsealed.capacity() > AOF_CHUNK_BYTES {
             // Much was logged at once; that need not be so again.
             self.unsealed = Vec::new();
@@ -521,8 +538,8 @@ impl<F> Writer<F> {
         let idle = !writes && (flush || closing);
         let must = idle || self.policy == Fsync::Always || overdue;
         if segment.dirty && must {
-            let (chunks, position) = (segment.written, self.written());
-            self.flight = Some(Flight::Sync { chunks, position });
+            let (chunks, position, sequence) = (segment.written, self.written(), segment.written_batch());
+            self.flight = Some(Flight::Sync { chunks, position, sequence });
             return Some(Job::Sync { file: &self.segments[0].file });
         }
         if !writes {
@@ -597,8 +614,9 @@ impl<F> Writer<F> {
                 segment.unkept |= !durable && !keeps;
                 if keeps { None } else { segment.settle(segment.written, durable) }
             }
-            Flight::Sync { chunks, position } => {
+            Flight::Sync { chunks, position, sequence } => {
                 self.synced = position;
+                segment.sealer.synced(sequence);
                 self.synced_ms = now_ms;
                 (segment.dirty, segment.unkept) = (segment.written > chunks, false);
                 segment.settle(chunks, true)

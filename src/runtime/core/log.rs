@@ -27,7 +27,9 @@ impl Core {
         // Nobody waits for a log that has been switched off, from when that was answered.
         log.set_off(!config.appendonly);
         log.writer().set_policy(if rests || !config.appendonly { Fsync::No } else { config.appendfsync });
-        log.vouch(now, &persistence.shards);
+        if config.appendonly && !self.ending {
+            log.vouch(now, &persistence.shards);
+        }
         if self.engine.has_log() {
             let timestamps = config.aof_timestamp_enabled;
             log.append(now, timestamps, |records| self.engine.take_log(records));
@@ -39,7 +41,7 @@ impl Core {
         }
         // A log that is off has no use for any generation.
         let mended = log.writer().mend(if ends { u64::MAX } else { generation });
-        let flush = ends || self.engine.node().persistence.flush.load(Ordering::Acquire);
+        let flush = ends || self.engine.node().persistence.flushes.load(Ordering::Acquire) > 0;
         if flush || log.is_due(now) {
             log.submit(&mut self.ring, now, flush);
         }
@@ -81,7 +83,12 @@ impl Core {
             let Some(CutFiles { increment, base, pending }) = files else { continue };
             match &mut self.log {
                 _ if !cut.logs => {}
-                Some(log) => log.switch(increment, segment(Kind::Increment), self.engine.shard_log()),
+                Some(log) => {
+                    log.switch(increment, segment(Kind::Increment), self.engine.shard_log());
+                    if let Some(pending) = pending {
+                        log.set_pending(Ok(pending));
+                    }
+                }
                 None => {
                     let policy = self.engine.config().appendfsync;
                     let sealer = Sealer::new(segment(Kind::Increment));

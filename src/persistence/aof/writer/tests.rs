@@ -108,6 +108,56 @@ fn a_durable_write_is_one_batch() {
     }
 }
 
+/// Under `no` nothing was ever called durable, and a flipped bit of a log that had ended in order was taken for a torn end.
+#[test]
+fn a_log_that_ends_says_what_is_durable_whatever_the_policy() {
+    for policy in [Fsync::Always, Fsync::EverySecond, Fsync::No] {
+        let (mut writer, mut disk) = (writer(policy), Vec::new());
+        (0..3).for_each(|_| writer.append(&mut record(), 0));
+        let mut jobs = 0;
+        while let Some(job) = writer.next(0, true) {
+            let len = match job {
+                Job::Sync { .. } => 0,
+                Job::Write { bytes, .. } => {
+                    disk.extend_from_slice(bytes);
+                    bytes.len()
+                }
+            };
+            writer.done(len as i32, 0);
+            jobs += 1;
+            assert!(jobs < 10, "{policy:?}: it comes to an end");
+        }
+        let lines = batches(&disk);
+        let last = lines.last().unwrap();
+        assert_eq!((last.length, last.synced), (0, last.sequence - 1), "{policy:?}");
+        assert!(writer.is_settled());
+    }
+}
+
+/// Two shards that vouched for each other wrote a batch each second for ever.
+#[test]
+fn a_batch_that_only_vouches_is_nothing_to_vouch_for() {
+    let mut writer = writer(Fsync::EverySecond);
+    let settle = |writer: &mut Writer<u8>, now| {
+        while let Some(job) = writer.next(now, true) {
+            let len = if let Job::Write { bytes, .. } = job { bytes.len() } else { 0 };
+            writer.done(len as i32, now);
+        }
+    };
+    writer.append(&mut record(), 0);
+    settle(&mut writer, 0);
+    let (_, durable) = writer.durable_batch();
+    assert_eq!(durable, 1);
+    let end = writer.file_bytes();
+    writer.vouch(SegmentId { shard: 1, ..SEGMENT }, 7);
+    settle(&mut writer, 5000);
+    assert!(writer.file_bytes() > end);
+    assert_eq!(writer.durable_batch().1, durable);
+    let end = writer.file_bytes();
+    settle(&mut writer, 10_000);
+    assert_eq!(writer.file_bytes(), end, "and no mark follows");
+}
+
 /// An area of so many bytes that keeps nothing.
 struct Nowhere(usize);
 
