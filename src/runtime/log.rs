@@ -223,7 +223,7 @@ impl<F> Log<F> {
         let left = if self.writer.is_settled() { 0 } else { self.writer.unwritten_bytes().max(1) };
         let (appended, safe) = self.writer.positions();
         shard.left_bytes.set(left);
-        shard.lost_bytes.set(if self.writer.is_always() { 0 } else { appended - safe });
+        shard.lost_bytes.set(if self.writer.is_always() { 0 } else { appended.saturating_sub(safe) });
     }
 
     /// What was lost is gone: from now on only what is safe is told.

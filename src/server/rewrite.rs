@@ -226,13 +226,14 @@ impl<D: Storage> Rewriter<D> {
         state.last_rewrite_seconds.store((now - under_way.started_ms) / 1000, Relaxed);
         match completed {
             Ok(bytes) => {
-                state.in_force.store(state.on.load(Relaxed), Release);
                 state.rewrites.fetch_add(1, Relaxed);
                 state.last_rewrite_ok.store(true, Relaxed);
                 state.rewrite_failures.store(0, Relaxed);
                 state.base_bytes.store(bytes, Relaxed);
                 // The cores add to it at a cut, and the next one is made here.
                 state.shards.iter().for_each(|shard| shard.earlier_bytes.set(0));
+                // Last, for clients wait for it and see the rest then.
+                state.in_force.store(state.on.load(Relaxed), Release);
                 self.told = None;
                 info!("The append-only log is rewritten: {bytes} bytes in {} ms", now - under_way.started_ms);
             }

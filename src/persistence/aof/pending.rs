@@ -194,12 +194,20 @@ pub fn redo(
     writes: bool,
 ) -> io::Result<Vec<Redone>> {
     let mut redone: Vec<Redone> = Vec::new();
+    let mut ends: BTreeMap<&str, Option<u64>> = BTreeMap::new();
     let entries = entries(bytes);
     for (key, (head, batch)) in &entries {
         let of_shard = manifest.of_shard(head.segment.shard);
         let Some(place) = of_shard.iter().position(|file| file.segment == head.segment) else { continue };
         let file = of_shard[place];
         let path = dir.join(&file.name);
+        if !ends.contains_key(file.name.as_str()) {
+            ends.insert(&file.name, last_batch(storage, &path, file, storage.len(&path)?)?);
+        }
+        if ends[file.name.as_str()] >= Some(head.sequence) {
+            // It has one of that number. If that is another one, the area belongs to another copy of the log.
+            continue;
+        }
         let ahead = redone.last().filter(|last| last.name == file.name);
         let len = storage.len(&path)? + if writes { 0 } else { ahead.map_or(0, |last| last.bytes) };
         let before = place.checked_sub(1).map(|index| &of_shard[index]);
@@ -413,6 +421,23 @@ mod tests {
         let mut damaged = [&first[..], &batches[1].1].concat();
         damaged[first.len() + 3] ^= 1;
         assert_eq!(dir.redo(&damaged, &memory), damaged, "the second is not whole");
+    }
+
+    /// Two copies of a directory have gone on by themselves, and an area of one lies beside the files of the other.
+    #[test]
+    fn what_a_file_has_is_not_replaced() {
+        let (dir, batches) = (Dir::new("copies"), batches(3));
+        let memory = Memory(Rc::new(RefCell::new(vec![0; 4096])));
+        let mut pending = Pending::new(Box::new(memory.clone()));
+        (1..3).for_each(|number| pending.put(batches[number].0, &batches[number].1, (number as u64, 3), 0));
+        let (mut sealer, first) = (Sealer::resume(SEGMENT, 1), batches[0].1.clone());
+        let mut other = b"*2\r\n$4\r\nECHO\r\n$5\r\nother\r\n".to_vec();
+        sealer.seal(&mut other, 0, 1);
+        let file = [first, other].concat();
+        assert_eq!(dir.redo(&file, &memory), file);
+        let mut manifest = Manifest::new(SEGMENT.log, 1);
+        manifest.files.push(Entry { name: "incr".into(), segment: SEGMENT, bytes: None });
+        assert!(has_others(&RealStorage, &dir.0, &manifest, &memory.0.borrow()).unwrap(), "it is kept");
     }
 
     #[test]

@@ -225,6 +225,8 @@ pub struct Writer<F> {
     /// Positions: bytes of records since the beginning that were appended, that are in batches, that a file has, that need
     /// not be kept any more (they are on disk; with `no`: written), and that are on disk whatever the policy.
     appended: u64,
+    /// The position of the last records: nobody waits for marks.
+    wanted: u64,
     sealed: u64,
     handed: u64,
     durable: u64,
@@ -250,6 +252,7 @@ impl<F> Writer<F> {
             has_records: false,
             appended_ms: now_ms,
             appended: 0,
+            wanted: 0,
             sealed: 0,
             handed: 0,
             durable: 0,
@@ -347,6 +350,7 @@ impl<F> Writer<F> {
             return;
         }
         self.appended += records.len() as u64;
+        self.wanted = self.appended;
         self.appended_ms = now_ms;
         self.has_records = true;
         if self.unsealed.is_empty() {
@@ -418,14 +422,14 @@ impl<F> Writer<F> {
         }
     }
 
-    /// The position of what was appended last, and the one up to which replies need not wait.
+    /// The position of the records that were appended last, and the one up to which replies need not wait.
     pub fn positions(&self) -> (u64, u64) {
         let safe = match (self.policy, &self.pending) {
             (Fsync::Always, _) => self.durable,
             (_, Some(pending)) => pending.covers(self.handed),
             (_, None) => self.handed,
         };
-        (self.appended, safe)
+        (self.wanted, safe)
     }
 
     /// The position up to which everything is known to be on disk, whatever the policy.
