@@ -98,6 +98,10 @@ pub const BUFFERS_PER_TURN_MAX: u32 = 4;
 /// Messages that a core takes from its mailbox in one turn, before it looks at its sockets again.
 pub const MAIL_PER_TURN_MAX: usize = 256;
 
+/// Bytes of requests from other cores that are run in one turn; the rest waits for the next, so that the core's own clients are
+/// answered in between. As much as one client may have run ([`BUFFERS_PER_TURN_MAX`]).
+pub const MAIL_REQUEST_BYTES_PER_TURN_MAX: usize = 64 * 1024;
+
 /// Connections that a core accepts in one turn: a storm of them must not starve those who are connected.
 pub const ACCEPTS_PER_TURN_MAX: usize = 64;
 

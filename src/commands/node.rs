@@ -73,6 +73,9 @@ pub struct Node {
     pub pause_until_ms: AtomicI64,
     /// Whether the pause concerns only writes.
     pub pause_writes_only: AtomicBool,
+    /// Commands that had run, and the time, when the allocator was asked last.
+    sampled_commands: AtomicU64,
+    asked_ms: AtomicI64,
     /// Set by SHUTDOWN.
     pub shutdown: AtomicBool,
     /// Whether keys whose time is over are removed in the background; DEBUG SET-ACTIVE-EXPIRE changes it.
@@ -124,6 +127,8 @@ impl Node {
             connected: AtomicU64::new(0),
             pause_until_ms: AtomicI64::new(0),
             pause_writes_only: AtomicBool::new(false),
+            sampled_commands: AtomicU64::new(0),
+            asked_ms: AtomicI64::new(0),
             shutdown: AtomicBool::new(false),
             active_expire: AtomicBool::new(true),
             wall_clock: Box::new(|| SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()),
@@ -278,12 +283,28 @@ impl Node {
             reading.output_bytes += core.output_bytes.get();
             reading.busy_nanoseconds.push(core.busy_nanoseconds.get());
         }
+        let reading_commands = reading.commands;
         statistics.sampler.record(now, reading);
         drop(statistics);
+        if !self.asks_allocator(reading_commands, now) {
+            return;
+        }
         if self.held.note(|| self.memory(), &self.metrics, self.config().maxmemory, self.persistence.held_bytes(), now)
         {
             self.tell(Control::Purge);
         }
+    }
+
+    /// Whether the allocator is to be asked what it holds, which costs more than all else that an idle server does: at once
+    /// where there is a limit or a command has run, else once a second.
+    fn asks_allocator(&self, commands: u64, now: Millis) -> bool {
+        let busy = self.sampled_commands.swap(commands, Ordering::Relaxed) != commands;
+        let due = now - self.asked_ms.load(Ordering::Relaxed) >= IDLE_ASK_MS;
+        let asks = busy || due || self.config().maxmemory > 0;
+        if asks {
+            self.asked_ms.store(now, Ordering::Relaxed);
+        }
+        asks
     }
 
     /// Has the allocator give back all free pages, and takes note of what is left. It takes a while.
@@ -341,6 +362,9 @@ impl Node {
         self.startup_memory_bytes.load(Ordering::Relaxed)
     }
 }
+
+/// So often an idle server without a limit asks the allocator what it holds.
+const IDLE_ASK_MS: Millis = 1000;
 
 /// What INFO computes from counters, beside the counters.
 #[derive(Default)]

@@ -160,6 +160,11 @@ struct Request {
 }
 
 impl Batch {
+    /// Bytes of its requests.
+    pub fn request_bytes(&self) -> usize {
+        self.requests.len()
+    }
+
     /// Bytes that it has allocated.
     pub fn memory_bytes(&self) -> usize {
         self.requests.capacity() + self.replies.bytes.capacity() + self.ends.capacity() * size_of::<ReplyEnd>()

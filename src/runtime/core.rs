@@ -16,8 +16,9 @@ use super::patience::Patience;
 use super::ring::{Completion, Ring, Token};
 use super::{CorePlan, Listener, ListenerKind, socket};
 use crate::commands::Node;
+use crate::engine::message::Message;
 use crate::engine::{Engine, cron_interval_ms};
-use crate::limits::{ACCEPTS_PER_TURN_MAX, MAIL_PER_TURN_MAX};
+use crate::limits::{ACCEPTS_PER_TURN_MAX, MAIL_PER_TURN_MAX, MAIL_REQUEST_BYTES_PER_TURN_MAX};
 use crate::session::{Identity, SessionFlags, SessionKey};
 use crate::shard::{Millis, ShardId};
 use glommio::io::BufferedFile;
@@ -261,11 +262,17 @@ impl Core {
     }
 
     fn take_mail(&mut self) -> bool {
-        let mut taken = 0;
-        while taken < MAIL_PER_TURN_MAX {
+        let (mut taken, mut request_bytes) = (0, 0);
+        // Short requests may want long replies: a turn runs no more of them than it would of a client's own.
+        while taken < MAIL_PER_TURN_MAX && request_bytes < MAIL_REQUEST_BYTES_PER_TURN_MAX {
             match self.mailbox.take() {
                 None => break,
-                Some(Mail::Engine(message)) => self.engine.message(message),
+                Some(Mail::Engine(message)) => {
+                    if let Message::Requests(batch) = &message {
+                        request_bytes += batch.request_bytes();
+                    }
+                    self.engine.message(message);
+                }
                 Some(Mail::Keys(keys)) => self.adopt_keys(keys),
                 Some(Mail::Connection(socket, kind)) => {
                     self.adopt(socket, kind);
