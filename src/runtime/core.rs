@@ -65,6 +65,8 @@ pub(super) struct Core {
     late: Vec<SessionKey>,
     /// The loading of the data, while it goes on.
     loader: Option<Loader>,
+    /// Whether it was parked right before.
+    woken: bool,
     /// Whether connections are accepted yet.
     accepting: bool,
     /// Whether the server ends: what clients send from then on is not read.
@@ -106,6 +108,7 @@ impl Core {
             walks: false,
             late: Vec::new(),
             loader,
+            woken: false,
             accepting: false,
             ending: false,
             stop,
@@ -182,7 +185,9 @@ impl Core {
     /// for a moment if that pays, and then waits.
     fn enter_ring(&mut self) -> io::Result<()> {
         let loads = self.loader.as_ref().is_some_and(Loader::is_ready);
-        if self.walks || loads || !self.completions.is_empty() {
+        // Whoever has woken a core that was parked has something for it.
+        let woken = std::mem::take(&mut self.woken);
+        if self.walks || loads || woken || !self.completions.is_empty() {
             return self.ring.turn();
         }
         if self.loader.is_some() {
@@ -244,6 +249,7 @@ impl Core {
         }
         self.mailbox.awake();
         self.ring.signal_events(false);
+        self.woken = true;
         Ok(())
     }
 
