@@ -164,7 +164,6 @@ impl Batch {
     pub fn request_bytes(&self) -> usize {
         self.requests.len()
     }
-
     /// Bytes that it has allocated.
     pub fn memory_bytes(&self) -> usize {
         self.requests.capacity() + self.replies.bytes.capacity() + self.ends.capacity() * size_of::<ReplyEnd>()
