@@ -2,8 +2,8 @@
 //! came of it.
 //!
 //! A core with nothing to do sleeps in two steps. First it waits inside its own network ring, for a short while: the
-//! cheapest sleep to be woken from. Then it parks in glommio, reading an event descriptor that completions, other cores
-//! and a timer signal: the sleep in which files and timers go on, and in which an idle server uses no CPU.
+//! cheapest sleep to be woken from. Then it parks in glommio, reading an event descriptor that completions and other
+//! cores signal: the sleep for long, which a timer of the ring ends when the regular work is due.
 
 mod load;
 mod log;
@@ -77,8 +77,8 @@ pub(super) struct Core {
     refused: Vec<u32>,
     /// When they are tried again.
     accept_again_ms: Millis,
-    /// Until when a timer of its own is to wake this core, beside the regular one.
-    alarm_ms: Millis,
+    /// When the ring's timer is to wake this core; in the past: there is none.
+    timer_ms: Millis,
     keys: Vec<SessionKey>,
     outgoing: Vec<(ShardId, crate::engine::message::Message)>,
 }
@@ -115,7 +115,7 @@ impl Core {
             config_version: 0,
             refused: Vec::new(),
             accept_again_ms: 0,
-            alarm_ms: 0,
+            timer_ms: 0,
             keys: Vec::new(),
             outgoing: Vec::new(),
         };
@@ -130,15 +130,11 @@ impl Core {
     pub async fn run(&mut self) -> io::Result<()> {
         let event = self.mailbox.event().try_clone()?;
         let event = as_file(event);
-        let timer =
-            glommio::spawn_local(signal_regularly(self.engine.node().clone(), self.mailbox.event().try_clone()?))
-                .detach();
         while !self.stop.load(Ordering::Relaxed) {
             if !self.turn()? {
                 self.park(&event).await?;
             }
         }
-        timer.cancel();
         let ended = self.finish();
         event.close().await.map_err(|error| io::Error::other(error.to_string()))?;
         ended
@@ -216,29 +212,21 @@ impl Core {
         WAIT_IN_RING.min(Duration::from_millis(left_ms as u64))
     }
 
-    /// Sees to it that this core is woken when the next wait of a client ends, if the regular timer would come too late.
-    fn set_alarm(&mut self) -> io::Result<()> {
-        let Some(deadline) = self.engine.next_deadline() else { return Ok(()) };
+    /// Sees to it that this core is woken for its regular work, or earlier where a client's wait ends earlier.
+    fn set_timer(&mut self) -> io::Result<()> {
         let now = socket::now_ms();
-        let regular_ms = cron_interval_ms(self.engine.config().hz);
-        let set = self.alarm_ms > now && self.alarm_ms <= deadline;
-        if set || deadline > now.saturating_add(regular_ms) {
+        let regular_ms = now + cron_interval_ms(self.engine.config().hz);
+        let due_ms = self.engine.next_deadline().map_or(regular_ms, |deadline| deadline.clamp(now, regular_ms));
+        if self.timer_ms > now && self.timer_ms <= due_ms {
             return Ok(());
         }
-        self.alarm_ms = deadline;
-        let event = self.mailbox.event().try_clone()?;
-        let left = Duration::from_millis((deadline - now).max(0) as u64);
-        let alarm = async move {
-            glommio::timer::sleep(left).await;
-            socket::signal(&event);
-        };
-        glommio::spawn_local(alarm).detach();
-        Ok(())
+        self.timer_ms = due_ms;
+        self.ring.set_timer(Duration::from_millis((due_ms - now) as u64))
     }
 
-    /// Sleeps in glommio until a completion, another core or a timer signals.
+    /// Sleeps in glommio until a completion, among them that of the ring's timer, or another core signals.
     async fn park(&mut self, event: &BufferedFile) -> io::Result<()> {
-        self.set_alarm()?;
+        self.set_timer()?;
         // Who parks may sleep for long. What the log has to do is work that keeps from it, once.
         if let Some(log) = &mut self.log {
             log.submit(&mut self.ring, socket::now_ms(), false);
@@ -315,6 +303,8 @@ impl Core {
                 Token::Log => self.logged(completion.result),
                 Token::Base => self.base_written(completion.result),
                 Token::Wake => {}
+                // It has woken this core, and nothing more.
+                Token::Timer => continue,
             }
             taken += 1;
         }
@@ -581,13 +571,4 @@ fn is_local(socket: &OwnedFd) -> bool {
 fn as_file(event: OwnedFd) -> BufferedFile {
     // SAFETY: the descriptor is owned and handed over.
     unsafe { BufferedFile::from_raw_fd(event.into_raw_fd()) }
-}
-
-/// Signals the event descriptor at each time the cron may be due.
-async fn signal_regularly(node: Arc<Node>, event: OwnedFd) {
-    loop {
-        let interval_ms = cron_interval_ms(node.config().hz);
-        glommio::timer::sleep(Duration::from_millis(interval_ms as u64)).await;
-        socket::signal(&event);
-    }
 }

@@ -35,6 +35,8 @@ pub enum Token {
     Base,
     /// Another core wants this one to look at its mailbox.
     Wake,
+    /// A timer's time is over.
+    Timer,
 }
 
 impl Token {
@@ -46,6 +48,7 @@ impl Token {
             Self::Wake => (3, 0),
             Self::Log => (4, 0),
             Self::Base => (5, 0),
+            Self::Timer => (6, 0),
         };
         kind << 32 | u64::from(index)
     }
@@ -58,6 +61,7 @@ impl Token {
             2 => Self::Send(index),
             4 => Self::Log,
             5 => Self::Base,
+            6 => Self::Timer,
             _ => Self::Wake,
         }
     }
@@ -81,6 +85,8 @@ pub struct Ring {
     uring: IoUring,
     /// Sends pushed since the last reaping that are likely to complete while they are submitted.
     sends: usize,
+    /// The time of the timer that was pushed last. The kernel reads it when that is submitted.
+    timer: Box<types::Timespec>,
     /// Declared behind the ring, so that it is dropped after it.
     pub buffers: Buffers,
 }
@@ -99,7 +105,7 @@ impl Ring {
         uring.submitter().register_eventfd(event.as_raw_fd())?;
         uring.completion().disable_eventfd();
         let buffers = Buffers::register(&uring.submitter())?;
-        Ok(Self { uring, sends: 0, buffers })
+        Ok(Self { uring, sends: 0, timer: Box::default(), buffers })
     }
 
     /// The ring's descriptor, by which other cores wake this one.
@@ -176,6 +182,14 @@ impl Ring {
         let token = Token::Wake.encode();
         let entry = opcode::MsgRingData::new(types::Fd(target), 0, token, None).build();
         self.push(&entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(token));
+    }
+
+    /// Has a completion come after this time, and submits what has been pushed.
+    pub fn set_timer(&mut self, after: Duration) -> io::Result<()> {
+        *self.timer = types::Timespec::from(after);
+        let entry = opcode::Timeout::new(&raw const *self.timer).build();
+        self.push(&entry.user_data(Token::Timer.encode()));
+        tolerate(self.uring.submit())
     }
 
     /// Submits what has been pushed, and lets the kernel complete what is ready. Does not wait.
