@@ -1,7 +1,8 @@
 //! Commands for other cores and the replies to them.
 
 use super::Engine;
-use super::message::{Ahead, Batch, Call, Message, Ticket};
+use super::batch::{Ahead, Batch};
+use super::message::{Call, Message, Ticket};
 use crate::limits::{BATCH_BYTES_MAX, REQUESTS_AHEAD_MAX, SPARE_BATCHES_MAX};
 use crate::resp::reply::Pin;
 use crate::resp::{Args, Output, Reply};

@@ -24,6 +24,7 @@
 //! - `monitors`   MONITOR: a line for every command
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
+mod batch;
 mod blocking;
 mod clients;
 mod coordinator;
@@ -66,11 +67,12 @@ use crate::shard::locks::{Locks, TransactionId};
 use crate::shard::{Millis, Router, Shard, ShardId, WatchedKey};
 use crate::stdx::random::Random;
 use ahash::AHashMap;
+use batch::Batch;
 use blocking::Blocking;
 use clients::ClientMemory;
 use coordinator::{Parked, Waiter};
 use cut::CutHere;
-use message::{Batch, Message, Ticket};
+use message::{Message, Ticket};
 use monitors::Monitors;
 use operation::Operations;
 use std::any::Any;
@@ -125,7 +127,7 @@ pub struct Engine {
     cron_runs: u64,
     clock: quanta::Clock,
     ahead: intake::Ahead,
-    batch_ahead: message::Ahead,
+    batch_ahead: batch::Ahead,
     /// Per shard, the batch that this turn's commands for it go into.
     filling: Vec<Option<Box<Batch>>>,
     #[allow(clippy::vec_box, reason = "batches travel in their boxes")]
@@ -207,7 +209,7 @@ impl Engine {
             cron_runs: 0,
             clock: quanta::Clock::new(),
             ahead: intake::Ahead::default(),
-            batch_ahead: message::Ahead::default(),
+            batch_ahead: batch::Ahead::default(),
             filling: (0..shards).map(|_| None).collect(),
             spare_batches: Vec::new(),
             outgoing: Vec::new(),

@@ -2,8 +2,9 @@
 //! the replies. It asks for its locks with it, where they are not granted before, and gives them up when it has run.
 
 use super::Engine;
+use super::batch::Batch;
 use super::coordinator::Waiter;
-use super::message::{Batch, Message};
+use super::message::Message;
 use crate::persistence::aof::Transaction;
 use crate::shard::ShardId;
 use crate::shard::locks::{LockSet, TransactionId};
