@@ -130,6 +130,15 @@ const _: () = assert!(QUERY_BUFFER_BYTES_MAX + (64 << 20) < AOF_RECORD_BYTES_MAX
 /// transaction comes in several records.
 pub const AOF_TRANSACTION_BYTES: usize = 8 << 20;
 
+/// Items and bytes of a value that the record of such a transaction still holds whole: less than a millisecond of work. A
+/// larger value is logged before, in pieces, and costs the transaction a sync.
+pub const AOF_STAGED_ITEMS_MIN: usize = 4096;
+/// See [`AOF_STAGED_ITEMS_MIN`].
+pub const AOF_STAGED_BYTES_MIN: usize = 1 << 20;
+
+/// While more than this waits to be written, no more pieces of it are logged: the pending area is for the others.
+pub const AOF_STAGED_UNWRITTEN_BYTES_MAX: u64 = AOF_PENDING_BYTES as u64 / 4;
+
 /// Most bytes of a line of an append-only file, as Redis (`AOF_ANNOTATION_LINE_MAX_LEN`).
 pub const AOF_LINE_BYTES_MAX: usize = 1024;
 

@@ -10,6 +10,7 @@ use crate::limits::{AOF_CHUNK_BYTES, SNAPSHOT_STEP_KEYS};
 use crate::persistence::aof::rebuild::{piece, rebuild};
 use crate::persistence::aof::{Cut, Records};
 use crate::session::SessionKey;
+use crate::shard::Shard;
 use crate::shard::snapshot::Encode;
 use std::sync::Arc;
 
@@ -96,12 +97,7 @@ impl Engine {
     /// commands have made it hand out is taken. Whether it is over.
     pub fn step_snapshot(&mut self, walk: bool, out: &mut Vec<u8>) -> bool {
         let mut records = Records::new();
-        let over = self.shard.step_snapshot(if walk { SNAPSHOT_STEP_KEYS } else { 0 }, |database, bytes| {
-            records.select(database);
-            records.write(|out| out.extend_from_slice(bytes));
-            bytes.clear();
-            bytes.shrink_to(AOF_CHUNK_BYTES);
-        });
+        let over = hand_out(&mut self.shard, if walk { SNAPSHOT_STEP_KEYS } else { 0 }, &mut records);
         records.drain(out);
         if over {
             self.touched.extend(0..self.shard.databases.len() as u16);
@@ -115,8 +111,18 @@ impl Engine {
     }
 }
 
+/// Lets the snapshot of `shard` go on over about `budget` keys, which go to `records`. Whether it is over.
+pub(super) fn hand_out(shard: &mut Shard, budget: usize, records: &mut Records) -> bool {
+    shard.step_snapshot(budget, |database, bytes| {
+        records.select(database);
+        records.write(|out| out.extend_from_slice(bytes));
+        bytes.clear();
+        bytes.shrink_to(AOF_CHUNK_BYTES);
+    })
+}
+
 /// Keys as a snapshot has them, for a reader that has their database selected.
-const ENCODE: Encode = Encode {
+pub(super) const ENCODE: Encode = Encode {
     whole: |key, value, expires, bytes| {
         onto(bytes, |records| rebuild(records, 0, key, value, expires, false));
     },

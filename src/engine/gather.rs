@@ -9,6 +9,7 @@ use super::blocking::Resume;
 use super::coordinator::each_key;
 use super::message::{Execution, KeyState, Loan, Message, Ticket};
 use super::operation::{Request, Work};
+use super::staging::{Staging, log_whole};
 use super::stepwise::Steps;
 use crate::commands::Entry;
 use crate::persistence::aof::Transaction;
@@ -39,6 +40,23 @@ pub(super) struct Worked {
     pub effects: Vec<Effect>,
     /// What is to be logged of it on each shard.
     pub payloads: Vec<(ShardId, Vec<u8>)>,
+    /// Large values of which that says nothing: their lenders and places.
+    pub large: Vec<(usize, KeyPlace)>,
+}
+
+/// A database and a key in it.
+pub type KeyPlace = (u16, Vec<u8>);
+
+/// A command or transaction that has run, and what is left to be done.
+pub(super) struct Finished {
+    effects: Vec<Effect>,
+    pub payloads: Vec<(ShardId, Vec<u8>)>,
+    /// Who waits for keys from now on.
+    waiting: BTreeMap<ShardId, Registration<Resume>>,
+    /// Whether its client is answered.
+    answers: bool,
+    /// Whether it was a try of a command that waits.
+    tries: bool,
 }
 
 /// Keys and how they are locked.
@@ -52,6 +70,8 @@ pub(super) struct Gather {
     pub intact: bool,
     /// How far a transaction is that runs command by command.
     pub steps: Option<Steps>,
+    /// What waits for large values.
+    pub staging: Option<Box<Staging>>,
 }
 
 /// What runs on the gathered keys.
@@ -77,7 +97,7 @@ impl Gather {
     pub fn of_command(router: Router, entry: &Entry, request: Arc<Request>) -> Self {
         let mut shards = Vec::new();
         each_key(entry, request.args(), |key, mode| add_key(&mut shards, router.shard_of(key), key, mode));
-        Self { job: Job::Command(request), shards, intact: true, steps: None }
+        Self { job: Job::Command(request), shards, intact: true, steps: None, staging: None }
     }
 
     /// The client whose watched keys the shards have to look at.
@@ -165,7 +185,7 @@ impl Engine {
         }
         let mut shards = Vec::new();
         execution.each_key(self.table, |key, mode| add_key(&mut shards, self.router.shard_of(key), key, mode));
-        let gather = Gather { job: Job::Transaction(execution), shards, intact: true, steps: None };
+        let gather = Gather { job: Job::Transaction(execution), shards, intact: true, steps: None, staging: None };
         self.gather(session, key, entry, gather);
     }
 
@@ -257,14 +277,14 @@ impl Engine {
     /// Runs the command on what has been lent, and sends it home.
     pub(super) fn work_and_store(&mut self, index: u32) {
         let operation = self.operations.get_mut(index);
-        let (id, entry, call) = (operation.id, operation.entry, operation.call);
+        let (entry, call) = (operation.entry, operation.call);
         let (key, number) = (operation.session, operation.number);
         let (now, given_up) = (self.now, call.may_block && self.has_given_up(key, number));
         let gather = self.gather_mut(index);
         let intact = gather.is_intact(now);
         let mut job = std::mem::replace(&mut gather.job, Job::Done(Output::default()));
         let mut lenders = std::mem::take(&mut gather.shards);
-        let Worked { effects, payloads } = self.work_on(&mut lenders, |engine| match &mut job {
+        let worked = self.work_on(&mut lenders, true, |engine| match &mut job {
             Job::Command(_) if given_up => {}
             Job::Command(request) => {
                 let mut out = Output::default();
@@ -291,6 +311,20 @@ impl Engine {
         };
         let gather = self.gather_mut(index);
         (gather.job, gather.shards) = (job, lenders);
+        let Worked { effects, payloads, large } = worked;
+        let finished = Finished { effects, payloads, waiting, answers, tries };
+        if large.is_empty() {
+            self.go_home(index, finished);
+        } else {
+            self.stage(index, finished, large);
+        }
+    }
+
+    /// Sends all home and gives up the locks.
+    pub(super) fn go_home(&mut self, index: u32, finished: Finished) {
+        let Finished { effects, payloads, waiting, answers, tries } = finished;
+        let operation = self.operations.get_mut(index);
+        let (id, key) = (operation.id, operation.session);
         let transaction = self.to_transaction(payloads);
         let homeward = Homeward { answers, keep_locks: false, transaction };
         let stores = self.send_home(index, effects, waiting, homeward);
@@ -322,12 +356,13 @@ impl Engine {
         let loans: Vec<_> = lenders.map(|lender| (lender.shard, lender.states.take().unwrap_or_default())).collect();
         let mut by_shard = self.effects_by_shard(&loans, effects);
         let mut stores = 0;
-        for (number, (shard, states)) in loans.into_iter().enumerate() {
+        for (number, (shard, mut states)) in loans.into_iter().enumerate() {
             let effects = std::mem::take(&mut by_shard[number]);
             let waiting = waiting.remove(&shard).map(Box::new);
             let transaction = transaction.as_ref().filter(|(_, shards)| shards.contains(&shard));
             let transaction = transaction.map(|(transaction, _)| transaction.clone());
             if shard == self.core {
+                states.append(&mut self.take_stage(id));
                 self.store(states, effects, transaction.as_deref(), caller, waiting);
                 continue;
             }
@@ -356,8 +391,9 @@ impl Engine {
         by_shard
     }
 
-    /// Runs `work` with the lenders' values in place of this shard's. What each is to get back is left with it.
-    pub(super) fn work_on(&mut self, lenders: &mut [Lender], work: impl FnOnce(&mut Self)) -> Worked {
+    /// Runs `work` with the lenders' values in place of this shard's. What each is to get back is left with it. `stages`:
+    /// whether large values are logged apart.
+    pub(super) fn work_on(&mut self, lenders: &mut [Lender], stages: bool, work: impl FnOnce(&mut Self)) -> Worked {
         let databases = self.shard.databases.len();
         let mut bench = self.operations.workbench.take().unwrap_or_else(|| Box::new(Shard::new(self.core, databases)));
         bench.effects.wanted = true;
@@ -381,7 +417,7 @@ impl Engine {
         work(self);
         std::mem::swap(&mut self.shard, &mut *bench);
         let mut effects = std::mem::take(&mut bench.effects.list);
-        for lender in lenders {
+        for lender in &mut *lenders {
             lender.take_home(&mut bench, &effects);
         }
         let Shard { databases, effects: late, log, .. } = &mut *bench;
@@ -396,9 +432,13 @@ impl Engine {
         }
         bench.databases.iter_mut().for_each(|db| db.clear(false));
         effects.append(&mut bench.effects.list);
-        let payloads = bench.log.set_bench(None).map(|log| log.into_payloads()).unwrap_or_default();
+        let (mut payloads, mut large) = (Vec::new(), Vec::new());
+        if let Some(mut log) = bench.log.set_bench(None) {
+            large = log_whole(&mut log, lenders, stages.then_some(&self.stages));
+            payloads = log.into_payloads();
+        }
         self.operations.workbench = Some(bench);
-        Worked { effects, payloads }
+        Worked { effects, payloads, large }
     }
 
     /// Puts keys of this shard into the given states, logs it, and tells what was done to them.

@@ -4,9 +4,10 @@
 use super::replay::{Meaning, ReplayError, begin_or_end, meaning, selected};
 use crate::commands::{CommandTable, table};
 use crate::persistence::aof::record::LIMITS;
-use crate::persistence::aof::{Stamps, TransactionView};
+use crate::persistence::aof::{StageRecord, Stamps, TransactionView};
 use crate::resp::Args;
 use crate::resp::parser::{Parsed, RequestParser, Scratch};
+use std::collections::BTreeMap;
 
 /// The look through one shard's segments.
 pub struct Inspection {
@@ -14,6 +15,9 @@ pub struct Inspection {
     shard: u16,
     databases: usize,
     multi: bool,
+    /// How many pieces there are of large values, by the stamps of their stages, and which stage the records at hand belong to.
+    stages: BTreeMap<u64, u64>,
+    filling: Option<u64>,
     /// The transactions over several shards that have been seen.
     pub stamps: Stamps,
 }
@@ -21,11 +25,22 @@ pub struct Inspection {
 impl Inspection {
     /// Of the segments of `shard`, for a server with so many databases.
     pub fn new(shard: u16, databases: usize) -> Self {
-        Self { table: table(), shard, databases, multi: false, stamps: Stamps::default() }
+        Self {
+            table: table(),
+            shard,
+            databases,
+            multi: false,
+            stages: BTreeMap::new(),
+            filling: None,
+            stamps: Stamps::default(),
+        }
     }
 
     /// A batch or a file begins.
     pub fn boundary(&mut self) -> Result<(), ReplayError> {
+        if self.filling.take().is_some() {
+            return Err(ReplayError::Stage);
+        }
         if std::mem::take(&mut self.multi) { Err(ReplayError::Nesting("MULTI")) } else { Ok(()) }
     }
 
@@ -37,20 +52,38 @@ impl Inspection {
             Meaning::Begin => begin_or_end(&mut self.multi, true),
             Meaning::End => begin_or_end(&mut self.multi, false),
             Meaning::Transaction => self.transaction(args),
+            Meaning::Stage(record) => self.stage(record),
+        }
+    }
+
+    fn stage(&mut self, record: StageRecord) -> Result<(), ReplayError> {
+        match record {
+            StageRecord::Begin { stamp, number } if !self.multi && self.filling.is_none() => {
+                let pieces = self.stages.entry(stamp).or_default();
+                if number != 0 && number != *pieces {
+                    return Err(ReplayError::Stage);
+                }
+                *pieces = number + 1;
+                self.filling = Some(stamp);
+                Ok(())
+            }
+            StageRecord::End => self.filling.take().map(drop).ok_or(ReplayError::Stage),
+            StageRecord::Begin { .. } | StageRecord::Adopt { .. } => Err(ReplayError::Stage),
         }
     }
 
     fn transaction(&mut self, args: Args<'_>) -> Result<(), ReplayError> {
         let view = TransactionView::parse(args).filter(|view| view.own == self.shard && !self.multi);
+        let view = view.filter(|_| self.filling.is_none());
         let view = view.ok_or(ReplayError::Transaction)?;
         view.payload(self.shard).ok_or(ReplayError::Transaction)?;
-        view.parts.iter().try_for_each(|(_, payload)| self.payload(payload))?;
+        view.parts.iter().try_for_each(|(shard, payload)| self.payload(*shard, payload))?;
         self.stamps.note(&view);
         Ok(())
     }
 
     /// A payload holds plain commands, each whole.
-    fn payload(&self, mut payload: &[u8]) -> Result<(), ReplayError> {
+    fn payload(&mut self, shard: u16, mut payload: &[u8]) -> Result<(), ReplayError> {
         let mut scratch = Scratch::default();
         while !payload.is_empty() {
             scratch.clear();
@@ -60,6 +93,10 @@ impl Inspection {
             match meaning(self.table, args)? {
                 Meaning::Write(..) => {}
                 Meaning::Select => drop(selected(args, self.databases)?),
+                // Of those of other shards their own segments know.
+                Meaning::Stage(StageRecord::Adopt { stamp, count })
+                    if shard != self.shard || self.stages.remove(&stamp) == Some(count) => {}
+                Meaning::Stage(_) => return Err(ReplayError::Stage),
                 Meaning::Begin | Meaning::End | Meaning::Transaction => return Err(ReplayError::Transaction),
             }
             payload = &payload[len..];

@@ -302,7 +302,27 @@ pub enum Message {
         /// The values; `None`: the locks are refused.
         loan: Option<Loan>,
     },
-    /// Puts keys into the given states and gives up the transaction's locks.
+    /// Large values that a transaction will store: they are to be logged before.
+    Stage {
+        /// Who asks.
+        from: ShardId,
+        /// For what.
+        ticket: Ticket,
+        /// Which transaction.
+        id: TransactionId,
+        /// The name of the stage in the log.
+        stamp: u64,
+        /// The values.
+        states: Vec<KeyState>,
+    },
+    /// They are on disk, or never will be.
+    Staged {
+        /// For what.
+        ticket: Ticket,
+        /// In how many pieces; `None`: the log cannot have them.
+        pieces: Option<u64>,
+    },
+    /// Puts keys into the given states, and those that have come before, and gives up the transaction's locks.
     Store {
         /// Who asks.
         from: ShardId,

@@ -24,7 +24,7 @@
 //! - `monitors`   MONITOR: a line for every command
 //! - `cron`       what happens with time: expiry, idle clients, limits, statistics
 
-mod batch;
+pub mod batch;
 mod blocking;
 mod clients;
 mod coordinator;
@@ -49,6 +49,7 @@ mod pubsub;
 pub mod replay;
 pub mod slowlog;
 mod split;
+mod staging;
 mod stepwise;
 mod tracking;
 mod transaction;
@@ -104,6 +105,7 @@ pub struct Engine {
     released: VecDeque<TransactionId>,
     unlocking: bool,
     blocking: Blocking,
+    stages: staging::Stages,
     /// Per core, replies to commands that had to wait for locks.
     late: Vec<Option<Box<Batch>>>,
     exchange: pubsub::Exchange,
@@ -192,6 +194,7 @@ impl Engine {
             released: VecDeque::new(),
             unlocking: false,
             blocking: Blocking::default(),
+            stages: staging::Stages::default(),
             late: (0..shards).map(|_| None).collect(),
             exchange: pubsub::Exchange::new(core, shards),
             trackers: tracking::Trackers::new(shards),
@@ -389,7 +392,10 @@ impl Engine {
                 let loan = self.lend(&keys, None);
                 self.post(from, Message::Lent { ticket, loan: Some(loan) });
             }
-            Message::Store { from, ticket, id, keep, states, effects, transaction, caller, waiting } => {
+            Message::Stage { from, ticket, id, stamp, states } => self.begin_stage(from, ticket, id, stamp, states),
+            Message::Staged { ticket, pieces } => self.staged(ticket, pieces),
+            Message::Store { from, ticket, id, keep, mut states, effects, transaction, caller, waiting } => {
+                states.append(&mut self.take_stage(id));
                 self.store(states, effects, transaction.as_deref(), caller, waiting);
                 if let Some(ticket) = ticket {
                     self.post(from, Message::Stored { ticket, lost: false });
@@ -435,6 +441,7 @@ impl Engine {
     /// Ends a turn: closes the batches that were filled, publishes counters.
     pub fn end_turn(&mut self) {
         self.end_log_waits();
+        self.step_stages();
         self.resume_sessions();
         self.try_asked();
         for index in 0..self.filling.len() {

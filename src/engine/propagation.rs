@@ -17,14 +17,12 @@ use super::coordinator::each_key;
 use super::message::{Call, Logged, Ticket};
 use crate::commands::Entry;
 use crate::persistence::aof::Transaction;
-use crate::persistence::aof::rebuild::rebuild;
 use crate::resp::{Args, CommandError, Output};
 use crate::session::Queue;
 use crate::shard::locks::TransactionId;
 use crate::shard::{Act, Effect, Shard, ShardId};
 use crate::spec::Flags;
 use crate::stdx::os::error_text;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -103,7 +101,7 @@ impl Engine {
     /// reads may expire there meanwhile, and a shard that has lost its last changes must not make something else of it when
     /// it recovers the transaction.
     fn log_on_bench(&mut self, entry: &Entry, database: u16, args: Args<'_>) {
-        let Shard { databases, effects, log, .. } = &mut self.shard;
+        let Shard { effects, log, .. } = &mut self.shard;
         let bench = log.bench_mut().expect("the caller has looked");
         let (mut only, mut keys) = (None, 0);
         each_key(entry, args, |key, _| {
@@ -115,19 +113,11 @@ impl Engine {
             return log.append_request(database, key, args);
         }
         let changed = |effect: &Effect| match &effect.act {
-            Act::Key { key, changed: true, .. } if !bench.only_reads(key) => Some((effect.database, key.clone())),
+            Act::Key { key, changed: true, .. } if !bench.only_reads(key) => Some((effect.database, key.to_vec())),
             _ => None,
         };
-        let places: BTreeSet<_> = effects.list[bench.effects_logged..].iter().filter_map(changed).collect();
-        for (database, key) in places {
-            let db = &mut databases[usize::from(database)];
-            let expires = db.expires_at(&key).flatten();
-            let records = bench.records_for(&key);
-            match db.peek(&key) {
-                Some(value) => rebuild(records, database, &key, value, expires, true),
-                None => records.append(database, [&b"DEL"[..], &key].into_iter()),
-            }
-        }
+        let places: Vec<_> = effects.list[bench.effects_logged..].iter().filter_map(changed).collect();
+        places.into_iter().for_each(|(database, key)| bench.log_whole(database, key));
     }
 
     /// Tells and logs what the databases have noted by themselves.
@@ -137,6 +127,7 @@ impl Engine {
     }
 
     /// The record of a transaction that has changed this on its shards, all of which are still locked, and these shards.
+    /// The payloads are in the order of their shards.
     pub(super) fn to_transaction(&self, payloads: Vec<(ShardId, Vec<u8>)>) -> Option<(Arc<Transaction>, Vec<ShardId>)> {
         if payloads.is_empty() {
             return None;

@@ -4,12 +4,14 @@
 //! commands run as on a single shard: a segment is replayed on a shard as it was when it was written.
 
 use super::Engine;
+use super::message::KeyState;
+use super::staging::take_all;
 use crate::commands::context::OtherDatabases;
 use crate::commands::row::Outcome;
 use crate::commands::{Blocking, CommandTable, Entry, Handler, ShardContext, table};
 use crate::config::Config;
 use crate::persistence::aof::record::LIMITS;
-use crate::persistence::aof::{Stamps, TransactionView};
+use crate::persistence::aof::{StageRecord, Stamps, TransactionView};
 use crate::resp::error::printed;
 use crate::resp::parser::{Parsed, RequestParser, Scratch};
 use crate::resp::{Args, CommandError, Output, Protocol, Reply};
@@ -18,6 +20,7 @@ use crate::spec::Flags;
 use crate::stdx::number;
 use crate::stdx::random::Random;
 use crate::types::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,6 +49,8 @@ pub enum ReplayError {
     Nesting(&'static str),
     /// A transaction over several shards that cannot be read, or is not of this segment.
     Transaction,
+    /// Values of such a transaction that should have come before it, or a piece of them where none belongs.
+    Stage,
 }
 
 impl fmt::Display for ReplayError {
@@ -60,6 +65,7 @@ impl fmt::Display for ReplayError {
             }
             Self::Nesting(word) => write!(f, "{word} where none belongs"),
             Self::Transaction => write!(f, "a malformed record of a transaction over several shards"),
+            Self::Stage => write!(f, "pieces of a large value are missing or out of order"),
         }
     }
 }
@@ -77,6 +83,7 @@ pub struct Replay {
     now: Millis,
     database: u16,
     multi: bool,
+    stages: Stages,
     replies: Output,
     scratch: Scratch,
     effects: Effects,
@@ -100,6 +107,7 @@ impl Replay {
             now,
             database: 0,
             multi: false,
+            stages: Stages::default(),
             replies: Output::default(),
             scratch: Scratch::default(),
             effects: Effects::default(),
@@ -113,39 +121,23 @@ impl Replay {
         self.database = 0;
     }
 
-    /// Whether a MULTI has not been followed by its EXEC.
+    /// Whether a MULTI has not been followed by its EXEC, or a stage not by its end.
     pub fn is_in_transaction(&self) -> bool {
-        self.multi
+        self.multi || self.stages.filling.is_some()
     }
 
     /// Replays one record on `shard`, which must be timeless.
     #[inline]
     pub fn record(&mut self, shard: &mut Shard, args: Args<'_>) -> Result<(), ReplayError> {
         match meaning(self.table, args)? {
-            Meaning::Write(name, handler) => {
-                let (db, others) = OtherDatabases::split(&mut shard.databases, self.database, self.now);
-                db.set_touch(true);
-                let outcome = handler(
-                    &mut ShardContext {
-                        db,
-                        others,
-                        database_index: self.database,
-                        reply: Reply::new(&mut self.replies, Protocol::Resp2),
-                        encoding: &self.config.encoding,
-                        config: &self.config,
-                        random: &mut self.random,
-                        dirty: 0,
-                        effects: &mut self.effects,
-                        log: &mut self.log,
-                        shard: self.segment,
-                        shards: self.shards,
-                        blocking: Blocking::default(),
-                    },
-                    args,
-                );
-                self.replies.clear();
-                outcome.map_err(|error| ReplayError::Failed { command: name.into(), error: error.to_string() })
-            }
+            Meaning::Write(name, handler) => match self.stages.filling() {
+                None => self.write(shard, name, handler, args),
+                Some(mut stage) => {
+                    let outcome = self.write(&mut stage, name, handler, args);
+                    self.stages.put_back(stage);
+                    outcome
+                }
+            },
             Meaning::Select => {
                 self.database = selected(args, shard.databases.len())?;
                 Ok(())
@@ -154,11 +146,54 @@ impl Replay {
             Meaning::Begin => begin_or_end(&mut self.multi, true),
             Meaning::End => begin_or_end(&mut self.multi, false),
             Meaning::Transaction => self.transaction(shard, args),
+            Meaning::Stage(record) => self.stage(shard, record),
         }
     }
 
+    fn write(
+        &mut self,
+        shard: &mut Shard,
+        name: &str,
+        handler: ShardHandler,
+        args: Args<'_>,
+    ) -> Result<(), ReplayError> {
+        let (db, others) = OtherDatabases::split(&mut shard.databases, self.database, self.now);
+        db.set_touch(true);
+        let outcome = handler(
+            &mut ShardContext {
+                db,
+                others,
+                database_index: self.database,
+                reply: Reply::new(&mut self.replies, Protocol::Resp2),
+                encoding: &self.config.encoding,
+                config: &self.config,
+                random: &mut self.random,
+                dirty: 0,
+                effects: &mut self.effects,
+                log: &mut self.log,
+                shard: self.segment,
+                shards: self.shards,
+                blocking: Blocking::default(),
+            },
+            args,
+        );
+        self.replies.clear();
+        outcome.map_err(|error| ReplayError::Failed { command: name.into(), error: error.to_string() })
+    }
+
+    fn stage(&mut self, shard: &mut Shard, record: StageRecord) -> Result<(), ReplayError> {
+        let taken_over = self.stages.note(record, self.multi, shard.databases.len())?;
+        for KeyState { database, key, state } in taken_over.into_iter().flat_map(|mut stage| take_all(&mut stage)) {
+            let Some((value, expires)) = state else { continue };
+            let db = &mut shard.databases[usize::from(database)];
+            db.set_now(self.now);
+            db.replace(&key, value, expires.map_or(Expiry::Never, Expiry::At));
+        }
+        Ok(())
+    }
+
     fn transaction(&mut self, shard: &mut Shard, args: Args<'_>) -> Result<(), ReplayError> {
-        let view = TransactionView::parse(args).filter(|view| view.own == self.segment.0 && !self.multi);
+        let view = TransactionView::parse(args).filter(|view| view.own == self.segment.0 && !self.is_in_transaction());
         self.apply(shard, &view.ok_or(ReplayError::Transaction)?)
     }
 
@@ -225,10 +260,65 @@ impl Replay {
     }
 }
 
+/// Large values of transactions over several shards that have not been taken over yet, by their stamps.
+#[derive(Default)]
+struct Stages {
+    stages: BTreeMap<u64, SetAside>,
+    /// The one that the records at hand belong to.
+    filling: Option<u64>,
+}
+
+/// What stands in the stages of a transaction.
+struct SetAside {
+    /// How many there were.
+    pieces: u64,
+    shard: Option<Box<Shard>>,
+}
+
+impl Stages {
+    /// What the records at hand belong to, if not to the segment's shard; to be put back.
+    #[inline]
+    fn filling(&mut self) -> Option<Box<Shard>> {
+        let stamp = self.filling?;
+        self.stages.get_mut(&stamp)?.shard.take()
+    }
+
+    fn put_back(&mut self, shard: Box<Shard>) {
+        let aside = self.filling.and_then(|stamp| self.stages.get_mut(&stamp));
+        aside.expect("it has been taken out").shard = Some(shard);
+    }
+
+    /// Follows a record; what is taken over by it comes out.
+    fn note(&mut self, record: StageRecord, multi: bool, databases: usize) -> Result<Option<Box<Shard>>, ReplayError> {
+        match record {
+            StageRecord::Begin { stamp, number } if !multi && self.filling.is_none() => {
+                if number == 0 {
+                    let mut shard = Box::new(Shard::new(ShardId(0), databases));
+                    shard.set_timeless(true);
+                    self.stages.insert(stamp, SetAside { pieces: 0, shard: Some(shard) });
+                }
+                let aside = self.stages.get_mut(&stamp).filter(|aside| aside.pieces == number);
+                aside.ok_or(ReplayError::Stage)?.pieces += 1;
+                self.filling = Some(stamp);
+                Ok(None)
+            }
+            StageRecord::End => self.filling.take().map(|_| None).ok_or(ReplayError::Stage),
+            StageRecord::Adopt { stamp, count } if multi => {
+                let aside = self.stages.remove(&stamp).filter(|aside| aside.pieces == count);
+                aside.and_then(|aside| aside.shard).map(Some).ok_or(ReplayError::Stage)
+            }
+            StageRecord::Begin { .. } | StageRecord::Adopt { .. } => Err(ReplayError::Stage),
+        }
+    }
+}
+
+/// A command's handler.
+type ShardHandler = fn(&mut ShardContext<'_>, Args<'_>) -> Outcome;
+
 /// What a record of a log can be.
 pub(super) enum Meaning {
     /// A command that changes something, with its name.
-    Write(&'static str, fn(&mut ShardContext<'_>, Args<'_>) -> Outcome),
+    Write(&'static str, ShardHandler),
     /// SELECT.
     Select,
     /// MULTI.
@@ -237,13 +327,19 @@ pub(super) enum Meaning {
     End,
     /// A transaction over several shards.
     Transaction,
+    /// What it has logged before, or takes over of that.
+    Stage(StageRecord),
 }
 
 /// Finds out what a record is.
 #[inline]
 pub(super) fn meaning(table: &'static CommandTable, args: Args<'_>) -> Result<Meaning, ReplayError> {
     let Some(entry) = table.find(args.at(0)) else {
-        return if TransactionView::is_one(args) { Ok(Meaning::Transaction) } else { Err(unknown(args)) };
+        return match StageRecord::parse(args) {
+            Some(record) => Ok(Meaning::Stage(record)),
+            None if TransactionView::is_one(args) => Ok(Meaning::Transaction),
+            None => Err(unknown(args)),
+        };
     };
     let spec = &entry.row.spec;
     if !spec.accepts(args.len()) {

@@ -66,7 +66,7 @@ impl Engine {
         let lender = |shard| Lender { shard, keys: Keys::new(), whole: Some(mode), states: None };
         let (job, shards) = (Job::Transaction(execution), shards.map(lender).collect());
         let steps = Steps { writes: mode == Mode::Exclusive, ..Steps::default() };
-        self.gather(session, key, entry, Gather { job, shards, intact: true, steps: Some(steps) });
+        self.gather(session, key, entry, Gather { job, shards, intact: true, steps: Some(steps), staging: None });
     }
 
     /// Whether a transaction is to be logged.
@@ -205,9 +205,9 @@ impl Engine {
         let (command, args) = queue.get(step);
         let entry = self.table.get(command);
         let started = self.clock.raw();
-        let worked = self.work_on(&mut lenders, |engine| engine.run_command(entry, call, args, &mut replies));
+        let worked = self.work_on(&mut lenders, false, |engine| engine.run_command(entry, call, args, &mut replies));
         self.note_slow_part(self.core, Ticket::of_part(index, 0), self.nanoseconds_since(started));
-        let Worked { effects, payloads } = worked;
+        let Worked { effects, payloads, .. } = worked;
         let gather = self.gather_mut(index);
         let steps = gather.steps.as_mut().expect("it runs in steps");
         payloads.into_iter().for_each(|(shard, payload)| steps.add_payload(shard, &payload));

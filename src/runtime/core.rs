@@ -59,7 +59,7 @@ pub(super) struct Core {
     log: Option<Log>,
     /// The base of a rewrite, while one is under way.
     base: Option<Base>,
-    /// Whether there is more to do at once: a snapshot goes on, or memory is given back.
+    /// Whether there is more to do at once: a snapshot or stage goes on, or memory is given back.
     walks: bool,
     /// Sessions that have been answered, but not sent it, while the log was behind.
     late: Vec<SessionKey>,
@@ -173,7 +173,7 @@ impl Core {
         if busy {
             self.engine.count_turn(started);
         }
-        self.walks = walks || self.engine.gives_memory_back();
+        self.walks = walks || self.engine.gives_memory_back() || self.engine.goes_on_staging();
         Ok(busy || self.walks)
     }
 

@@ -14,9 +14,10 @@
 use super::locks::TransactionId;
 use super::{Router, ShardId};
 use crate::persistence::aof::records::Mark;
-use crate::persistence::aof::{Records, Transaction};
+use crate::persistence::aof::{Records, StageRecord, Transaction};
 use crate::resp::Args;
 use ahash::AHashSet;
+use std::collections::BTreeSet;
 
 /// The log of one shard.
 #[derive(Debug, Default)]
@@ -37,6 +38,8 @@ pub struct Bench {
     by_shard: Vec<Records>,
     /// Keys that are only looked at. Whether their time is over is their own shard's to say.
     read: AHashSet<Vec<u8>>,
+    /// Keys by their databases that are logged as they are in the end.
+    whole: BTreeSet<(u16, Vec<u8>)>,
     /// How many of the effects on the workbench are in the log.
     pub effects_logged: usize,
 }
@@ -45,7 +48,7 @@ impl Bench {
     /// A log for keys of the router's shards, of which these are only read.
     pub fn new(router: Router, read: AHashSet<Vec<u8>>) -> Self {
         let by_shard = (0..router.shards()).map(|_| Records::anywhere()).collect();
-        Self { router, by_shard, read, effects_logged: 0 }
+        Self { router, by_shard, read, whole: BTreeSet::new(), effects_logged: 0 }
     }
 
     /// The shard that owns `key`.
@@ -56,6 +59,20 @@ impl Bench {
     /// Whether `key` is only looked at.
     pub fn only_reads(&self, key: &[u8]) -> bool {
         self.read.contains(key)
+    }
+
+    /// Has a key logged as it is in the end, and no more of what is done to it.
+    pub fn log_whole(&mut self, database: u16, key: Vec<u8>) {
+        self.whole.insert((database, key));
+    }
+
+    /// The keys that are logged as they are in the end.
+    pub fn take_whole(&mut self) -> BTreeSet<(u16, Vec<u8>)> {
+        std::mem::take(&mut self.whole)
+    }
+
+    fn is_whole(&self, database: u16, key: &[u8]) -> bool {
+        !self.whole.is_empty() && self.whole.contains(&(database, key.to_vec()))
     }
 
     /// The records for the shard that owns `key`.
@@ -104,26 +121,37 @@ impl Log {
     /// Appends a record; `key` is one that it concerns.
     #[inline]
     pub fn append<'a>(&mut self, database: u16, key: &[u8], arguments: impl ExactSizeIterator<Item = &'a [u8]>) {
-        self.records_for(key).append(database, arguments);
+        if let Some(records) = self.records_for(database, key) {
+            records.append(database, arguments);
+        }
     }
 
     /// Appends a request as a record; `key` is one that it concerns. Most are what a record is already, byte for byte.
     #[inline]
     pub fn append_request(&mut self, database: u16, key: &[u8], request: Args<'_>) {
-        let records = self.records_for(key);
+        let Some(records) = self.records_for(database, key) else { return };
         match request.as_array() {
             Some(record) => records.append_array(database, record),
             None => records.append(database, request.iter_from(0)),
         }
     }
 
-    /// Where a record belongs that concerns `key`.
+    /// Where a record belongs that concerns `key`, if it is wanted.
     #[inline]
-    fn records_for(&mut self, key: &[u8]) -> &mut Records {
+    fn records_for(&mut self, database: u16, key: &[u8]) -> Option<&mut Records> {
         match (&mut self.bench, &mut self.collected) {
-            (None, None) => &mut self.records,
-            (Some(bench), _) => bench.records_for(key),
-            (None, Some((_, collected))) => collected,
+            (None, None) => Some(&mut self.records),
+            (Some(bench), _) => (!bench.is_whole(database, key)).then(|| bench.records_for(key)),
+            (None, Some((_, collected))) => Some(collected),
+        }
+    }
+
+    /// Appends piece `number` of what a transaction over several shards will put here.
+    pub fn stage(&mut self, stamp: u64, number: u64, piece: &[u8]) {
+        if self.wanted {
+            StageRecord::Begin { stamp, number }.write(&mut self.records);
+            self.records.join(piece);
+            StageRecord::End.write(&mut self.records);
         }
     }
 

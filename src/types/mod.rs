@@ -56,6 +56,16 @@ impl Value {
             Self::Hash(_) => Kind::Hash,
         }
     }
+
+    /// A view of it.
+    pub fn as_ref(&self) -> ValueRef<'_> {
+        match self {
+            Self::String(string) => ValueRef::String(string.as_ref()),
+            Self::List(list) => ValueRef::List(list),
+            Self::Set(set) => ValueRef::Set(set),
+            Self::Hash(hash) => ValueRef::Hash(hash),
+        }
+    }
 }
 
 /// A value where it lies in the keyspace.

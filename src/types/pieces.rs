@@ -59,6 +59,18 @@ fn text_bytes(entry: &Entry<'_>) -> usize {
 }
 
 impl ValueRef<'_> {
+    /// Whether it holds more than about so many items or bytes. Looks at no more than these.
+    pub fn exceeds(&self, items: usize, bytes: usize) -> bool {
+        match self {
+            Self::String(string) => string.len() > bytes,
+            Self::List(list) => {
+                list.nodes_len() > items / PIECE_ITEMS_MAX || list.nodes_len() > 1 && list.memory_bytes() > bytes
+            }
+            Self::Set(set) => set.table().is_some_and(|table| table_exceeds(table, items, bytes)),
+            Self::Hash(hash) => hash.table().is_some_and(|table| table_exceeds(table, items, bytes)),
+        }
+    }
+
     /// Gives the whole value of a key of this length to `write`, piece by piece.
     pub fn pieces(&self, key_len: usize, mut write: impl FnMut(Piece<'_>)) {
         match *self {
@@ -181,15 +193,7 @@ impl Frozen {
 impl Stored {
     /// Whether it is too large to be written at once.
     pub fn is_large(&self) -> bool {
-        match self {
-            Self::String(large) => large.as_slice().len() > SNAPSHOT_VALUE_BYTES_MAX,
-            Self::List(list) => {
-                list.nodes_len() > SNAPSHOT_VALUE_ITEMS_MAX / PIECE_ITEMS_MAX
-                    || list.nodes_len() > 1 && list.memory_bytes() > SNAPSHOT_VALUE_BYTES_MAX
-            }
-            Self::Set(set) => set.table().is_some_and(is_large_table),
-            Self::Hash(hash) => hash.table().is_some_and(is_large_table),
-        }
+        self.as_ref().exceeds(SNAPSHOT_VALUE_ITEMS_MAX, SNAPSHOT_VALUE_BYTES_MAX)
     }
 
     /// What it holds now, apart from it, if it is a large list. Nothing is copied but what is changed afterwards.
@@ -218,11 +222,11 @@ impl Stored {
     }
 }
 
-fn is_large_table(table: &ByteTable) -> bool {
-    if table.len() > SNAPSHOT_VALUE_ITEMS_MAX {
+fn table_exceeds(table: &ByteTable, items: usize, bytes: usize) -> bool {
+    if table.len() > items {
         return true;
     }
-    let mut left = SNAPSHOT_VALUE_BYTES_MAX;
+    let mut left = bytes;
     !table.iter().all(|record| {
         let bytes = record.memory_bytes();
         let fits = bytes <= left;

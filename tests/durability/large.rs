@@ -69,3 +69,81 @@ fn a_rewrite_of_large_values_keeps_nobody_waiting() {
         assert_eq!(server.stop(libc::SIGTERM), Some(0));
     }
 }
+
+/// Two keys on different shards of two.
+const KEYS: [&str; 2] = ["a", "c"];
+
+/// The longest wait for a PING on each of two cores, until `done`.
+fn longest_pings(server: &crate::support::Server, done: &std::sync::atomic::AtomicBool) -> Duration {
+    let mut clients: Vec<_> = (0..4).map(|_| server.client()).collect();
+    let mut slowest = Duration::ZERO;
+    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+        for client in &mut clients {
+            let begun = Instant::now();
+            client.run("PING");
+            slowest = slowest.max(begun.elapsed());
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    slowest
+}
+
+/// A rename to another shard logged the value whole, twice, in one turn of each.
+#[test]
+fn a_large_value_that_goes_to_another_shard_keeps_nobody_waiting() {
+    let home = Home::new();
+    let flags = ["--appendonly", "yes", "--auto-aof-rewrite-percentage", "0"];
+    let mut server = home.serve(2, &flags);
+    let mut client = server.client();
+    fill(&mut client, &["RPUSH", KEYS[0]], ELEMENTS, |number| vec![number.to_string()]);
+    client.run("PEXPIRE a 100000000");
+    let mut longest = Vec::new();
+    for round in 0..3 {
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let pings = scope.spawn(|| longest_pings(&server, &done));
+            let (from, to) = (KEYS[round % 2], KEYS[(round + 1) % 2]);
+            assert_eq!(client.show(&format!("RENAME {from} {to}")), "OK");
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            longest.push(pings.join().expect("the server answers"));
+        });
+    }
+    assert!(longest.iter().any(|slowest| *slowest < PING_MAX), "{longest:?}");
+    assert_eq!(server.stop(libc::SIGKILL), None);
+    for threads in [2, 1] {
+        let mut server = home.serve(threads, &flags);
+        wait_until("it is loaded", || !server.client().show("DBSIZE").contains("LOADING"));
+        let mut client = server.client();
+        assert_eq!(client.show("DBSIZE"), "(integer) 1");
+        assert_eq!(client.show(&format!("LLEN {}", KEYS[1])), format!("(integer) {ELEMENTS}"));
+        assert_eq!(client.show(&format!("LINDEX {} 1234567", KEYS[1])), "\"1234567\"");
+        assert!(client.run(&format!("PTTL {}", KEYS[1])).integer() > 90_000_000);
+        assert_eq!(server.stop(libc::SIGTERM), Some(0));
+    }
+}
+
+/// The pieces of a value that has not arrived yet are dropped, and the value is where it was.
+#[test]
+fn a_large_value_on_its_way_survives_a_kill_in_one_place() {
+    let home = Home::new();
+    let flags = ["--appendonly", "yes", "--auto-aof-rewrite-percentage", "0"];
+    let (mut at, mut on_its_way) = (0, 0);
+    for round in 0..6u64 {
+        let mut server = home.serve(2, &flags);
+        wait_until("it is loaded", || !server.client().show("DBSIZE").contains("LOADING"));
+        let mut client = server.client();
+        if round == 0 {
+            fill(&mut client, &["HSET", KEYS[at]], FIELDS, |number| vec![format!("f{number}"), number.to_string()]);
+            client.run("WAITAOF 1 0 10000");
+        }
+        let found = KEYS.map(|key| client.run(&format!("HLEN {key}")).integer());
+        assert_eq!(found.iter().sum::<i64>(), FIELDS as i64, "round {round}: {found:?}");
+        at = found.iter().position(|len| *len > 0).expect("it is somewhere");
+        client.send(&crate::support::encode(&["RENAME", KEYS[at], KEYS[1 - at]]));
+        std::thread::sleep(Duration::from_millis(5 + 7 * round));
+        client.set_read_timeout(Duration::from_millis(1));
+        on_its_way += usize::from(client.try_read().is_err());
+        assert_eq!(server.stop(libc::SIGKILL), None);
+    }
+    assert!(on_its_way > 0, "no kill came while it was on its way");
+}

@@ -123,7 +123,7 @@ const IN_TRANSACTIONS: &[(&str, &str, &str)] = &[
     ("SET b v PX 500", "PERSIST b", "PERSIST b"),
     ("SET b v", "DEL b", "DEL b"),
     ("SET b v", "UNLINK b", "UNLINK b"),
-    ("SET b v PX 500", "MOVE b 1", "DEL b; SELECT 1; SET b v PXAT 1700000000500"),
+    ("SET b v PX 500", "MOVE b 1", "SELECT 1; SET b v PXAT 1700000000500; SELECT 0; DEL b"),
     // Lists.
     ("", "RPUSH b x y", "RPUSH b x y"),
     ("", "LPUSH b x y", "LPUSH b x y"),
@@ -151,7 +151,7 @@ const IN_TRANSACTIONS: &[(&str, &str, &str)] = &[
     ("SADD b x y", "SPOP b 2", "DEL b"),
     ("SADD b x y", "SMOVE b c x", "SREM b x; SADD c x"),
     ("SADD b x y", "SUNIONSTORE c b b", "DEL c; SADD c x y"),
-    ("SET b v", "RENAME b c; RENAME c f", "DEL b; SET c v; DEL c; SET f v"),
+    ("SET b v", "RENAME b c; RENAME c f", "SET f v; DEL b; DEL c"),
     ("", "HSET b f v", "HSET b f v"),
     ("", "HMSET b f v", "HMSET b f v"),
     ("", "HSETNX b f v", "HSETNX b f v"),
@@ -166,9 +166,14 @@ fn what_commands_log_in_transactions_over_two_shards() {
     let rows = IN_TRANSACTIONS.iter().map(|(before, command, expected)| {
         pair.send(0, &format!("FLUSHALL; {before}"));
         let found = pair.words(0, &format!("MULTI; {command}; SET a 1; EXEC"));
-        ((*command).to_string(), found, [format!("[SELECT 0; {expected}]"), "[SELECT 0; SET a 1]".to_string()])
+        ((*command).to_string(), found, [format!("[{}]", in_database(expected)), "[SELECT 0; SET a 1]".to_string()])
     });
     compare(rows);
+}
+
+/// Records for a reader in any database.
+fn in_database(records: &str) -> String {
+    if records.starts_with("SELECT") { records.into() } else { format!("SELECT 0; {records}") }
 }
 
 /// The same for commands on keys of both shards, and what each shard logs.

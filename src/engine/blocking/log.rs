@@ -98,8 +98,9 @@ impl Engine {
         self.node.persistence.shards.iter().map(|shard| shard.appended.get()).collect()
     }
 
-    /// This core has made known what the turn has logged: waits that have begun in it get their goals.
+    /// This core has made known what the turn has logged: waits and stages that have begun in it get their goals.
     pub fn set_log_goals(&mut self) {
+        self.set_stage_goals();
         let new = self.blocking.for_log.last_key_value().is_some_and(|(_, waiter)| waiter.goal.is_none());
         if new {
             let goal = self.logged_bytes();

@@ -4,6 +4,7 @@
 //! - `records`      records one behind the other, each in its database
 //! - `rebuild`      the records that make a key's whole value
 //! - `transaction`  the record of a transaction over several shards, the same on each of them
+//! - `stage`        what such a transaction has logged before, piece by piece
 //! - `stamps`       which of those a shard has seen
 //! - `batch`        what was appended at once, and the line that seals it
 //! - `chunk`        a piece of a file in memory
@@ -32,6 +33,7 @@ pub mod record;
 pub mod records;
 mod redis;
 mod scan;
+pub mod stage;
 pub mod stamps;
 pub mod transaction;
 mod walk;
@@ -43,6 +45,7 @@ pub use cut::{Cut, CutFiles};
 pub use manifest::{Entry, Manifest, Origin, Verdict};
 pub use reader::{Damage, End, Format, Reader, Reason, Step};
 pub use records::Records;
+pub use stage::StageRecord;
 pub use stamps::{Missing, Stamps};
 pub use transaction::{Transaction, TransactionView};
 pub use writer::{Direct, Writer};

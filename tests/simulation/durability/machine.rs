@@ -155,15 +155,20 @@ const AFTER_FAILURE_MS: i64 = 2500;
 
 impl<'a> Machine<'a> {
     /// Cores that go on with these logs.
-    pub fn new(world: World, catalog: Catalog<OpenDir<'a>>, logs: Vec<Log<PathBuf>>, fault: Option<Fault>) -> Self {
+    pub fn new(mut world: World, catalog: Catalog<OpenDir<'a>>, logs: Vec<Log<PathBuf>>, fault: Option<Fault>) -> Self {
         let filename = "appendonly.aof".to_string();
         // Nobody writes to what is opened here: files are known by their names.
         let open = |_: &OpenDir<'a>, _: &Path| -> io::Result<_> { Ok(File::open("/dev/null")?.into()) };
         let disk = *catalog.storage();
         let rewriter = Rewriter::with(Means { open, find: |_, _, _| Ok(None) }, Some(catalog));
+        let logs_len = logs.len();
         let cores = logs.into_iter().map(|log| Core { log: Some(log), ..Core::default() }).collect();
         let (is_off, failing, has_failed, mended) = Default::default();
         let always = world.engines().all(|engine| engine.config().appendfsync == Fsync::Always);
+        if world.random.below(2) == 0 {
+            // What goes over shards is small here. It is logged in pieces all the same.
+            (0..logs_len).for_each(|core| world.engine(core).set_staged_min(0, 0));
+        }
         let promise = if always { Promise::Now } else { Promise::Never };
         Self { world, disk, filename, cores, rewriter, fault, is_off, failing, has_failed, promise, mended }
     }
@@ -348,12 +353,14 @@ impl<'a> Machine<'a> {
         let generation = engine.node().persistence.generation.load(Relaxed);
         let mended = log.writer().mend(if fault == Some(Fault::NotMended) { u64::MAX } else { generation });
         if job.is_none() && (idle || log.is_due(now)) {
-            *job = log.next(now, false).map(Flight::new);
+            let flush = engine.node().persistence.flushes.load(Relaxed) > 0;
+            *job = log.next(now, flush).map(Flight::new);
             if let Some(Flight { file, offset, len, .. }) = job {
                 trace(|| format!("{now} core {core}: begins {file:?} {offset} {len}"));
             }
         }
         log.tell(&engine.node().persistence.shards[core]);
+        engine.set_log_goals();
         if mended {
             self.mended += 1;
             self.tell_trouble(core, None);

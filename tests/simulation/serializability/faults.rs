@@ -1,7 +1,8 @@
 //! Faults that can be planted into the mail between cores. They live here alone: the server knows nothing of them.
 
 use super::super::world::{Mail, Tamper};
-use crimson::engine::message::{Ahead, Batch, Message, Publication, Ticket};
+use crimson::engine::batch::{Ahead, Batch};
+use crimson::engine::message::{Message, Publication, Ticket};
 use crimson::shard::locks::LockSet;
 
 /// What can be made to go wrong on the way between cores.

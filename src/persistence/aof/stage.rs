@@ -1,0 +1,99 @@
+//! Values that a transaction over several shards puts on a shard and that are too large for its record. The shard logs them
+//! before, in pieces over many turns, while the transaction has their keys locked:
+//!
+//! ```text
+//! CRIMSON.STAGE <stamp> <number>   records of pieces   CRIMSON.STAGED
+//! ```
+//!
+//! The reader sets aside what these records make. The payload of the transaction takes it over, or there never is one and
+//! the reader drops what was set aside:
+//!
+//! ```text
+//! CRIMSON.ADOPT <stamp> <count>
+//! ```
+//!
+//! The numbers of a stage count from 0, and `count` says how many there were. Number 0 begins anew: a process that has died
+//! may have used the same stamp. Whoever logs the transaction first has its stages on disk, so that no other shard's log
+//! can tell of what is not there.
+
+use super::{Records, record};
+use crate::resp::Args;
+use crate::stdx::number;
+
+const STAGE: &[u8] = b"CRIMSON.STAGE";
+const STAGED: &[u8] = b"CRIMSON.STAGED";
+const ADOPT: &[u8] = b"CRIMSON.ADOPT";
+
+/// One of these records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StageRecord {
+    /// What follows is set aside.
+    Begin {
+        /// Of the transaction.
+        stamp: u64,
+        /// Which stage of it, from 0.
+        number: u64,
+    },
+    /// What follows is not.
+    End,
+    /// What has been set aside is taken over.
+    Adopt {
+        /// Of the transaction.
+        stamp: u64,
+        /// How many stages it had.
+        count: u64,
+    },
+}
+
+impl StageRecord {
+    /// Reads one; `None` if it is no such record, or malformed.
+    pub fn parse(args: Args<'_>) -> Option<Self> {
+        let number = |index| args.get(index).and_then(number::parse_i64).and_then(|number| u64::try_from(number).ok());
+        match (args.at(0), args.len()) {
+            (STAGED, 1) => Some(Self::End),
+            (STAGE, 3) => Some(Self::Begin { stamp: number(1)?, number: number(2)? }),
+            (ADOPT, 3) => Some(Self::Adopt { stamp: number(1)?, count: number(2)? }),
+            _ => None,
+        }
+    }
+
+    /// Appends it.
+    pub fn write(self, records: &mut Records) {
+        records.write(|out| match self {
+            Self::Begin { stamp, number } => three(out, STAGE, stamp, number),
+            Self::End => record::append(out, [STAGED].into_iter()),
+            Self::Adopt { stamp, count } => three(out, ADOPT, stamp, count),
+        });
+    }
+}
+
+fn three(out: &mut Vec<u8>, name: &[u8], stamp: u64, number: u64) {
+    record::begin(out, 3);
+    record::argument(out, name);
+    record::number(out, stamp);
+    record::number(out, number);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::parser::{Parsed, RequestParser, Scratch};
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let all = [
+            StageRecord::Begin { stamp: u64::MAX >> 1, number: 0 },
+            StageRecord::End,
+            StageRecord::Adopt { stamp: 7, count: 12 },
+        ];
+        for one in all {
+            let mut records = Records::new();
+            one.write(&mut records);
+            let mut scratch = Scratch::default();
+            let bytes = records.as_bytes();
+            let parsed = RequestParser::default().parse(bytes, &mut scratch, record::LIMITS);
+            assert!(matches!(parsed, Ok(Parsed::Request(len)) if len == bytes.len()));
+            assert_eq!(StageRecord::parse(Args::new(bytes, &scratch.spans)), Some(one));
+        }
+    }
+}
