@@ -33,6 +33,8 @@ pub enum Fault {
     NotDropped,
     /// A log with a gap goes on as if there was none.
     NotMended,
+    /// Pieces of values that go to another shard count as durable as soon as they are logged.
+    StagedEarly,
 }
 
 /// A job on its way.
@@ -165,7 +167,7 @@ impl<'a> Machine<'a> {
         let cores = logs.into_iter().map(|log| Core { log: Some(log), ..Core::default() }).collect();
         let (is_off, failing, has_failed, mended) = Default::default();
         let always = world.engines().all(|engine| engine.config().appendfsync == Fsync::Always);
-        if world.random.below(2) == 0 {
+        if world.random.below(2) == 0 || fault == Some(Fault::StagedEarly) {
             // What goes over shards is small here. It is logged in pieces all the same.
             (0..logs_len).for_each(|core| world.engine(core).set_staged_min(0, 0));
         }
@@ -361,6 +363,9 @@ impl<'a> Machine<'a> {
         }
         log.tell(&engine.node().persistence.shards[core]);
         engine.set_log_goals();
+        if fault == Some(Fault::StagedEarly) {
+            engine.shard_log().durable.set(u64::MAX);
+        }
         if mended {
             self.mended += 1;
             self.tell_trouble(core, None);

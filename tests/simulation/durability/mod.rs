@@ -263,6 +263,11 @@ fn gaps_that_are_not_mended_are_noticed() {
 }
 
 #[test]
+fn transactions_before_their_values_are_noticed() {
+    is_noticed(Fault::StagedEarly);
+}
+
+#[test]
 fn replies_that_tell_of_a_failed_write_are_noticed() {
     is_noticed(Fault::NotDropped);
 }
