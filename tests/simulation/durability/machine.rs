@@ -33,6 +33,8 @@ pub enum Fault {
     NotDropped,
     /// A log with a gap goes on as if there was none.
     NotMended,
+    /// A start only syncs what a failed sync may have left in memory alone.
+    NotWrittenAgain,
 }
 
 /// A job on its way.
