@@ -243,6 +243,13 @@ pub const AOF_LOAD_CHUNKS_MAX: usize = 4;
 /// Orders that wait for the thread that reads and writes files for a core that loads.
 pub const AOF_LOAD_ORDERS_MAX: usize = 2 * AOF_LOAD_CHUNKS_MAX;
 
+/// Ends of batches that a reader keeps while none says that they are durable. Where there are more, the place from which a
+/// start writes again comes a little too early.
+pub const AOF_CHECKPOINTS_MAX: usize = 1024;
+
+/// Bytes of a file that a start writes over themselves at once.
+pub const AOF_AGAIN_BYTES: usize = 1 << 20;
+
 /// Keys in one message to the core that owns them now, when the log was written by another number of shards.
 pub const ADOPTED_KEYS_PER_MESSAGE_MAX: usize = 256;
 

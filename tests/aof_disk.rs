@@ -6,8 +6,11 @@
 #[path = "support/disk.rs"]
 mod disk;
 
+use crimson::persistence::aof::pending::{self, Area, Head, Pending, WHOLE};
 use crimson::persistence::aof::record::append as write_command;
-use crimson::persistence::aof::{End, Entry, Format, Kind, LogId, Manifest, Reader, Sealer, SegmentId, Step};
+use crimson::persistence::aof::{
+    Doubt, End, Entry, Format, Kind, LogId, Manifest, Reader, Sealer, SegmentId, Step, again,
+};
 use crimson::persistence::storage::Storage;
 use crimson::stdx::random::Random;
 use disk::Disk;
@@ -25,6 +28,12 @@ fn seeds() -> u64 {
 
 /// The numbers that the batches of the file carry, and how the file ends.
 fn read(disk: &Disk) -> (Vec<u64>, End) {
+    let (numbers, end, _) = load(disk);
+    (numbers, end)
+}
+
+/// The same, and what of the file may be in memory alone.
+fn load(disk: &Disk) -> (Vec<u64>, End, Doubt) {
     let (mut reader, mut numbers, mut chunk) = (Reader::new(Format::Batches(SEGMENT)), Vec::new(), [0; 300]);
     loop {
         match reader.step() {
@@ -37,7 +46,7 @@ fn read(disk: &Disk) -> (Vec<u64>, End) {
                 numbers.push(number.parse().expect("a number"));
             }
             Step::Batch(_) => {}
-            Step::End(end) => return (numbers, end),
+            Step::End(end) => return (numbers, end, Doubt::of(&reader)),
         }
     }
 }
@@ -81,6 +90,12 @@ impl<'a> Writer<'a> {
         self.doubtful.clear();
         self.acknowledged = self.next;
         Ok(())
+    }
+
+    /// Goes on as the next process, which takes for durable what there is.
+    fn resume(self, doubt: Doubt) -> Self {
+        let sealer = Sealer::resume(SEGMENT, doubt.until.sequence);
+        Self { sealer, doubtful: Vec::new(), durable_bytes: doubt.until.offset, acknowledged: self.next, ..self }
     }
 
     fn again(&mut self) -> io::Result<()> {
@@ -186,5 +201,89 @@ fn a_manifest_is_the_old_one_or_the_new_one() {
                 }
             }
         }
+    }
+}
+
+/// What is left after these events: a sync fails, the process is killed before it has written the bytes again, the next one
+/// finds them in memory, makes the file durable so, and goes on; the power fails.
+fn left_after_a_failed_sync_and_a_kill(seed: u64, make_durable: fn(&Disk, Doubt) -> io::Result<()>) -> (u64, bool) {
+    let (disk, mut random) = (Disk::new(seed), Random::new(seed));
+    let mut writer = Writer::new(&disk).expect("nothing fails yet");
+    for _ in 0..random.below(5) {
+        writer.append(&mut random).expect("nothing fails yet");
+        if random.below(2) == 0 {
+            writer.sync().expect("nothing fails yet");
+        }
+    }
+    writer.append(&mut random).expect("nothing fails yet");
+    disk.fail_sync_after(0);
+    assert!(writer.sync().is_err());
+    let (numbers, end, doubt) = load(&disk);
+    assert!(numbers.into_iter().eq(0..writer.next) && end == End::Clean, "seed {seed}: all can be read");
+    make_durable(&disk, doubt).expect("nothing fails any more");
+    let mut writer = writer.resume(doubt);
+    writer.append(&mut random).and_then(|()| writer.sync()).expect("nothing fails any more");
+    let acknowledged = writer.acknowledged;
+    disk.restart();
+    let (numbers, end) = read(&disk);
+    (acknowledged, numbers.into_iter().eq(0..acknowledged) && end == End::Clean)
+}
+
+/// The next start synced the file, which made nothing durable, and vouched for it: answered writes were lost in the middle
+/// of the log.
+#[test]
+fn what_a_failed_sync_has_left_in_memory_is_written_again_by_the_next_start() {
+    let write_again = |disk: &Disk, doubt| again::make_durable(disk, Path::new(FILE), Format::Batches(SEGMENT), doubt);
+    let sync = |disk: &Disk, _| disk.sync(Path::new(FILE));
+    let mut lost = 0;
+    for seed in 0..10 * seeds() {
+        let (acknowledged, whole) = left_after_a_failed_sync_and_a_kill(seed, write_again);
+        assert!(whole, "seed {seed}: of {acknowledged}");
+        lost += u64::from(!left_after_a_failed_sync_and_a_kill(seed, sync).1);
+    }
+    assert!(lost > seeds(), "a sync alone is not enough on this disk");
+}
+
+struct Mapped(Disk, &'static str);
+
+impl Area for Mapped {
+    fn len(&self) -> usize {
+        4096
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        self.0.put_mapped(Path::new(self.1), at, bytes);
+    }
+}
+
+/// A start put the first batch of an increment there from the pending area, when the one before was in memory alone.
+#[test]
+fn nothing_is_added_to_an_increment_before_the_one_before_is_written_again() {
+    let (dir, next, area) = (Path::new(DIR), "/log/b", "/log/a.0.pending");
+    let newer = SegmentId { generation: 2, ..SEGMENT };
+    let mut manifest = Manifest::new(LOG, 1);
+    for (name, segment) in [("a", SEGMENT), ("b", newer)] {
+        manifest.files.push(Entry { name: name.into(), segment, bytes: None });
+    }
+    for seed in 0..10 * seeds() {
+        let (disk, mut random) = (Disk::new(seed), Random::new(seed));
+        let mut writer = Writer::new(&disk).expect("nothing fails yet");
+        for name in [next, area] {
+            disk.create(Path::new(name)).and_then(|()| disk.sync_dir(dir)).expect("nothing fails yet");
+        }
+        (0..3).for_each(|_| writer.append(&mut random).expect("nothing fails yet"));
+        disk.fail_sync_after(0);
+        assert!(writer.sync().is_err());
+        let mut batch = b"*1\r\n$4\r\nPING\r\n".to_vec();
+        Sealer::new(newer).seal(&mut batch, 0, 1);
+        let head = Head { segment: newer, sequence: 1, offset: 0, before: WHOLE };
+        Pending::new(Box::new(Mapped(disk.clone(), area))).put(head, &batch, (0, 1), 0);
+        let bytes = disk.read(Path::new(area), 4096).expect("it is there");
+        let redone = pending::redo(&disk, dir, &manifest, &bytes, true).expect("nothing fails any more");
+        assert_eq!(redone.len(), 1);
+        disk.restart();
+        assert_eq!(disk.read(Path::new(next), 4096).expect("it is there"), batch);
+        let (numbers, end) = read(&disk);
+        assert!(numbers.into_iter().eq(0..writer.next) && end == End::Clean, "seed {seed}: {end:?}");
     }
 }

@@ -8,6 +8,7 @@ use crimson::commands::Node;
 use crimson::config::Config;
 use crimson::limits::AOF_GENERATIONS_MAX;
 use crimson::metrics::persistence::{BASE_DONE, BASE_FAILED};
+use crimson::persistence::aof::pending::{Area, Head, Pending, WHOLE};
 use crimson::persistence::aof::{Catalog, Kind, LogId, Manifest, Sealer, SegmentId};
 use crimson::persistence::storage::Storage;
 use crimson::server::aof;
@@ -288,4 +289,71 @@ fn rewrites_that_fail_are_refused_before_the_manifest_can_be_read_no_more() {
     server.look(false);
     assert!(server.node.persistence.in_force.load(Relaxed));
     assert_eq!((files(&disk, LOG).len(), listed(&disk)), (5, 4));
+}
+
+/// A start ended between the rename of the manifest and the sync of its directory, or that failed. The next one found the
+/// manifest and went on, the power failed, and files without a manifest were all that was there.
+#[test]
+fn names_that_a_start_has_left_in_memory_are_durable_behind_the_next() {
+    for seed in 0..40 {
+        for syncs in 0.. {
+            let disk = disk(seed);
+            disk.fail_sync_after(syncs);
+            let failed = start(&disk, true).is_err();
+            disk.heal();
+            let server = start(&disk, true).expect("nothing fails any more");
+            let increment = name(1, 0, Kind::Increment);
+            let increment = Path::new(&increment);
+            server.log.append(increment, b"x").and_then(|()| server.log.sync(increment)).expect("nothing fails");
+            disk.restart();
+            if let Err(refused) = start(&disk, true) {
+                panic!("seed {seed}, after {syncs} syncs: {refused}");
+            }
+            assert_whole(&disk);
+            if !failed {
+                assert!(syncs > 4, "{syncs} syncs");
+                break;
+            }
+        }
+    }
+}
+
+struct Mapped(Disk);
+
+const AREA: &str = "/data/appendonlydir/appendonly.aof.0.pending";
+
+impl Area for Mapped {
+    fn len(&self) -> usize {
+        4096
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        self.0.put_mapped(Path::new(AREA), at, bytes);
+    }
+}
+
+/// A server whose log could not be written kept it in the pending area. The next start emptied that because the file had
+/// the same, but only in memory, and the power failed before it had been written again.
+#[test]
+fn a_pending_area_is_kept_until_its_batches_are_durable() {
+    for seed in 0..40 {
+        let disk = disk(seed);
+        drop(start(&disk, true).expect("nothing fails yet"));
+        let manifest = Manifest::parse(&disk.read(Path::new(MANIFEST), 1 << 20).unwrap()).unwrap();
+        let (area, segment) = (Path::new(AREA), manifest.files[0].segment);
+        let increment = Path::new(LOG).join(&manifest.files[0].name);
+        let mut batch = b"*1\r\n$4\r\nPING\r\n".to_vec();
+        Sealer::new(segment).seal(&mut batch, 0, 0);
+        disk.create(area).and_then(|()| disk.sync_dir(Path::new(LOG))).unwrap();
+        let head = Head { segment, sequence: 1, offset: 0, before: WHOLE };
+        Pending::new(Box::new(Mapped(disk.clone()))).put(head, &batch, (0, 1), 0);
+        disk.append(&increment, &batch).unwrap();
+        disk.fail_sync_after(0);
+        assert!(disk.sync(&increment).is_err());
+        disk.sync(area).unwrap();
+        drop(start(&disk, true).expect("nothing fails any more"));
+        disk.restart();
+        drop(start(&disk, true).expect("the area has what the file lacks"));
+        assert_eq!(disk.read(&increment, 4096).unwrap(), batch, "seed {seed}");
+    }
 }

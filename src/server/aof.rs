@@ -47,6 +47,7 @@ pub fn prepare<D: Storage + Clone>(
     }
     let strays = find_strays(log, filename, &manifest, &names)?;
     check_files(&source, &manifest)?;
+    // The areas of the shards of today are emptied when the cores begin to log: by then what they have is durable.
     let areas = take_pending(log, filename, &manifest, &names, cores)?;
     let bytes = check_files(&source, &manifest)?;
     let renews = renews(&manifest, cores);
@@ -64,8 +65,10 @@ fn draw(log: &dyn Storage) -> Result<LogId, BootError> {
     LogId::draw().map_err(|error| wrong(log, HERE, &error))
 }
 
-/// Reads the manifest in the log's directory.
+/// Reads the manifest in the log's directory, and makes durable that it and the files have their names: whoever gave them
+/// may have been killed before that.
 fn find_catalog<D: Storage + Clone>(log: &D, filename: &str, cores: u16) -> Result<Catalog<D>, BootError> {
+    log.sync_dir(Path::new(HERE)).map_err(|error| wrong(log, HERE, &error))?;
     Catalog::load(log.clone(), filename, cores).map_err(|reason| {
         let path = log.shown(Path::new(&Manifest::name(filename)));
         BootError(format!("The manifest of the append-only log, {}: {reason}", path.display()))
@@ -291,8 +294,8 @@ fn is_newer(manifest: &Manifest, generation: u64, kind: Kind) -> bool {
     }
 }
 
-/// Adds to the log what its shards had pending when the process died, and empties the areas. The names of those that belong
-/// to no shard of today.
+/// Adds to the log what its shards had pending when the process died. The names of the areas that belong to no shard of
+/// today.
 fn take_pending(
     log: &dyn Storage,
     filename: &str,
@@ -318,7 +321,6 @@ fn take_pending(
             );
             continue;
         }
-        log.truncate(path, 0).and_then(|()| log.sync(path)).map_err(failed)?;
         others.extend((shard >= cores).then(|| area.clone()));
     }
     Ok(others)

@@ -1,8 +1,10 @@
-//! Logs with a torn end, and damaged ones.
+//! Logs with a torn end, damaged ones, and such as the disk may not have.
 
 use crate::logs::{Dir, Written, contents, name, record};
+use crate::support::wait_until;
 use crimson::persistence::aof::Kind;
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 /// A key of a shard of two.
 fn key(shard: u16) -> String {
@@ -20,6 +22,24 @@ fn example() -> Dir {
         }
     }
     log.store()
+}
+
+/// A sync alone does not bring to disk what an earlier one has failed on.
+#[test]
+fn what_a_file_does_not_call_durable_is_written_again() {
+    let mut log = Written::new(1);
+    log.batch(0, &["SET a 1"]);
+    let (dir, name) = (log.store(), name(1, 0, Kind::Increment));
+    let (path, before) = (dir.path(&name), dir.bytes(&name));
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let file = fs::File::options().write(true).open(&path).expect("it is there");
+    file.set_modified(long_ago).expect("it has a time");
+    let server = dir.begin(1, &[]);
+    let written = || fs::metadata(&path).and_then(|file| file.modified()).expect("it is there") != long_ago;
+    wait_until("it is written", written);
+    // Whatever else is written there makes it longer, after a second.
+    assert_eq!(dir.bytes(&name), before, "the same again");
+    wait_until("it is loaded", || server.client().show("GET a") == "\"1\"");
 }
 
 #[test]

@@ -63,7 +63,8 @@ struct File {
 
 struct Change {
     what: What,
-    /// A sync of it has failed: later ones no longer know of it.
+    /// A sync of it has failed: it can be read, but later syncs no longer know of it. Lengths are not forgotten: a journal
+    /// has them.
     forgotten: bool,
 }
 
@@ -169,6 +170,11 @@ impl Disk {
     /// written again.
     pub fn fail_sync_after(&self, syncs: u64) {
         self.0.borrow_mut().sync_errors = Some(syncs);
+    }
+
+    /// Whether a sync is still to fail.
+    pub fn will_fail_a_sync(&self) -> bool {
+        self.0.borrow().sync_errors.is_some()
     }
 
     /// Nothing fails any more that was told to, and there is space again.
@@ -515,7 +521,7 @@ impl Storage for Disk {
         state.count().map_err(|_| power_is_off())?;
         let file = &mut state.files[index];
         if due(&mut state.sync_errors) {
-            file.pending.iter_mut().for_each(|change| change.forgotten = true);
+            file.pending.iter_mut().for_each(|change| change.forgotten |= matches!(change.what, What::Write { .. }));
             return Err(io::Error::from_raw_os_error(EIO));
         }
         let mut forgotten: Vec<Change> = Vec::new();

@@ -12,15 +12,19 @@
 //! - `writer`       what is appended, written and known to be on disk
 //! - `reader`       a file read back: only what stands in good batches
 //! - `foreign`      what is none of its files
+//! - `checkpoints`  up to where a file says that it is durable
+//! - `again`        what may be in the page cache alone, written again
 //! - `durable`      what one shard's log says of another's, compared
 //! - `manifest`     which files make up the log, ours or Redis's
 //! - `catalog`      the manifest as the process holds it that writes the log
 //! - `check`        looking after them
 //! - `cut`          what all shards change to at one moment
 
+pub mod again;
 pub mod batch;
 pub mod catalog;
 pub mod check;
+pub mod checkpoints;
 mod chunk;
 pub mod cut;
 pub mod durable;
@@ -39,6 +43,7 @@ pub mod transaction;
 mod walk;
 pub mod writer;
 
+pub use again::Doubt;
 pub use batch::{Kind, LogId, Sealer, SegmentId, write_durable};
 pub use catalog::Catalog;
 pub use cut::{Cut, CutFiles};

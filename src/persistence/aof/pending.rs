@@ -25,8 +25,8 @@
 //! not whole: then the machine has died, and nobody was promised it.
 
 use super::batch::{self, Kind, SegmentId};
-use super::check;
 use super::manifest::{Entry, Manifest};
+use super::{again, check};
 use crate::limits::AOF_PENDING_LAP_BYTES;
 use crate::persistence::storage::Storage;
 use std::collections::{BTreeMap, VecDeque};
@@ -223,8 +223,8 @@ pub fn redo(
         }
         if writes {
             // Nothing may be in a file while the one before it is not on disk.
-            if let Some(before) = before.filter(|_| head.offset == 0) {
-                storage.sync(&dir.join(&before.name))?;
+            if head.offset == 0 {
+                settle(storage, dir, manifest, &of_shard[..place])?;
             }
             storage.write_at(&path, head.offset, batch)?;
         }
@@ -237,6 +237,17 @@ pub fn redo(
         redone.iter().try_for_each(|redone| storage.sync(&dir.join(&redone.name)))?;
     }
     Ok(redone)
+}
+
+/// Makes durable what the increments hold that are in front of a file. Nothing was written to any of them before all in
+/// front of it was on disk.
+fn settle(storage: &dyn Storage, dir: &Path, manifest: &Manifest, before: &[&Entry]) -> io::Result<()> {
+    for file in before.iter().rev().filter(|file| file.segment.kind == Kind::Increment) {
+        if again::read_and_make_durable(storage, &dir.join(&file.name), manifest.format(file))? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Whether an area has batches that the log's files do not have, those of its older generations aside.

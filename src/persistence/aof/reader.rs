@@ -18,6 +18,7 @@
 //! ```
 
 use super::batch::{Kind, Line, MARK, SegmentId, parse_durable};
+use super::checkpoints::{Checkpoints, Place};
 use super::foreign::{MAGIC_BYTES, Snapshot};
 use super::record::LIMITS;
 pub use super::scan::Found;
@@ -194,6 +195,8 @@ pub struct Reader {
     batches: u64,
     records: u64,
     sequence: u64,
+    /// Where the batches end that may not be durable.
+    checkpoints: Checkpoints,
     /// By file of other shards, the last batch that a good one here calls durable.
     vouched: BTreeMap<SegmentId, u64>,
     parser: RequestParser,
@@ -239,21 +242,27 @@ struct Unit {
 impl Reader {
     /// A reader at the start of a file.
     pub fn new(format: Format) -> Self {
+        Self::behind(format, Place::default())
+    }
+
+    /// A reader that begins where a good batch ends.
+    pub fn behind(format: Format, start: Place) -> Self {
         Self {
             format,
             held_max: AOF_HELD_BYTES_MAX,
             window: Vec::new(),
-            base: 0,
+            base: start.offset,
             len: None,
             state: State::Verify,
-            walker: Walker::default(),
+            walker: Walker::new(start.offset),
             crc: 0,
-            summed: 0,
+            summed: start.offset,
             in_multi: false,
-            good: 0,
+            good: start.offset,
             batches: 0,
             records: 0,
-            sequence: 0,
+            sequence: start.sequence,
+            checkpoints: Checkpoints::new(start),
             vouched: BTreeMap::new(),
             parser: RequestParser::default(),
             scratch: Scratch::default(),
@@ -278,6 +287,12 @@ impl Reader {
     /// The number of the last good batch, for [`super::Sealer::resume`]; 0 if there is none.
     pub fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// The end of the last batch that others of the file call durable, or of one before it. What stands behind may be in
+    /// the kernel's memory alone.
+    pub fn durable(&self) -> Place {
+        self.checkpoints.durable()
     }
 
     /// By file of other shards, the last batch that good ones here call durable.
@@ -321,6 +336,8 @@ impl Reader {
                         if let Some(line) = unit.line {
                             self.batches += 1;
                             self.sequence = line.sequence;
+                            let place = Place { sequence: line.sequence, offset: unit.next };
+                            self.checkpoints.note(place, line.synced);
                             return Step::Batch(line);
                         }
                         continue;

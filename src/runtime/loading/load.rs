@@ -5,7 +5,7 @@ use super::step::{Context, Next};
 use super::{Plan, in_file};
 use crate::engine::replay::{Replay, ReplayError};
 use crate::persistence::aof::durable::Durability;
-use crate::persistence::aof::{Damage, Entry, Kind, SegmentId, Verdict};
+use crate::persistence::aof::{Damage, Doubt, Entry, Kind, SegmentId, Verdict};
 use crate::persistence::storage::FileIn;
 use crate::shard::{Shard, ShardId};
 use std::collections::VecDeque;
@@ -31,6 +31,8 @@ pub struct FileTail {
     pub entry: Entry,
     /// Where it is torn, if it is.
     pub torn: Option<Damage>,
+    /// What of it may not be on disk.
+    pub doubt: Doubt,
 }
 
 /// The end of a file, where the log goes on.
@@ -125,7 +127,7 @@ impl Segment {
 
     /// Looks at how a file ends. Nothing is changed before all logs have been found to fit together.
     fn end_file(&mut self, plan: &Plan, end: FileEnd) -> Result<(), String> {
-        let FileEnd { entry, verdict, good, sequence, .. } = end;
+        let FileEnd { entry, verdict, good, sequence, doubt, .. } = end;
         let path = plan.source.file(&entry.name);
         let torn = match verdict {
             Verdict::Good => None,
@@ -137,8 +139,12 @@ impl Segment {
         if !plan.renews && plan.manifest.of_shard(self.shard).last().is_some_and(|last| **last == entry) {
             self.tail = Some(Tail { path, segment: entry.segment, sequence, offset: good });
         }
+        if sequence > 0 {
+            // Nothing is written to a file before all of those in front of it is on disk.
+            self.ends.iter_mut().for_each(|end| end.doubt.settle());
+        }
         if torn.is_some() || entry.segment.kind == Kind::Increment {
-            self.ends.push(FileTail { entry, torn });
+            self.ends.push(FileTail { entry, torn, doubt });
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::disk::Disk;
 use super::{Plan, in_file};
-use crate::persistence::aof::{Entry, Reader, SegmentId, Step, Verdict};
+use crate::persistence::aof::{Doubt, Entry, Reader, SegmentId, Step, Verdict};
 use crate::persistence::storage::FileIn;
 use crate::resp::Args;
 use std::collections::{BTreeMap, VecDeque};
@@ -43,6 +43,8 @@ pub struct FileEnd {
     pub good: u64,
     /// Number of its last good batch.
     pub sequence: u64,
+    /// What of it may not be on disk.
+    pub doubt: Doubt,
     /// By file of other shards, the last batch that it calls durable.
     pub vouched: BTreeMap<SegmentId, u64>,
 }
@@ -108,10 +110,10 @@ impl Pass {
                 }
                 Step::End(end) => {
                     let Open { entry, reader, .. } = self.open.take().expect("just seen");
-                    let (good, sequence) = (reader.good_up_to(), reader.sequence());
+                    let (good, sequence, doubt) = (reader.good_up_to(), reader.sequence(), Doubt::of(&reader));
                     let verdict = plan.manifest.judge(&entry, end, good);
                     let vouched = reader.vouched().clone();
-                    return Ok(Came::File(Box::new(FileEnd { entry, verdict, good, sequence, vouched })));
+                    return Ok(Came::File(Box::new(FileEnd { entry, verdict, good, sequence, doubt, vouched })));
                 }
             }
             if records % RECORDS_PER_LOOK == 0 && Instant::now() >= until {

@@ -1,10 +1,12 @@
 //! The step behind the loading, when the logs of all shards have been found to fit together: a core cuts the torn ends off
-//! its files, and makes durable what is good. What is cut off is kept beside the file first.
+//! its files, and makes durable what is good: what the files do not say to be on disk is written again. What is cut off is
+//! kept beside the file first.
 
 use super::in_file;
 use super::load::FileTail;
 use super::step::{Context, Next};
-use crate::persistence::aof::{Damage, check};
+use crate::limits::AOF_AGAIN_BYTES;
+use crate::persistence::aof::{Damage, again, check};
 use crate::persistence::storage::{Directory, FileIn, Storage};
 use crate::stdx::os::error_text;
 use std::collections::VecDeque;
@@ -30,16 +32,25 @@ impl Trim {
         if cx.disk.jobs().map_err(|error| self.failed(&error))? > 0 {
             return Ok(Next::Wait);
         }
-        let Some(FileTail { entry, torn }) = self.waiting.pop_front() else { return Ok(Next::Done) };
+        let Some(FileTail { entry, torn, doubt }) = self.waiting.pop_front() else { return Ok(Next::Done) };
         let plan = cx.shared.plan();
         let (dir, stays) = (plan.source.clone(), plan.renews);
         self.file = Some(dir.file(&entry.name));
-        let job = move || match torn {
-            Some(damage) => cut(&dir, &entry.name, &damage, stays),
-            None if stays => Ok(()),
+        let format = plan.manifest.format(&entry);
+        let job = move || {
+            if let Some(damage) = torn {
+                cut(&dir, &entry.name, &damage, stays)?;
+            }
+            if stays {
+                return Ok(());
+            }
             // What is logged from here on says that what is there is durable; also in an increment that is not the last,
             // when the server was killed before that was synced.
-            None => dir.sync(Path::new(&entry.name)),
+            if doubt.bytes() > AOF_AGAIN_BYTES as u64 {
+                let path = dir.shown(Path::new(&entry.name));
+                tracing::info!("Writing {} bytes of {} again, which may not be on disk", doubt.bytes(), path.display());
+            }
+            again::make_durable(&dir, Path::new(&entry.name), format, doubt)
         };
         cx.disk.run(job).map_err(|error| self.failed(&error))?;
         Ok(Next::Wait)

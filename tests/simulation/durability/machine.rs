@@ -35,6 +35,8 @@ pub enum Fault {
     NotMended,
     /// Pieces of values that go to another shard count as durable as soon as they are logged.
     StagedEarly,
+    /// A start only syncs what a failed sync may have left in memory alone.
+    NotWrittenAgain,
 }
 
 /// A job on its way.

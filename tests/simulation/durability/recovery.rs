@@ -7,10 +7,11 @@ use super::machine::{Fault, Machine, PENDING_BYTES, trace};
 use crate::records::each_record;
 use crimson::config::Config;
 use crimson::engine::replay::Replay;
+use crimson::persistence::aof::checkpoints::Place;
 use crimson::persistence::aof::durable::{self, Durability, Lost};
 use crimson::persistence::aof::{
-    Catalog, Damage, Entry, Kind, Manifest, Reader, Sealer, SegmentId, Stamps, Step, Transaction, TransactionView,
-    Verdict, check, pending,
+    Catalog, Damage, Doubt, Entry, Kind, Manifest, Reader, Sealer, SegmentId, Stamps, Step, Transaction,
+    TransactionView, Verdict, again, check, pending,
 };
 use crimson::persistence::storage::Storage;
 use crimson::runtime::loading::Plan;
@@ -49,8 +50,8 @@ struct Segment {
     data: Shard,
     replay: Replay,
     tail: Option<Tail>,
-    /// Its increments, and where they are torn.
-    ends: Vec<(Entry, Option<Damage>)>,
+    /// Its increments, where they are torn, and what of them may not be on disk.
+    ends: Vec<(Entry, Option<Damage>, Doubt)>,
 }
 
 struct Recovery<'a> {
@@ -93,7 +94,7 @@ pub fn start<'a>(
         }
         let stamps: Vec<Stamps> =
             recovery.segments.iter_mut().map(|segment| std::mem::take(&mut segment.replay.stamps)).collect();
-        recovery.trim(&stamps)?;
+        recovery.trim(&stamps, fault)?;
         if fault != Some(Fault::NotCompleted) {
             recovery.complete(&stamps)?;
         }
@@ -141,7 +142,7 @@ impl<'a> Recovery<'a> {
         let files: Vec<Entry> = self.plan.manifest.of_shard(shard).into_iter().cloned().collect();
         for entry in &files {
             let path = PathBuf::from(&entry.name);
-            let (verdict, good, sequence) = self.read(entry, &path, &mut segment)?;
+            let (verdict, doubt) = self.read(entry, &path, &mut segment)?;
             let torn = match verdict {
                 Verdict::Good => None,
                 Verdict::Cut(damage) => Some(damage),
@@ -151,11 +152,15 @@ impl<'a> Recovery<'a> {
                 }
                 Verdict::Refuse(damage) => return Err(format!("{}: {damage:?}", path.display())),
             };
+            let Place { sequence, offset } = doubt.until;
+            if sequence > 0 {
+                segment.ends.iter_mut().for_each(|(.., doubt)| doubt.settle());
+            }
             if entry.segment.kind == Kind::Increment {
-                segment.ends.push((entry.clone(), torn));
+                segment.ends.push((entry.clone(), torn, doubt));
             }
             if files.last() == Some(entry) && !self.plan.renews {
-                segment.tail = Some(Tail { path, segment: entry.segment, sequence, offset: good });
+                segment.tail = Some(Tail { path, segment: entry.segment, sequence, offset });
             }
         }
         self.segments.push(segment);
@@ -163,27 +168,31 @@ impl<'a> Recovery<'a> {
     }
 
     /// Cuts torn ends off, if the logs fit together, and makes durable what is good.
-    fn trim(&mut self, stamps: &[Stamps]) -> Result<(), String> {
+    fn trim(&mut self, stamps: &[Stamps], fault: Option<Fault>) -> Result<(), String> {
         let lost = self.durability.lost(&self.plan.manifest);
         let proven = self.durability.proven(&self.plan.manifest, &Stamps::missing(stamps));
         if !lost.is_empty() || !proven.is_empty() {
             return Err(lost.iter().map(Lost::to_string).chain(proven.iter().map(durable::told)).collect());
         }
         let ends: Vec<_> = self.segments.iter_mut().flat_map(|segment| std::mem::take(&mut segment.ends)).collect();
-        for (entry, torn) in ends {
-            let dir = &self.plan.source;
+        for (entry, torn, doubt) in ends {
+            let (dir, path) = (&self.plan.source, Path::new(&entry.name));
             match torn {
                 Some(damage) if self.plan.renews => check::keep(dir, Path::new(""), &entry.name, &damage).map(drop),
                 Some(damage) => check::cut(dir, Path::new(""), &entry.name, &damage).map(drop),
-                None if self.plan.renews => Ok(()),
-                None => dir.sync(Path::new(&entry.name)),
+                None => Ok(()),
             }
+            .and_then(|()| match fault {
+                _ if self.plan.renews => Ok(()),
+                Some(Fault::NotWrittenAgain) => dir.sync(path),
+                _ => again::make_durable(dir, path, self.plan.manifest.format(&entry), doubt),
+            })
             .map_err(said)?;
         }
         Ok(())
     }
 
-    fn read(&mut self, entry: &Entry, path: &Path, segment: &mut Segment) -> Result<(Verdict, u64, u64), String> {
+    fn read(&mut self, entry: &Entry, path: &Path, segment: &mut Segment) -> Result<(Verdict, Doubt), String> {
         let (mut reader, mut chunk) = (Reader::new(self.plan.manifest.format(entry)), vec![0; 3000]);
         segment.replay.rewind();
         segment.replay.stamps.generation = entry.segment.generation;
@@ -209,7 +218,7 @@ impl<'a> Recovery<'a> {
         let good = reader.good_up_to();
         trace(|| format!("{}: {end:?} at {good}, batch {}", path.display(), reader.sequence()));
         self.durability.note(entry, reader.sequence(), reader.vouched());
-        Ok((self.plan.manifest.judge(entry, end, good), good, reader.sequence()))
+        Ok((self.plan.manifest.judge(entry, end, good), Doubt::of(&reader)))
     }
 
     /// Completes transactions over several shards.

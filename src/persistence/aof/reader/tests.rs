@@ -20,6 +20,10 @@ struct Outcome {
 }
 
 fn read_with(mut reader: Reader, file: &[u8], chunk: usize) -> Outcome {
+    read_all(&mut reader, file, chunk)
+}
+
+fn read_all(reader: &mut Reader, file: &[u8], chunk: usize) -> Outcome {
     let mut batches = vec![Vec::new()];
     let mut reads = 0;
     loop {
@@ -499,5 +503,29 @@ proptest! {
     fn no_file_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), chunk in 1..50usize) {
         read(Format::Plain, &bytes, chunk);
         read(Format::Batches(SEGMENT), &bytes, chunk);
+    }
+}
+
+/// A start writes again what stands behind.
+#[test]
+fn it_knows_up_to_where_the_file_is_called_durable() {
+    let (mut file, mut sealer, mut ends) = (Vec::new(), Sealer::new(SEGMENT), vec![0]);
+    for (number, synced) in [0, 0, 2, 2, 1, 5].into_iter().enumerate() {
+        let start = file.len();
+        sealer.synced(synced);
+        write_command(&mut file, [b"ECHO", number.to_string().as_bytes()].into_iter());
+        assert!(sealer.seal(&mut file, start, 1));
+        ends.push(file.len() as u64);
+    }
+    for (batches, durable) in [(0, 0), (1, 0), (2, 0), (3, 2), (4, 2), (5, 2), (6, 5)] {
+        let mut reader = Reader::new(Format::Batches(SEGMENT));
+        let outcome = read_all(&mut reader, &file[..ends[batches] as usize], 7);
+        assert_eq!(outcome.end, End::Clean);
+        assert_eq!(reader.durable(), Place { sequence: durable, offset: ends[durable as usize] }, "{batches} batches");
+        // One that begins there reads the rest.
+        let mut rest = Reader::behind(Format::Batches(SEGMENT), reader.durable());
+        let outcome = read_all(&mut rest, &file[..ends[batches] as usize], 7);
+        assert_eq!((outcome.end, outcome.good), (End::Clean, ends[batches]));
+        assert_eq!((rest.sequence(), rest.batches()), (batches as u64, batches as u64 - durable));
     }
 }
