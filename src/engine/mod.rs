@@ -526,6 +526,12 @@ impl Engine {
         self.sessions.iter_mut().map(|(key, _)| key).collect()
     }
 
+    /// Sessions with replies that are there and wait for others before them.
+    pub fn sessions_with_held_replies(&mut self) -> Vec<SessionKey> {
+        let held = |session: &Session| session.pending.len() > session.pending.waiting();
+        self.sessions.iter_mut().filter(|(_, session)| held(session)).map(|(key, _)| key).collect()
+    }
+
     /// Gives back the memory of output that has been sent.
     pub fn recycle(&mut self, mut buffer: Vec<u8>) {
         let small = buffer.capacity() <= limits::SPARE_BUFFER_BYTES_MAX;

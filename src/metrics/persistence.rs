@@ -207,6 +207,12 @@ impl Persistence {
         if wanted { self.in_force.load(Acquire) } else { self.shards.iter().any(logs) }
     }
 
+    /// Whether the log is to hold what there is, as `wanted` says, and does not yet: it has been switched on a moment ago, or
+    /// could not be written.
+    pub fn is_incomplete(&self, wanted: bool) -> bool {
+        wanted && !self.in_force.load(Acquire) && !self.loading.active.load(Acquire)
+    }
+
     /// Whether a rewrite is going to begin: one is wanted, or the log is to be switched on, as `wanted` says.
     pub fn is_rewrite_pending(&self, wanted: bool) -> bool {
         let switches_on = wanted && !self.on.load(Acquire) && !self.loading.active.load(Acquire);

@@ -195,6 +195,7 @@ impl Server {
 
     /// Sleeps until the server is to end, and ends it.
     fn control(mut self) -> Result<ExitCode, BootError> {
+        let mut incomplete = false;
         loop {
             match self.node.next_control() {
                 Control::Log => {
@@ -205,6 +206,7 @@ impl Server {
                 Control::Purge => self.node.purge(),
                 Control::Signal(signal) => {
                     warn!("Received {} scheduling shutdown...", signals::name(signal));
+                    incomplete = self.node.persistence.is_incomplete(self.node.config().appendonly);
                     break;
                 }
                 Control::Shutdown => {
@@ -223,6 +225,12 @@ impl Server {
             supervision.end();
         }
         Ok(match self.stop() {
+            Ok(()) if incomplete => {
+                error!(
+                    "The append-only log was not in force yet: what was in memory before it was switched on is lost"
+                );
+                ExitCode::FAILURE
+            }
             Ok(()) => {
                 warn!("Crimson is now ready to exit, bye bye...");
                 ExitCode::SUCCESS

@@ -178,3 +178,32 @@ fn nothing_acknowledged_is_lost_when_a_server_ends_under_load() {
         }
     }
 }
+
+/// Several turns become one batch while a sync is under way, and what was logged in the second of them in database 0 was
+/// replayed in the last database of the first.
+#[test]
+fn what_is_logged_in_one_database_stays_there() {
+    const KEYS: usize = 400;
+    for (threads, policy) in [(1, "always"), (2, "always"), (1, "everysec")] {
+        let home = Home::new();
+        let arguments = ["--appendonly", "yes", "--appendfsync", policy];
+        let mut server = home.serve(threads, &arguments);
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                let mut client = server.client();
+                scope.spawn(move || {
+                    assert_eq!(client.show(&format!("SELECT {}", 5 * (number % 2))), "OK");
+                    (0..KEYS).for_each(|key| assert_eq!(client.show(&format!("SET {number}:{key} {number}")), "OK"));
+                });
+            }
+        });
+        assert_eq!(server.stop(libc::SIGTERM), Some(0));
+        let server = home.serve(threads, &arguments);
+        let mut client = server.client();
+        let sizes = [0, 5].map(|database| {
+            client.run(&format!("SELECT {database}"));
+            client.run("DBSIZE").integer()
+        });
+        assert_eq!(sizes, [2 * KEYS as i64; 2], "{threads} threads, {policy}");
+    }
+}

@@ -39,7 +39,8 @@ impl Console {
         self.engine.end_turn();
         let mut log = Vec::new();
         self.engine.take_log(&mut log);
-        lines(&log).join("; ")
+        // A turn ends in database 0.
+        lines(&log).join("; ").trim_end_matches("; SELECT 0").to_string()
     }
 }
 

@@ -54,10 +54,14 @@ impl Engine {
     }
 
     /// Ends the server for a client, or refuses to; `false`: its log has to be forced to disk before. One that is not in force
-    /// yet is lost anyway.
+    /// yet does not hold what there is.
     fn ends_at_once(&mut self, session: &mut Session) -> bool {
         let state = &self.node.persistence;
-        if state.errno() != 0 {
+        let incomplete = state.is_incomplete(self.config.appendonly);
+        if state.errno() != 0 || incomplete {
+            if incomplete {
+                tracing::warn!("Writing initial AOF, can't exit");
+            }
             Reply::new(&mut session.output, session.protocol).error(&CANNOT_END);
             self.metrics().count_error(CANNOT_END.code());
             return true;

@@ -133,8 +133,12 @@ impl Records {
         self.count += 2;
     }
 
-    /// Moves their bytes behind `out`. What comes next is for a reader that begins with database 0.
+    /// Moves their bytes behind `out`. What comes next is for a reader that begins with database 0, or that has just read
+    /// these: of several turns one batch may be made.
     pub fn drain(&mut self, out: &mut Vec<u8>) {
+        if !self.bytes.is_empty() {
+            self.select(0);
+        }
         if out.is_empty() {
             std::mem::swap(out, &mut self.bytes);
         } else {
@@ -184,6 +188,21 @@ mod tests {
         let mut records = Records::anywhere();
         set(&mut records, 0);
         assert_eq!(text(&records), "*2 SELECT 0 *3 SET k v");
+    }
+
+    #[test]
+    fn what_was_drained_can_be_read_in_one_go() {
+        let (mut records, mut out) = (Records::new(), Vec::new());
+        for database in [0, 5, 5, 0] {
+            set(&mut records, database);
+            records.drain(&mut out);
+        }
+        records.join(b"*1\r\n$4\r\nPING\r\n");
+        records.drain(&mut out);
+        records.drain(&mut out);
+        let turns = ["*3 SET k v", "*2 SELECT 5 *3 SET k v *2 SELECT 0"];
+        let expected = [turns[0], turns[1], turns[1], turns[0], "*1 PING *2 SELECT 0"].join(" ");
+        assert_eq!(text(&Records::onto(out)), expected);
     }
 
     #[test]

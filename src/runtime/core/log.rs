@@ -244,13 +244,15 @@ impl Core {
     }
 
     /// The changes that a group tells of may be lost: its clients must not hear of them, and lose their connections
-    /// instead, as they would in a crash. Other cores hear that they have failed.
+    /// instead, as they would in a crash. So do those for whom such a reply waits behind that of another core. Other cores
+    /// hear that they have failed.
     fn drop_group(&mut self, group: Group) {
         for (to, mut message) in group.mail {
             message.disown();
             self.mailbox.post(to, Mail::Engine(message), |ring| self.ring.wake(ring));
         }
-        group.sessions.into_iter().for_each(|key| self.give_up(key.0));
+        let held = self.engine.sessions_with_held_replies();
+        group.sessions.into_iter().chain(held).for_each(|key| self.give_up(key.0));
     }
 
     /// Writes and syncs the rest of the log, unless that fails; then the control thread tells what is left.

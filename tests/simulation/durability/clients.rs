@@ -35,6 +35,8 @@ struct Player {
 pub struct Clients {
     pub memory: Memory,
     players: Vec<Player>,
+    /// One that writes in another database, for nobody.
+    stranger: Option<usize>,
     written: u64,
     /// Steps of the run.
     pub tick: i64,
@@ -66,11 +68,12 @@ impl Clients {
         let pairs = (0..2).flat_map(|pair| [format!("a{pair}"), format!("b{pair}")]);
         memory.registers = registers.chain(pairs).map(|key| (key, Vec::new())).collect();
         let players = (0..count).map(|_| Player::default()).collect();
-        Self { memory, players, written: 0, tick: 0, answered: 0, doubtful: false }
+        Self { memory, players, stranger: None, written: 0, tick: 0, answered: 0, doubtful: false }
     }
 
     /// A server has gone, and all connections with it.
     pub fn disconnected(&mut self) {
+        self.stranger = None;
         for player in 0..self.players.len() {
             self.lose(player);
         }
@@ -94,6 +97,9 @@ impl Clients {
                 self.ask(machine, player);
             }
         }
+        if asks && machine.world.random.below(6) == 0 {
+            self.disturb(machine);
+        }
         machine.step();
         self.doubtful = machine.failing_since().is_some();
         if machine.is_off {
@@ -116,6 +122,19 @@ impl Clients {
             machine.world.send_bytes(client, request(&command.split(' ').collect::<Vec<_>>()));
         }
         self.players[player].under_way = Some(operation);
+    }
+
+    /// What is logged in one database must not end up in another.
+    fn disturb(&mut self, machine: &mut Machine<'_>) {
+        let known = self.stranger.filter(|stranger| !machine.world.clients[*stranger].gone);
+        let stranger = known.unwrap_or_else(|| {
+            let stranger = machine.world.connect();
+            machine.world.send_bytes(stranger, request(&["SELECT", "3"]));
+            stranger
+        });
+        self.stranger = Some(stranger);
+        let key = pick(&mut machine.world.random, "s", 2 * REGISTERS);
+        machine.world.send_bytes(stranger, request(&["SET", &key, "strange"]));
     }
 
     fn value(&mut self) -> String {
