@@ -154,8 +154,16 @@ impl Engine {
         let operation = self.operations.get_mut(index);
         let in_order = operation.in_order.is_some();
         let remote = operation.shards().into_iter().filter(|shard| *shard != core).count();
-        match operation.work {
-            Work::Gather(_) => self.lend_own(index),
+        match &operation.work {
+            Work::Gather(gather) => {
+                if self.shard.has_snapshot() {
+                    let keys = gather.keys_on(core);
+                    if !self.may_lend(&keys) {
+                        return self.lend_later(Waiter::Own(index));
+                    }
+                }
+                self.lend_own(index);
+            }
             // A single other shard locks, runs and unlocks its part in one go.
             Work::Split(_) if !in_order && remote == 1 => return self.all_locked(index),
             _ => {}
@@ -248,8 +256,9 @@ impl Engine {
         }
     }
 
-    fn granted(&mut self, waiter: Waiter) {
+    pub(super) fn granted(&mut self, waiter: Waiter) {
         match waiter {
+            Waiter::Lend { ref keys, .. } if !self.may_lend(keys) => self.lend_later(waiter),
             Waiter::Own(index) => self.locked_here(index),
             Waiter::Lock { from, ticket } => self.post(from, Message::Locked { ticket, granted: true }),
             Waiter::Lend { from, ticket, keys, watcher } => {

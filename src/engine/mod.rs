@@ -38,6 +38,7 @@ mod hop;
 pub mod inspection;
 mod intake;
 mod join;
+mod lending;
 mod memory;
 pub mod message;
 mod monitors;
@@ -106,6 +107,8 @@ pub struct Engine {
     unlocking: bool,
     blocking: Blocking,
     stages: staging::Stages,
+    /// Transactions that have their locks and wait for the snapshot of what they want to borrow.
+    lending: VecDeque<Waiter>,
     /// Per core, replies to commands that had to wait for locks.
     late: Vec<Option<Box<Batch>>>,
     exchange: pubsub::Exchange,
@@ -195,6 +198,7 @@ impl Engine {
             unlocking: false,
             blocking: Blocking::default(),
             stages: staging::Stages::default(),
+            lending: VecDeque::new(),
             late: (0..shards).map(|_| None).collect(),
             exchange: pubsub::Exchange::new(core, shards),
             trackers: tracking::Trackers::new(shards),
@@ -442,6 +446,7 @@ impl Engine {
     pub fn end_turn(&mut self) {
         self.end_log_waits();
         self.step_stages();
+        self.step_lending();
         self.resume_sessions();
         self.try_asked();
         for index in 0..self.filling.len() {

@@ -152,10 +152,10 @@ impl Engine {
         self.stages.under_way.insert(id, stage);
     }
 
-    /// Whether a stage has more to be logged than this turn could take.
-    pub fn goes_on_staging(&self) -> bool {
+    /// Whether large values have more to be logged or written, for transactions, than this turn could take.
+    pub fn has_more_to_write(&self) -> bool {
         let writes = self.stages.under_way.values().any(|stage| stage.progress == Progress::Writes);
-        writes && self.may_stage()
+        writes && self.may_stage() || self.goes_on_lending()
     }
 
     /// Whether the log takes pieces as fast as they come.

@@ -173,7 +173,7 @@ impl Core {
         if busy {
             self.engine.count_turn(started);
         }
-        self.walks = walks || self.engine.gives_memory_back() || self.engine.goes_on_staging();
+        self.walks = walks || self.engine.gives_memory_back() || self.engine.has_more_to_write();
         Ok(busy || self.walks)
     }
 

@@ -147,3 +147,42 @@ fn a_large_value_on_its_way_survives_a_kill_in_one_place() {
     }
     assert!(on_its_way > 0, "no kill came while it was on its way");
 }
+
+/// What a rewrite had not written yet of a hash that went to another shard was written at once.
+#[test]
+fn a_large_hash_that_goes_to_another_shard_during_a_rewrite_keeps_nobody_waiting() {
+    let home = Home::new();
+    let flags = ["--appendonly", "yes", "--auto-aof-rewrite-percentage", "0"];
+    let mut server = home.serve(2, &flags);
+    let mut client = server.client();
+    fill(&mut client, &["HSET", KEYS[0]], FIELDS, |number| vec![format!("f{number}"), number.to_string()]);
+    let mut longest = Vec::new();
+    let mut during = 0;
+    for round in 0..6 {
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let pings = scope.spawn(|| longest_pings(&server, &done));
+            assert!(client.show("BGREWRITEAOF").contains("started"));
+            std::thread::sleep(Duration::from_millis(4 * round));
+            let (from, to) = (KEYS[round as usize % 2], KEYS[(round as usize + 1) % 2]);
+            assert_eq!(client.show(&format!("RENAME {from} {to}")), "OK");
+            during += usize::from(info(&server, "aof_rewrite_in_progress") == "1");
+            client.run(&format!("HSET {to} f{round} changed"));
+            wait_until("it is rewritten", || info(&server, "aof_rewrite_in_progress") == "0");
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            longest.push(pings.join().expect("the server answers"));
+        });
+        assert_eq!(info(&server, "aof_last_bgrewrite_status"), "ok");
+        if round % 2 == 1 {
+            assert_eq!(server.stop(libc::SIGKILL), None);
+            server = home.serve(2, &flags);
+            client = server.client();
+            assert_eq!(client.show("DBSIZE"), "(integer) 1");
+            assert_eq!(client.run(&format!("HLEN {}", KEYS[0])).integer(), FIELDS as i64);
+            assert_eq!(client.show(&format!("HGET {} f{round}", KEYS[0])), "\"changed\"");
+            assert_eq!(client.show(&format!("HGET {} f299999", KEYS[0])), "\"299999\"");
+        }
+    }
+    assert!(during > 0, "no rename came during a rewrite");
+    assert!(longest.iter().any(|slowest| *slowest < PING_MAX), "{longest:?}");
+}

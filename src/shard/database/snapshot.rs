@@ -167,6 +167,27 @@ impl Database {
         }
     }
 
+    /// Lets the snapshot of a large set or hash at `key` go on over about `budget` items; whether it is over, or there is
+    /// none. Such a value may leave this database at once.
+    pub fn step_snapshot_of(&mut self, key: &[u8], budget: &mut usize) -> bool {
+        if !self.has_snapshot() {
+            return true;
+        }
+        // What the snapshot has not come to yet is handed out now, and so begun.
+        let record = match self.keys.live_mut(key, self.clock.now) {
+            Ok(record) => record,
+            Err(absent) => {
+                self.departed.absent(key, absent);
+                return true;
+            }
+        };
+        match record.into_object() {
+            // A string may be shared with the snapshot, and a list is frozen.
+            None | Some(Stored::String(_) | Stored::List(_)) => true,
+            Some(table) => go_on(table, self.departed.is_snapshot_wanted, budget, &mut self.departed.handed),
+        }
+    }
+
     /// Ends the snapshot of a value that leaves this database and is not freed.
     pub(super) fn part_with(&mut self, value: &mut Value) {
         let table = match value {

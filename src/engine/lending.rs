@@ -1,0 +1,46 @@
+//! Values that a transaction wants to borrow while a snapshot is writing them. A hash or set is under a snapshot of its own
+//! then, which cannot go along to another core, and to take it over at once would hold up this one. So the transaction has
+//! its locks and waits, while the snapshot of what it wants goes on a step in a turn.
+
+use super::Engine;
+use super::coordinator::Waiter;
+use super::gather::Keys;
+use crate::limits::{SNAPSHOT_STEP_KEYS, SNAPSHOT_UNWRITTEN_BYTES_MAX};
+use crate::shard::locks::Mode;
+
+impl Engine {
+    /// Whether no snapshot is writing the values that would be lent of these keys. Its next step is done.
+    pub(super) fn may_lend(&mut self, keys: &Keys) -> bool {
+        if !self.shard.has_snapshot() {
+            return true;
+        }
+        let mut budget = SNAPSHOT_STEP_KEYS;
+        let now = self.now;
+        self.shard.databases.iter_mut().filter(|db| !db.is_empty()).all(|db| {
+            db.set_now(now);
+            let mut lent = keys.iter().filter(|(_, mode)| **mode == Mode::Exclusive);
+            lent.all(|(key, _)| db.step_snapshot_of(key, &mut budget))
+        })
+    }
+
+    /// Has a transaction that has its locks wait for the snapshot.
+    pub(super) fn lend_later(&mut self, waiter: Waiter) {
+        self.lending.push_back(waiter);
+    }
+
+    /// Whether transactions wait for the snapshot and the disk keeps up with it.
+    pub(super) fn goes_on_lending(&self) -> bool {
+        let unwritten = self.shard_log().base_held_bytes.get();
+        !self.lending.is_empty() && unwritten < SNAPSHOT_UNWRITTEN_BYTES_MAX
+    }
+
+    /// Lets the snapshot go on for the first transaction that waits for it.
+    pub(super) fn step_lending(&mut self) {
+        if self.goes_on_lending()
+            && let Some(waiter) = self.lending.pop_front()
+        {
+            // It comes back to the end if there is more to do.
+            self.granted(waiter);
+        }
+    }
+}
