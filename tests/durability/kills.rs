@@ -84,19 +84,27 @@ fn check(server: &Server, number_of: usize, memory: &mut Memory) {
     *memory = Memory::default();
 }
 
+/// Serves clients that write; `end` ends the server while they do. What each of them remembers.
+fn write_until(server: &mut Server, end: impl FnOnce(&mut Server)) -> Vec<Memory> {
+    let memories: Vec<Mutex<Memory>> = (0..CLIENTS).map(|_| Mutex::default()).collect();
+    std::thread::scope(|scope| {
+        for (number, memory) in memories.iter().enumerate() {
+            let mut client = server.client();
+            scope.spawn(move || write(&mut client, number, memory));
+        }
+        let written = |memory: &Mutex<Memory>| memory.lock().expect("nobody panics").acknowledged > 0;
+        wait_until("something is written", || memories.iter().any(written));
+        end(server);
+    });
+    memories.into_iter().map(|memory| memory.into_inner().expect("nobody panics")).collect()
+}
+
 fn kill_again_and_again(threads: usize, policy: &[&str], rewrites: bool) {
     let home = Home::new();
     let arguments = [&["--appendonly", "yes", "--appendfsync"], policy].concat();
     for round in 0..kills() {
         let mut server = home.serve(threads, &arguments);
-        let memories: Vec<Mutex<Memory>> = (0..CLIENTS).map(|_| Mutex::default()).collect();
-        std::thread::scope(|scope| {
-            for (number, memory) in memories.iter().enumerate() {
-                let mut client = server.client();
-                scope.spawn(move || write(&mut client, number, memory));
-            }
-            let written = |memory: &Mutex<Memory>| memory.lock().expect("nobody panics").acknowledged > 0;
-            wait_until("something is written", || memories.iter().any(written));
+        let mut memories = write_until(&mut server, |server| {
             std::thread::sleep(Duration::from_millis(150 + 70 * (round as u64 % 5)));
             if rewrites {
                 server.client().run("BGREWRITEAOF");
@@ -107,8 +115,8 @@ fn kill_again_and_again(threads: usize, policy: &[&str], rewrites: bool) {
         // Another number of cores now and then.
         let threads = if round % 3 == 2 { threads % 4 + 1 } else { threads };
         let mut server = home.serve(threads, &arguments);
-        for (number, memory) in memories.iter().enumerate() {
-            check(&server, number, &mut memory.lock().unwrap());
+        for (number, memory) in memories.iter_mut().enumerate() {
+            check(&server, number, memory);
         }
         // Every second time the next one has to cope with what a killed one has left, too.
         let again = round % 2 == 1;
@@ -162,18 +170,13 @@ fn nothing_acknowledged_is_lost_when_a_server_ends_under_load() {
         let arguments = ["--appendonly", "yes", "--appendfsync", policy];
         for _ in 0..3 {
             let mut server = home.serve(threads, &arguments);
-            let memories: Vec<Mutex<Memory>> = (0..CLIENTS).map(|_| Mutex::default()).collect();
-            std::thread::scope(|scope| {
-                for (number, memory) in memories.iter().enumerate() {
-                    let mut client = server.client();
-                    scope.spawn(move || write(&mut client, number, memory));
-                }
+            let mut memories = write_until(&mut server, |server| {
                 std::thread::sleep(Duration::from_millis(200));
                 assert_eq!(server.stop(libc::SIGTERM), Some(0));
             });
             let server = home.serve(threads, &arguments);
-            for (number, memory) in memories.iter().enumerate() {
-                check(&server, number, &mut memory.lock().unwrap());
+            for (number, memory) in memories.iter_mut().enumerate() {
+                check(&server, number, memory);
             }
         }
     }
