@@ -87,7 +87,7 @@ impl Engine {
         self.next_step(index);
     }
 
-    /// Runs the next command, or ends the transaction.
+    /// Runs commands until one has to be waited for, or ends the transaction. In a loop: a client says how many there are.
     pub(super) fn next_step(&mut self, index: u32) {
         loop {
             let gather = self.gather_mut(index);
@@ -97,14 +97,16 @@ impl Engine {
             if done {
                 return self.end_stepwise(index);
             }
-            if let Some(call) = execution.calls[step] {
-                return self.start_step(index, step, call);
+            let over = execution.calls[step].is_none_or(|call| self.start_step(index, step, call));
+            if !over {
+                return;
             }
             self.count_step(index);
         }
     }
 
-    fn start_step(&mut self, index: u32, step: usize, call: Call) {
+    /// Runs a command; whether all shards have run it, or it will be answered later.
+    fn start_step(&mut self, index: u32, step: usize, call: Call) -> bool {
         // The queue is taken out while its command is sent.
         let queue = std::mem::take(&mut self.gather_mut(index).execution().queue);
         let (command, args) = queue.get(step);
@@ -119,7 +121,8 @@ impl Engine {
             let mut keys = vec![Keys::new(); self.router.shards()];
             each_key(entry, args, |key, mode| want(&mut keys[self.router.shard_of(key).index()], key, mode));
             self.gather_mut(index).execution().queue = queue;
-            return self.borrow(index, keys);
+            self.borrow(index, keys);
+            return false;
         }
         let id = self.operations.get_mut(index).id.0;
         let logged = if self.logs_steps(index) { Logged::Step } else { Logged::Itself };
@@ -138,13 +141,19 @@ impl Engine {
             }
         }
         self.gather_mut(index).execution().queue = queue;
-        if let Some((number, out)) = own {
-            self.step_answered(index, number, out);
+        own.is_some_and(|(number, out)| self.take_step(index, number, out))
+    }
+
+    /// Another shard has run the command.
+    pub(super) fn step_answered(&mut self, index: u32, number: u32, reply: Output) {
+        if self.take_step(index, number, reply) {
+            self.count_step(index);
+            self.next_step(index);
         }
     }
 
-    /// One shard has run the command; with the last of them its reply is made.
-    pub(super) fn step_answered(&mut self, index: u32, number: u32, mut reply: Output) {
+    /// One shard has run the command; with the last of them its reply is made. Whether it was the last.
+    fn take_step(&mut self, index: u32, number: u32, mut reply: Output) -> bool {
         let logged = self.logs_steps(index);
         let operation = self.operations.get_mut(index);
         operation.waiting -= 1;
@@ -156,7 +165,7 @@ impl Engine {
         }
         steps.parts[number as usize].reply = reply;
         if waits {
-            return;
+            return false;
         }
         let parts = std::mem::take(&mut steps.parts);
         let step = steps.done;
@@ -169,7 +178,7 @@ impl Engine {
             Err(parts) => self.join_parts(self.table.get(call.command), call, parts, &mut reply),
         }
         self.gather_mut(index).execution().replies = replies;
-        self.step_done(index);
+        true
     }
 
     /// Asks the shards for the keys of a command whose keys lie on several.
@@ -220,11 +229,6 @@ impl Engine {
         // One more than the stores: this step itself ends like a store.
         self.operations.get_mut(index).waiting = stores + 1;
         self.stored(index);
-    }
-
-    fn step_done(&mut self, index: u32) {
-        self.count_step(index);
-        self.next_step(index);
     }
 
     fn count_step(&mut self, index: u32) {

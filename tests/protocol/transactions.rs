@@ -224,3 +224,21 @@ fn optimistic_writers_lose_nothing() {
         assert_eq!(server.client().run("GET n").text(), "300");
     }
 }
+
+/// Each command on a key of the client's own core was run by recursion, and the stack of that core ended.
+#[test]
+fn a_long_transaction_with_a_command_on_all_shards_runs() {
+    const COMMANDS: usize = 20_000;
+    for shards in SHARDS {
+        let server = Server::subject(shards, &[]);
+        // Clients and tags enough that some tag is on its client's own core.
+        for tag in ["a", "b", "c", "d"] {
+            let mut client = server.client();
+            let one = encode(&["SET", &format!("{{{tag}}}k"), "v"]);
+            let queued: Vec<u8> = (0..COMMANDS).flat_map(|_| one.clone()).collect();
+            client.send(&[encode(&["MULTI"]), encode(&["DBSIZE"]), queued, encode(&["EXEC"])].concat());
+            (0..COMMANDS + 2).for_each(|_| assert!(!client.read().is_error()));
+            assert_eq!(client.read().elements().len(), COMMANDS + 1, "{shards} shards, {tag}");
+        }
+    }
+}
