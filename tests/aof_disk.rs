@@ -279,8 +279,8 @@ fn nothing_is_added_to_an_increment_before_the_one_before_is_written_again() {
         let head = Head { segment: newer, sequence: 1, offset: 0, before: WHOLE };
         Pending::new(Box::new(Mapped(disk.clone(), area))).put(head, &batch, (0, 1), 0);
         let bytes = disk.read(Path::new(area), 4096).expect("it is there");
-        let redone = pending::redo(&disk, dir, &manifest, &bytes, true).expect("nothing fails any more");
-        assert_eq!(redone.len(), 1);
+        let taken = pending::redo(&disk, dir, &manifest, &bytes, true).expect("nothing fails any more");
+        assert_eq!(taken.added.len(), 1);
         disk.restart();
         assert_eq!(disk.read(Path::new(next), 4096).expect("it is there"), batch);
         let (numbers, end) = read(&disk);

@@ -1,11 +1,14 @@
 //! `crimson check-aof` on the real binary: logs that are whole, torn and damaged, what it tells, repairs and leaves alone.
 
+use crimson::persistence::aof::pending::{Area, Head, Pending, WHOLE};
 use crimson::persistence::aof::record::append as write_command;
 use crimson::persistence::aof::{Entry, Kind, LogId, Manifest, Sealer, SegmentId, write_durable};
 use crimson::persistence::storage::RealStorage;
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 
 const LOG: LogId = LogId(0x5e0c_31d0_7a9b_4f26);
 
@@ -385,4 +388,79 @@ fn a_manifest_of_a_newer_format_is_named() {
     let (code, told) = check(&dir.0, BOTH);
     assert_eq!(code, 1);
     assert_told(&told, &["its format has version 3, written by a newer Crimson; this server knows up to 2"]);
+}
+
+/// A file that the manifest does not list kept servers from starting, and the log was called good.
+#[test]
+fn a_file_that_is_newer_than_the_manifest_is_told() {
+    let dir = example("newer");
+    let stray = "appendonly.aof.5.0.incr.aof";
+    dir.write(stray, b"");
+    let (code, told) = check(&dir.0, &[]);
+    assert_eq!(code, 0, "{told}");
+    dir.write(stray, b"x");
+    for flags in [&[][..], BOTH] {
+        let (code, told) = check(&dir.0, flags);
+        assert_eq!((code, dir.bytes(stray)), (1, b"x".to_vec()), "{told}");
+        let path = dir.log().join(stray);
+        assert_told(
+            &told,
+            &[&format!("{} is not part of the log", path.display()), "The log cannot be loaded as it is."],
+        );
+    }
+}
+
+/// Where `appendfilename` began with `temp-`, the manifest was taken for one that is being written.
+#[test]
+fn a_log_named_like_what_takes_a_manifests_place_is_found() {
+    let id = SegmentId { log: LOG, generation: 1, shard: 0, kind: Kind::Increment };
+    let (dir, mut manifest) = (Dir::new("named"), Manifest::new(LOG, 1));
+    let name = Manifest::segment_name("temp-x", id);
+    dir.write(&name, &segment(id, 2));
+    manifest.files.push(Entry { name, segment: id, bytes: None });
+    manifest.store(&RealStorage, &dir.log(), "temp-x").expect("a manifest for the test");
+    dir.write("temp-temp-x.manifest", b"what a crash has left");
+    for path in [&dir.0, &dir.log()] {
+        let (code, told) = check(path, &[]);
+        assert_eq!(code, 0, "{told}");
+        assert_told(&told, &["temp-x.manifest: 1 shards", "The log is good."]);
+    }
+}
+
+struct Memory(Rc<RefCell<Vec<u8>>>);
+
+impl Area for Memory {
+    fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        self.0.borrow_mut()[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+}
+
+/// The log was called good, and a start served without what was in the entry.
+#[test]
+fn an_entry_of_a_pending_area_that_has_rotted_is_told() {
+    let (dir, name) = increment("rot", &[&[b"SET", b"a", b"1"]]);
+    let first = dir.bytes(&name);
+    let id = SegmentId { log: LOG, generation: 1, shard: 0, kind: Kind::Increment };
+    let mut second = b"*1\r\n$4\r\nPING\r\n".to_vec();
+    Sealer::resume(id, 1).seal(&mut second, 0, 1);
+    let bytes = Rc::new(RefCell::new(vec![0; 4096]));
+    let head = Head { segment: id, sequence: 2, offset: first.len() as u64, before: WHOLE };
+    Pending::new(Box::new(Memory(bytes.clone()))).put(head, &second, (0, 1), 0);
+    let area = "appendonly.aof.0.pending";
+    dir.write(area, &bytes.borrow());
+    let (code, told) = check(&dir.0, &[]);
+    assert_eq!(code, 0, "{told}");
+    assert_told(&told, &[&format!("{name}: {} bytes more are in {area}", second.len())]);
+    for at in [3, 40, 70] {
+        let mut rotten = bytes.borrow().clone();
+        rotten[at] ^= 1;
+        dir.write(area, &rotten);
+        let (_, told) = check(&dir.0, &["--fix"]);
+        assert_told(&told, &[&format!("{area}: entries that cannot be read (1, the first at 0)")]);
+        assert_eq!((dir.bytes(&name), dir.bytes(area)), (first.clone(), rotten), "a bit at {at}");
+    }
 }

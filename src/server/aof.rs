@@ -6,11 +6,12 @@ use crate::config::Config;
 use crate::limits::AOF_PENDING_BYTES_MAX;
 use crate::metrics::persistence::Persistence;
 use crate::persistence::aof::foreign::{MAGIC_BYTES, Snapshot};
-use crate::persistence::aof::pending::{self, Redone};
+use crate::persistence::aof::pending::{self, Failure, Redone};
 use crate::persistence::aof::{Catalog, Entry, Kind, LogId, Manifest, Origin, SegmentId};
 use crate::persistence::storage::{Directory, Storage};
-use crate::runtime::loading::Plan;
+use crate::runtime::loading::{Plan, set_aside};
 use crate::stdx::os::error_text;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,7 +21,8 @@ use tracing::{error, info, warn};
 const HERE: &str = "";
 
 /// Finds the log that `config` names, or makes an empty one, for as many shards as there are `cores`. `server` is `dir`, and
-/// `log` the log's directory in it. Nothing is removed, and nothing changed but that a log is begun where there is none.
+/// `log` the log's directory in it. Nothing is removed or renamed. A log is begun where there is none, and increments get
+/// what pending areas have and they lack.
 pub fn prepare<D: Storage + Clone>(
     server: &D,
     log: &D,
@@ -45,19 +47,20 @@ pub fn prepare<D: Storage + Clone>(
             manifest = catalog.manifest().clone();
         }
     }
-    let strays = find_strays(log, filename, &manifest, &names)?;
+    let mut strays = find_strays(log, filename, &manifest, &names)?;
     check_files(&source, &manifest)?;
     // The areas of the shards of today are emptied when the cores begin to log: by then what they have is durable.
-    let areas = take_pending(log, filename, &manifest, &names, cores)?;
-    let bytes = check_files(&source, &manifest)?;
+    let kept = take_pending(log, filename, &manifest, &names)?;
+    strays
+        .extend(names.into_iter().filter(|name| pending::shard_of(name, filename).is_some_and(|shard| shard >= cores)));
+    let bytes = bytes_of(&source, &manifest)?;
     let renews = renews(&manifest, cores);
     if !renews {
         check_writable(&source, &manifest)?;
     }
     let id = if manifest.log.is_none() { draw(log)? } else { manifest.log };
     let (dir, filename, single, cuts) = (log.clone(), filename.clone(), !catalog.is_there(), config.aof_load_truncated);
-    let strays = [strays, areas].concat();
-    Ok((Plan { source, manifest, bytes, cuts, dir, filename, log: id, renews, strays, single }, catalog))
+    Ok((Plan { source, manifest, bytes, cuts, dir, filename, log: id, renews, strays, kept, single }, catalog))
 }
 
 /// The identity of a new log.
@@ -106,8 +109,12 @@ pub fn find_again(
     if !catalog.is_there() {
         refuse_headless(&log, filename, &names)?;
     }
-    take_pending(&log, filename, catalog.manifest(), &names, cores)?;
-    for name in find_strays(&log, filename, catalog.manifest(), &names)? {
+    let strays = find_strays(&log, filename, catalog.manifest(), &names)?;
+    // The areas are about to be used anew.
+    for area in take_pending(&log, filename, catalog.manifest(), &names)? {
+        set_aside(&log, &area).map_err(|error| wrong(&log, &area, &error))?;
+    }
+    for name in strays {
         // Nothing is lost with it, and its name may be needed.
         if is_empty(&log, &name)? {
             log.remove(Path::new(&name)).map_err(|error| wrong(&log, &name, &error))?;
@@ -164,6 +171,13 @@ pub fn clean<D: Storage>(catalog: &Catalog<D>, plan: &Plan<D>) {
         info!("Removing {}, which is not part of the append-only log", plan.dir.shown(Path::new(name)).display());
     });
     for name in strays.chain(replaced) {
+        if plan.kept.contains(name) {
+            if let Err(error) = set_aside(&plan.dir, name) {
+                let path = plan.dir.shown(Path::new(name));
+                warn!("Can't give {}, which is kept, another name: {}", path.display(), error_text(&error));
+            }
+            continue;
+        }
         match plan.dir.remove(Path::new(name)) {
             // What has been written under that name since has its own now.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -257,7 +271,7 @@ fn number(text: &str) -> bool {
 
 /// What a crash has left: files that no manifest has ever named, or that none names any more. An error where files that are
 /// not listed cannot be that, for the manifest is older than they are.
-fn find_strays(
+pub(super) fn find_strays(
     log: &dyn Storage,
     filename: &str,
     manifest: &Manifest,
@@ -294,36 +308,42 @@ fn is_newer(manifest: &Manifest, generation: u64, kind: Kind) -> bool {
     }
 }
 
-/// Adds to the log what its shards had pending when the process died. The names of the areas that belong to no shard of
-/// today.
+/// Adds to the log what its shards had pending when the process died. The names of the areas that have anything else: they
+/// are to be kept.
 fn take_pending(
     log: &dyn Storage,
     filename: &str,
     manifest: &Manifest,
     names: &[String],
-    cores: u16,
-) -> Result<Vec<String>, BootError> {
-    let mut others = Vec::new();
-    for area in names {
-        let Some(shard) = pending::shard_of(area, filename) else { continue };
-        let path = Path::new(area);
-        let failed = |error: io::Error| wrong(log, area, &error);
-        let bytes = log.read(path, AOF_PENDING_BYTES_MAX).map_err(failed)?;
-        for Redone { name, bytes } in pending::redo(log, Path::new(HERE), manifest, &bytes, true).map_err(failed)? {
+) -> Result<BTreeSet<String>, BootError> {
+    let mut kept = BTreeSet::new();
+    for area in names.iter().filter(|name| pending::shard_of(name, filename).is_some()) {
+        let bytes = log.read(Path::new(area), AOF_PENDING_BYTES_MAX).map_err(|error| wrong(log, area, &error))?;
+        let taken = pending::redo(log, Path::new(HERE), manifest, &bytes, true);
+        let taken = taken.map_err(|failure| not_added(log, area, &failure))?;
+        for Redone { name, bytes } in &taken.added {
             info!("Added {bytes} bytes to {name}, which were pending when the server ended");
         }
-        if pending::has_others(log, Path::new(HERE), manifest, &bytes).map_err(failed)? {
-            let kept = format!("{area}.cut");
-            log.rename(path, Path::new(&kept)).and_then(|()| log.sync_dir(Path::new(HERE))).map_err(failed)?;
-            warn!(
-                "{area} has batches that do not follow what is in the log, as after a power failure; it is kept as {}",
-                log.shown(Path::new(&kept)).display()
-            );
-            continue;
+        if let Some(fault) = taken.fault() {
+            let path = log.shown(Path::new(area));
+            warn!("{} has {fault}, as after a power failure, or beside files that are not its own", path.display());
+            kept.insert(area.clone());
         }
-        others.extend((shard >= cores).then(|| area.clone()));
     }
-    Ok(others)
+    Ok(kept)
+}
+
+/// What to tell when an increment could not be read, or what is pending could not be added to it.
+fn not_added(log: &dyn Storage, area: &str, failure: &Failure) -> BootError {
+    let BootError(told) = wrong(log, &failure.name, &failure.error);
+    if !failure.writes {
+        return BootError(told);
+    }
+    let area = log.shown(Path::new(area));
+    BootError(format!(
+        "{told}. Nothing is lost: what it lacks is in {}, and a start adds it when there is room for it",
+        area.display()
+    ))
 }
 
 /// The cores have ended. Where a log is whole on disk, its pending areas go; else this tells what is left, and what becomes
@@ -366,14 +386,12 @@ pub fn leave<D: Storage>(state: &Persistence, catalog: Option<&Catalog<D>>) -> i
     }
 }
 
-/// Looks at every file; the bytes of all of them.
-fn check_files(source: &dyn Storage, manifest: &Manifest) -> Result<u64, BootError> {
-    let mut total = 0;
+/// Looks at the beginning of every file.
+fn check_files(source: &dyn Storage, manifest: &Manifest) -> Result<(), BootError> {
     for entry in &manifest.files {
         let path = Path::new(&entry.name);
         let mut start = [0; MAGIC_BYTES];
-        let looked = source.len(path).and_then(|len| Ok((len, source.read_at(path, 0, &mut start)?)));
-        let (len, read) = looked.map_err(|error| wrong(source, &entry.name, &error))?;
+        let read = source.read_at(path, 0, &mut start).map_err(|error| wrong(source, &entry.name, &error))?;
         if let Some(snapshot) = Snapshot::of(&start[..read]) {
             let advice = match manifest.origin {
                 Origin::Redis => {
@@ -385,9 +403,14 @@ fn check_files(source: &dyn Storage, manifest: &Manifest) -> Result<u64, BootErr
             let path = source.shown(path);
             return Err(BootError(format!("The append-only log, {}: it is {snapshot}, {advice}", path.display())));
         }
-        total += len;
     }
-    Ok(total)
+    Ok(())
+}
+
+/// The bytes of all files.
+fn bytes_of(source: &dyn Storage, manifest: &Manifest) -> Result<u64, BootError> {
+    let len = |entry: &Entry| source.len(Path::new(&entry.name)).map_err(|error| wrong(source, &entry.name, &error));
+    manifest.files.iter().map(len).sum()
 }
 
 /// Whether the log cannot go on in its files: they are Redis's, or those of other shards, or there are none; or it has no

@@ -1,22 +1,25 @@
 //! `crimson check-aof`: tells the state of every file of a log on the standard output, with a progress bar on the standard
 //! error where that is a terminal, and repairs what it was asked to.
 
+use super::aof;
 use crate::config::check_aof::CheckAof;
 use crate::engine::inspection::Inspection;
 use crate::limits::AOF_PENDING_BYTES_MAX;
 use crate::persistence::aof::check::{self, Location, Report, Visit};
 use crate::persistence::aof::durable::{self, Durability, Lost};
-use crate::persistence::aof::pending::{self, Redone};
+use crate::persistence::aof::pending::{self, Failure, Redone};
 use crate::persistence::aof::{Damage, Entry, Manifest, Origin, SegmentId, Stamps, Verdict};
-use crate::persistence::storage::{RealStorage, Storage};
+use crate::persistence::storage::{Directory, RealStorage, Storage};
 use crate::stdx::os;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Runs it.
 pub fn run(asked: &CheckAof) -> ExitCode {
+    os::ignore_file_size_signal();
     match (Check { asked, storage: &RealStorage }).run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -78,8 +81,8 @@ impl Check<'_> {
         let manifest = location.open(self.storage)?;
         print(&title(&location, &manifest));
         self.pending(&location, &manifest)?;
+        let mut health = self.strays(&location, &manifest)?;
         let mut log = self.read(location, manifest)?;
-        let mut health = Health::Good;
         for (entry, report) in std::mem::take(&mut log.files) {
             health = health.max(match report {
                 Some(report) => self.file(&mut log, &entry, &report)?,
@@ -101,19 +104,40 @@ impl Check<'_> {
         Ok(health == Health::Good)
     }
 
+    /// Tells of a file that is not listed and keeps a server from starting.
+    fn strays(&self, location: &Location, manifest: &Manifest) -> Result<Health, String> {
+        // A single file of Redis has a directory of its own beside it, or none.
+        if location.manifest.is_none() {
+            return Ok(Health::Good);
+        }
+        let failed = |error: io::Error| format!("{}: {}", location.dir.display(), os::error_text(&error));
+        let dir = Directory::open(&location.dir).map_err(failed)?;
+        let names = dir.list(Path::new("")).map_err(failed)?;
+        Ok(match aof::find_strays(&dir, &location.filename, manifest, &names) {
+            Ok(_) => Health::Good,
+            Err(error) => {
+                print(&format!("  {error}"));
+                Health::Bad
+            }
+        })
+    }
+
     /// Tells what a start adds from the pending areas, or adds it.
     fn pending(&self, location: &Location, manifest: &Manifest) -> Result<(), String> {
         let failed = |error: io::Error| format!("{}: {}", location.dir.display(), os::error_text(&error));
         let names = self.storage.list(&location.dir).map_err(failed)?;
         for area in names.iter().filter(|name| pending::shard_of(name, &location.filename).is_some()) {
             let bytes = self.storage.read(&location.dir.join(area), AOF_PENDING_BYTES_MAX).map_err(failed)?;
-            let redone =
-                pending::redo(self.storage, &location.dir, manifest, &bytes, self.asked.fix).map_err(failed)?;
-            for Redone { name, bytes } in redone {
+            let taken = pending::redo(self.storage, &location.dir, manifest, &bytes, self.asked.fix);
+            let taken = taken.map_err(|Failure { name, error, .. }| format!("{name}: {}", os::error_text(&error)))?;
+            for Redone { name, bytes } in &taken.added {
                 print(&match self.asked.fix {
                     true => format!("  {name}: added {bytes} bytes from {area}"),
                     false => format!("  {name}: {bytes} bytes more are in {area}; a start adds them before it loads"),
                 });
+            }
+            if let Some(fault) = taken.fault() {
+                print(&format!("  {area}: {fault}; a start goes on without them, and keeps the file"));
             }
         }
         Ok(())

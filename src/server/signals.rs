@@ -1,8 +1,10 @@
 //! From signals to messages for the control thread. The first SIGTERM or SIGINT asks for an orderly end, the second
-//! ends the process at once. SIGHUP does nothing: there is no terminal to lose and no file to read again.
+//! ends the process at once. SIGHUP does nothing: there is no terminal to lose and no file to read again. Nor does
+//! SIGXFSZ: a write behind the limit of a file's size fails, and is handled as any that fails.
 
 use crate::commands::Node;
 use crate::commands::node::Control;
+use crate::stdx::os;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, iterator::Signals};
 use std::io;
@@ -17,6 +19,7 @@ pub struct Caught(Signals);
 
 /// Catches the signals of the process from now on.
 pub fn catch() -> io::Result<Caught> {
+    os::ignore_file_size_signal();
     flag::register(SIGHUP, Arc::new(AtomicBool::new(false)))?;
     let asked = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {

@@ -36,6 +36,12 @@ pub fn lock(file: &File) -> io::Result<bool> {
     }
 }
 
+/// From now on a write behind the limit of a file's size (`ulimit -f`) fails, and does not end the process.
+pub fn ignore_file_size_signal() {
+    // SAFETY: nothing of this process runs when the signal comes. It cannot fail: the signal is known.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// A limit of the process: what is in force, and how far it may be raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {

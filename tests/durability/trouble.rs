@@ -354,6 +354,30 @@ fn write_until_refused(server: &Server) -> usize {
     acknowledged
 }
 
+/// SIGXFSZ ended the process without a line.
+#[test]
+fn a_limit_of_the_size_of_files_is_a_write_that_fails() {
+    let arguments = ["--bind", "127.0.0.1", "--appendonly", "yes"];
+    for policy in ["everysec", "always"] {
+        let mut server = Server::crimson(1, &[&arguments[..], &["--appendfsync", policy]].concat());
+        wait_until("it is loaded", || server.client().show("PING") == "PONG");
+        limit_files(&server, 1 << 20);
+        let acknowledged = write_until_refused(&server);
+        assert!(server.log().contains("File too large"), "{policy}: {}", server.log());
+        limit_files(&server, libc::RLIM_INFINITY);
+        wait_until("it is written", || server.client().show("SET key:0 v") == "OK");
+        assert!(acknowledged > 0 && server.client().run("DBSIZE").integer() as usize >= acknowledged, "{policy}");
+        assert_eq!(server.stop(libc::SIGTERM), Some(0), "{policy}: {}", server.log());
+    }
+}
+
+/// Sets the limit of the size of files of a server that runs.
+fn limit_files(server: &Server, bytes: u64) {
+    let limit = format!("--fsize={}:unlimited", if bytes == libc::RLIM_INFINITY { -1 } else { bytes as i64 });
+    let status = Command::new("prlimit").args(["--pid", &server.pid().to_string(), &limit]).status();
+    assert!(status.unwrap().success());
+}
+
 /// "Bye bye", exit code 0, and 340 of 2,278 acknowledged writes were gone.
 #[test]
 fn an_orderly_end_on_a_full_disk_is_refused_or_tells_what_is_left_and_loses_nothing() {

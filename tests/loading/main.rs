@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod areas;
 mod bytes;
 mod damage;
 mod directory;

@@ -81,8 +81,16 @@ pub fn locate(storage: &dyn Storage, dir: &Path) -> Result<Location, String> {
 }
 
 fn manifests_in(dir: &Path, names: &[String]) -> Vec<Location> {
+    // What is written to take a manifest's place is named `temp-` too, but no file is named after that.
+    let has_files = |filename: &str| {
+        let of_it = |name: &str| name.strip_prefix(filename).is_some_and(|rest| rest.starts_with('.'));
+        names.iter().any(|name| of_it(name) && is_segment(name))
+    };
     let location = |name: &String| {
-        let filename = name.strip_suffix(SUFFIX).filter(|rest| !rest.is_empty() && !rest.starts_with("temp-"))?;
+        let filename = name.strip_suffix(SUFFIX).filter(|rest| !rest.is_empty())?;
+        if filename.starts_with("temp-") && !has_files(filename) {
+            return None;
+        }
         Some(Location { dir: dir.into(), manifest: Some(name.clone()), filename: filename.into() })
     };
     names.iter().filter_map(location).collect()
@@ -196,7 +204,7 @@ pub fn keep(storage: &dyn Storage, dir: &Path, name: &str, damage: &Damage) -> i
 }
 
 /// `NAME.cut`, or with a number behind it if something has been cut off before.
-fn unused_name(storage: &dyn Storage, dir: &Path, name: &str) -> io::Result<PathBuf> {
+pub(super) fn unused_name(storage: &dyn Storage, dir: &Path, name: &str) -> io::Result<PathBuf> {
     let taken = storage.list(dir)?;
     let first = format!("{name}.cut");
     let mut candidates = std::iter::once(first.clone()).chain((2..).map(|number| format!("{first}{number}")));

@@ -22,16 +22,21 @@
 //!
 //! A start writes each batch to its place in the increment. That is the same bytes again where the file has them, so it
 //! does not matter that old entries stand behind the new ones. A batch is left out where what should stand before it is
-//! not whole: then the machine has died, and nobody was promised it.
+//! not whole: then the machine has died, and nobody was promised it, or the increment is not the one that was there.
+//!
+//! What was put here can be told from what has rotted: the magic goes before the batch is written, and comes last. So
+//! whenever the process dies, a head with its magic has its batch, or the file has that; and a new entry takes an old
+//! head's front away before anything else of it.
 
-use super::batch::{self, Kind, SegmentId};
+use super::batch::{self, Kind, LogId, SegmentId};
 use super::manifest::{Entry, Manifest};
 use super::{again, check};
 use crate::limits::AOF_PENDING_LAP_BYTES;
 use crate::persistence::storage::Storage;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"CRIMPEND";
 const HEAD_BYTES: usize = 64;
@@ -90,13 +95,31 @@ impl Head {
             return None;
         }
         let segment = SegmentId {
-            log: batch::LogId(number(8)),
+            log: LogId(number(8)),
             generation: number(16),
             shard: u16::from_le_bytes([head[24], head[25]]),
             kind: Kind::Increment,
         };
         let head = Self { segment, sequence: number(32), offset: number(40), before: number(48) };
         Some((head, small(28) as usize))
+    }
+
+    /// What a head of the log `log` says of which the magic or the identity has rotted. Without any magic it is one that
+    /// was being put there.
+    fn mended(head: &[u8], log: LogId) -> Option<(Self, usize)> {
+        let is_zero = |range: Range<usize>| head[range].iter().all(|&byte| byte == 0);
+        if log.is_none() || is_zero(0..8) || is_zero(16..24) || !is_zero(26..28) || !is_zero(56..60) {
+            return None;
+        }
+        let mut mended: [u8; HEAD_BYTES] = head.try_into().ok()?;
+        mended[..8].copy_from_slice(MAGIC);
+        mended[8..16].copy_from_slice(&log.0.to_le_bytes());
+        Self::parse(&mended)
+    }
+
+    /// Whether it is a head of the log `log`, whatever else it says.
+    fn is_of(head: &[u8], log: LogId) -> bool {
+        !log.is_none() && &head[..8] == MAGIC && head[8..16] == log.0.to_le_bytes()
     }
 }
 
@@ -130,9 +153,12 @@ impl Pending {
         let Ok(len) = u32::try_from(batch.len()) else { return };
         let needed = (HEAD_BYTES + batch.len()).next_multiple_of(ALIGN);
         let Some(at) = self.find_room(needed, handed) else { return };
-        // What makes it an entry comes last.
+        // What makes it an entry comes last, and what made the old one an entry goes first.
+        let head = head.to_bytes(len);
+        self.area.put(at, &[0; MAGIC.len()]);
         self.area.put(at + HEAD_BYTES, batch);
-        self.area.put(at, &head.to_bytes(len));
+        self.area.put(at + MAGIC.len(), &head[MAGIC.len()..]);
+        self.area.put(at, MAGIC);
         self.live.push_back((at, end));
         self.at = at + needed;
         if self.until != start {
@@ -184,6 +210,53 @@ pub struct Redone {
     pub bytes: u64,
 }
 
+/// What has become of an area.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// What was added to which files.
+    pub added: Vec<Redone>,
+    /// Batches that the log does not have and that do not follow what it has.
+    pub skipped: usize,
+    /// Where entries begin that cannot be read and may have what the log lacks.
+    pub rotten: Vec<usize>,
+}
+
+impl Taken {
+    /// What is wrong with the area, to be told behind its name; `None`: the log has all of it.
+    pub fn fault(&self) -> Option<String> {
+        let rotten =
+            |first: &usize| format!("entries that cannot be read ({}, the first at {first})", self.rotten.len());
+        let skipped = || format!("batches that do not follow what is in the log ({})", self.skipped);
+        match (self.rotten.first(), self.skipped) {
+            (None, 0) => None,
+            (None, _) => Some(skipped()),
+            (Some(first), 0) => Some(rotten(first)),
+            (Some(first), _) => Some(format!("{} and {}", rotten(first), skipped())),
+        }
+    }
+}
+
+/// Why an area could not be added to the log.
+#[derive(Debug)]
+pub struct Failure {
+    /// The name of the file that could not be read or written.
+    pub name: String,
+    /// Whether it was being written.
+    pub writes: bool,
+    /// What went wrong.
+    pub error: io::Error,
+}
+
+impl Failure {
+    fn reading(file: &Entry) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self { name: file.name.clone(), writes: false, error }
+    }
+
+    fn writing(file: &Entry) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self { name: file.name.clone(), writes: true, error }
+    }
+}
+
 /// Adds to the increments of a shard what its pending area, `bytes`, has and they lack, durably; or only finds out what it
 /// would add, where `writes` is false.
 pub fn redo(
@@ -192,97 +265,188 @@ pub fn redo(
     manifest: &Manifest,
     bytes: &[u8],
     writes: bool,
-) -> io::Result<Vec<Redone>> {
-    let mut redone: Vec<Redone> = Vec::new();
-    let mut ends: BTreeMap<&str, Option<u64>> = BTreeMap::new();
-    let entries = entries(bytes);
-    for (key, (head, batch)) in &entries {
-        let of_shard = manifest.of_shard(head.segment.shard);
-        let Some(place) = of_shard.iter().position(|file| file.segment == head.segment) else { continue };
-        let file = of_shard[place];
-        let path = dir.join(&file.name);
-        if !ends.contains_key(file.name.as_str()) {
-            ends.insert(&file.name, last_batch(storage, &path, file, storage.len(&path)?)?);
+) -> Result<Taken, Failure> {
+    let Contents { whole, rotten } = Contents::of(bytes, manifest.log);
+    let (ends, taken) = (BTreeMap::new(), Taken::default());
+    let mut redo = Redo { storage, dir, manifest, whole: &whole, writes, ends, taken };
+    whole.values().try_for_each(|&(head, batch)| redo.take(head, batch))?;
+    for (at, entry) in rotten {
+        if redo.may_be_lacking(entry)? {
+            redo.taken.rotten.push(at);
         }
-        if ends[file.name.as_str()] >= Some(head.sequence) {
-            // It has one of that number. If that is another one, the area belongs to another copy of the log.
-            continue;
+    }
+    for entry in manifest.files.iter().filter(|_| writes) {
+        if redo.taken.added.iter().any(|added| added.name == entry.name) {
+            storage.sync(&dir.join(&entry.name)).map_err(Failure::writing(entry))?;
         }
-        let ahead = redone.last().filter(|last| last.name == file.name);
-        let len = storage.len(&path)? + if writes { 0 } else { ahead.map_or(0, |last| last.bytes) };
-        let before = place.checked_sub(1).map(|index| &of_shard[index]);
+    }
+    Ok(redo.taken)
+}
+
+/// Gives an area a name that is free, `NAME.cut` or with a number behind it, durably.
+pub fn set_aside(storage: &dyn Storage, dir: &Path, name: &str) -> io::Result<PathBuf> {
+    let kept = check::unused_name(storage, dir, name)?;
+    storage.rename(&dir.join(name), &kept)?;
+    storage.sync_dir(dir)?;
+    Ok(kept)
+}
+
+/// What a batch is to the log.
+enum Fit {
+    /// It has it.
+    There,
+    /// It lacks it, and has all in front of it.
+    Next,
+    /// It has no place for it.
+    Nowhere,
+}
+
+/// Adding an area to the log.
+struct Redo<'a> {
+    storage: &'a dyn Storage,
+    dir: &'a Path,
+    manifest: &'a Manifest,
+    whole: &'a Whole<'a>,
+    writes: bool,
+    /// By file, the number of the batch at its end.
+    ends: BTreeMap<&'a str, Option<u64>>,
+    taken: Taken,
+}
+
+impl<'a> Redo<'a> {
+    fn take(&mut self, head: Head, batch: &[u8]) -> Result<(), Failure> {
+        if self.is_replaced(head.segment) {
+            return Ok(());
+        }
+        let files = self.manifest.of_shard(head.segment.shard);
+        let Some(place) = files.iter().position(|file| file.segment == head.segment) else {
+            self.taken.skipped += 1;
+            return Ok(());
+        };
+        let (before, file) = (&files[..place], files[place]);
+        match self.fit(head, batch, before, file).map_err(Failure::reading(file))? {
+            Fit::There => {}
+            Fit::Next => self.add(head, batch, before, file)?,
+            Fit::Nowhere => self.taken.skipped += 1,
+        }
+        Ok(())
+    }
+
+    /// Whether the log has a newer generation than this, in which all of it is.
+    fn is_replaced(&self, segment: SegmentId) -> bool {
+        let oldest = self.manifest.files.iter().map(|entry| entry.segment.generation).min().unwrap_or(0);
+        segment.log == self.manifest.log && segment.generation < oldest
+    }
+
+    fn fit(&mut self, head: Head, batch: &[u8], before: &[&Entry], file: &'a Entry) -> io::Result<Fit> {
+        let (storage, path) = (self.storage, self.dir.join(&file.name));
+        let len = match storage.len(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Fit::Nowhere),
+            len => len?,
+        };
+        if holds(storage, &path, head.offset, batch)? {
+            return Ok(Fit::There);
+        }
+        if !self.ends.contains_key(file.name.as_str()) {
+            self.ends.insert(&file.name, last_batch(storage, &path, file, len)?);
+        }
+        if self.ends[file.name.as_str()] >= Some(head.sequence) {
+            // It has one of that number, another one: the area belongs to another copy of the log.
+            return Ok(Fit::Nowhere);
+        }
+        let imagined = self.taken.added.last().filter(|last| !self.writes && last.name == file.name);
+        let len = len + imagined.map_or(0, |last| last.bytes);
         let follows = match head.sequence.checked_sub(1) {
             _ if len < head.offset => false,
             None => false,
-            Some(0) => head.offset == 0 && continues(storage, dir, manifest, before, head.before)?,
-            Some(last) if !writes && entries.contains_key(&(key.0, last)) && ahead.is_some() => true,
-            Some(last) => ends_a_batch(storage, &path, file, last, head.offset)?,
+            Some(0) => head.offset == 0 && continues(storage, self.dir, self.manifest, before.last(), head.before)?,
+            Some(last) if imagined.is_some() && self.whole.contains_key(&(head.segment.generation, last)) => true,
+            Some(last) => last_batch(storage, &path, file, head.offset)? == Some(last),
         };
-        if !follows || holds(storage, &path, head.offset, batch)? {
-            continue;
-        }
-        if writes {
+        Ok(if follows { Fit::Next } else { Fit::Nowhere })
+    }
+
+    fn add(&mut self, head: Head, batch: &[u8], before: &[&Entry], file: &Entry) -> Result<(), Failure> {
+        if self.writes {
             // Nothing may be in a file while the one before it is not on disk.
             if head.offset == 0 {
-                settle(storage, dir, manifest, &of_shard[..place])?;
+                settle(self.storage, self.dir, self.manifest, before)?;
             }
-            storage.write_at(&path, head.offset, batch)?;
+            let written = self.storage.write_at(&self.dir.join(&file.name), head.offset, batch);
+            written.map_err(Failure::writing(file))?;
         }
-        match redone.last_mut().filter(|last| last.name == file.name) {
+        match self.taken.added.last_mut().filter(|last| last.name == file.name) {
             Some(last) => last.bytes += batch.len() as u64,
-            None => redone.push(Redone { name: file.name.clone(), bytes: batch.len() as u64 }),
+            None => self.taken.added.push(Redone { name: file.name.clone(), bytes: batch.len() as u64 }),
+        }
+        Ok(())
+    }
+
+    /// Whether the log may lack the batch of an entry that is not whole: where its head can be read, that tells.
+    fn may_be_lacking(&self, entry: Option<(Head, usize)>) -> Result<bool, Failure> {
+        let Some((head, len)) = entry else { return Ok(true) };
+        if self.is_replaced(head.segment) {
+            return Ok(false);
+        }
+        let Some(file) = self.manifest.files.iter().find(|file| file.segment == head.segment) else {
+            return Ok(true);
+        };
+        let end = head.offset.saturating_add(len as u64);
+        match last_batch(self.storage, &self.dir.join(&file.name), file, end) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            last => last.map(|last| last != Some(head.sequence)).map_err(Failure::reading(file)),
         }
     }
-    if writes {
-        redone.iter().try_for_each(|redone| storage.sync(&dir.join(&redone.name)))?;
-    }
-    Ok(redone)
 }
 
 /// Makes durable what the increments hold that are in front of a file. Nothing was written to any of them before all in
 /// front of it was on disk.
-fn settle(storage: &dyn Storage, dir: &Path, manifest: &Manifest, before: &[&Entry]) -> io::Result<()> {
+fn settle(storage: &dyn Storage, dir: &Path, manifest: &Manifest, before: &[&Entry]) -> Result<(), Failure> {
     for file in before.iter().rev().filter(|file| file.segment.kind == Kind::Increment) {
-        if again::read_and_make_durable(storage, &dir.join(&file.name), manifest.format(file))? {
+        let settled = again::read_and_make_durable(storage, &dir.join(&file.name), manifest.format(file));
+        if settled.map_err(Failure::writing(file))? {
             break;
         }
     }
     Ok(())
 }
 
-/// Whether an area has batches that the log's files do not have, those of its older generations aside.
-pub fn has_others(storage: &dyn Storage, dir: &Path, manifest: &Manifest, bytes: &[u8]) -> io::Result<bool> {
-    let oldest = manifest.files.iter().map(|entry| entry.segment.generation).min().unwrap_or(0);
-    for (head, batch) in entries(bytes).into_values() {
-        let Head { segment, offset, .. } = head;
-        if segment.log == manifest.log && segment.generation < oldest {
-            continue;
-        }
-        let file = manifest.files.iter().find(|file| file.segment == segment);
-        let there = file.map(|file| holds(storage, &dir.join(&file.name), offset, batch)).transpose()?;
-        if there != Some(true) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// Batches in order: by generation and number.
+type Whole<'a> = BTreeMap<(u64, u64), (Head, &'a [u8])>;
+
+/// What is in an area.
+#[derive(Default)]
+struct Contents<'a> {
+    /// Whole entries.
+    whole: Whole<'a>,
+    /// Where the others begin that were whole once and were not replaced, and what their heads say.
+    rotten: Vec<(usize, Option<(Head, usize)>)>,
 }
 
-/// What is there, in order: by generation and number.
-fn entries(bytes: &[u8]) -> BTreeMap<(u64, u64), (Head, &[u8])> {
-    let (mut found, mut at) = (BTreeMap::new(), 0);
-    while at + HEAD_BYTES <= bytes.len() {
-        let entry = Head::parse(&bytes[at..at + HEAD_BYTES]);
-        let entry = entry.and_then(|(head, len)| Some((head, bytes.get(at + HEAD_BYTES..at + HEAD_BYTES + len)?)));
-        match entry.filter(|(head, batch)| batch::is_whole(batch, head.segment, head.sequence)) {
-            Some((head, batch)) => {
-                found.insert((head.segment.generation, head.sequence), (head, batch));
+impl<'a> Contents<'a> {
+    /// Of an area of the log `log`.
+    fn of(bytes: &'a [u8], log: LogId) -> Self {
+        let (mut contents, mut at) = (Self::default(), 0);
+        while at + HEAD_BYTES <= bytes.len() {
+            let head = &bytes[at..at + HEAD_BYTES];
+            let parsed = Head::parse(head);
+            let entry = parsed.and_then(|(head, len)| Some((head, bytes.get(at + HEAD_BYTES..at + HEAD_BYTES + len)?)));
+            if let Some((head, batch)) =
+                entry.filter(|(head, batch)| batch::is_whole(batch, head.segment, head.sequence))
+            {
+                contents.whole.insert((head.segment.generation, head.sequence), (head, batch));
                 at += (HEAD_BYTES + batch.len()).next_multiple_of(ALIGN);
+                continue;
+            }
+            let rotten = parsed.or_else(|| Head::mended(head, log));
+            if rotten.is_some() || Head::is_of(head, log) {
+                contents.rotten.push((at, rotten));
             }
             // Old entries begin anywhere.
-            None => at += ALIGN,
+            at += ALIGN;
         }
+        contents
     }
-    found
 }
 
 /// Whether the increment before is as long as it was when the next one was begun, and whole.
@@ -297,11 +461,6 @@ fn continues(
         return Ok(true);
     };
     Ok(check::check(storage, dir, manifest, before, &mut |_| {}, &mut |_| Ok(()))?.good == len)
-}
-
-/// Whether a batch with this number, which is whole, ends at `offset`.
-fn ends_a_batch(storage: &dyn Storage, path: &Path, file: &Entry, sequence: u64, offset: u64) -> io::Result<bool> {
-    Ok(last_batch(storage, path, file, offset)? == Some(sequence))
 }
 
 /// The number of the whole batch that ends at `offset`.
@@ -382,8 +541,15 @@ mod tests {
             Self(dir)
         }
 
-        /// What `redo` makes of a file with these bytes.
+        /// What `redo` makes of a file with these bytes, where nothing has rotted.
         fn redo(&self, file: &[u8], area: &Memory) -> Vec<u8> {
+            let (file, taken) = self.take(file, area);
+            assert!(taken.rotten.is_empty(), "{taken:?}");
+            file
+        }
+
+        /// What `redo` makes of a file with these bytes, and says.
+        fn take(&self, file: &[u8], area: &Memory) -> (Vec<u8>, Taken) {
             let mut manifest = Manifest::new(SEGMENT.log, 1);
             manifest.files.push(Entry { name: "incr".into(), segment: SEGMENT, bytes: None });
             std::fs::write(self.0.join("incr"), file).unwrap();
@@ -391,8 +557,9 @@ mod tests {
             let would = redo(&RealStorage, &self.0, &manifest, &bytes, false).unwrap();
             let did = redo(&RealStorage, &self.0, &manifest, &bytes, true).unwrap();
             assert_eq!(would, did, "what it says it would do");
-            assert_eq!(redo(&RealStorage, &self.0, &manifest, &bytes, true).unwrap(), [], "once is enough");
-            std::fs::read(self.0.join("incr")).unwrap()
+            let again = redo(&RealStorage, &self.0, &manifest, &bytes, true).unwrap();
+            assert_eq!(again, Taken { added: Vec::new(), ..did.clone() }, "once is enough");
+            (std::fs::read(self.0.join("incr")).unwrap(), did)
         }
     }
 
@@ -448,7 +615,74 @@ mod tests {
         assert_eq!(dir.redo(&file, &memory), file);
         let mut manifest = Manifest::new(SEGMENT.log, 1);
         manifest.files.push(Entry { name: "incr".into(), segment: SEGMENT, bytes: None });
-        assert!(has_others(&RealStorage, &dir.0, &manifest, &memory.0.borrow()).unwrap(), "it is kept");
+        let taken = redo(&RealStorage, &dir.0, &manifest, &memory.0.borrow(), true).unwrap();
+        assert_eq!(taken, Taken { skipped: 2, ..Taken::default() }, "it is kept");
+    }
+
+    /// An area that does not change any more after so many steps of eight bytes.
+    struct Dying(Memory, Rc<RefCell<usize>>);
+
+    impl Area for Dying {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        fn put(&mut self, at: usize, bytes: &[u8]) {
+            for (step, bytes) in bytes.chunks(8).enumerate() {
+                let mut left = self.1.borrow_mut();
+                if *left > 0 {
+                    *left -= 1;
+                    self.0.put(at + 8 * step, bytes);
+                }
+            }
+        }
+    }
+
+    /// Entries that are cut off by the death of the process, in any lap, are nothing that has rotted.
+    #[test]
+    fn what_was_being_put_there_has_not_rotted() {
+        let (dir, batches) = (Dir::new("dying"), batches(12));
+        let whole: Vec<u8> = batches.iter().flat_map(|(_, batch)| batch.clone()).collect();
+        let mut steps = 0;
+        loop {
+            let (memory, left) = (Memory(Rc::new(RefCell::new(vec![0; 600]))), Rc::new(RefCell::new(steps)));
+            let mut pending = Pending::new(Box::new(Dying(memory.clone(), left.clone())));
+            let mut put = 0;
+            for (number, (head, batch)) in batches.iter().enumerate() {
+                let position = number as u64;
+                pending.put(*head, batch, (position, position + 1), position.saturating_sub(1));
+                put += usize::from(*left.borrow() > 0);
+            }
+            let there = batches[put.saturating_sub(1).min(11)].0.offset as usize;
+            let (file, taken) = dir.take(&whole[..there], &memory);
+            assert_eq!((file.len() >= there, taken.fault()), (true, None), "{steps} steps");
+            if *left.borrow() > 0 {
+                break;
+            }
+            steps += 1;
+        }
+        assert!(steps > 12 * 15, "{steps} steps");
+    }
+
+    /// A flipped bit anywhere in an entry that the file lacks is told.
+    #[test]
+    fn an_entry_that_has_rotted_is_told() {
+        let (dir, batches) = (Dir::new("rot"), batches(3));
+        let memory = Memory(Rc::new(RefCell::new(vec![0; 4096])));
+        let mut pending = Pending::new(Box::new(memory.clone()));
+        (0..3).for_each(|number| pending.put(batches[number].0, &batches[number].1, (number as u64, 3), 0));
+        let (first, last) = (&batches[0].1, 2 * (HEAD_BYTES + batches[1].1.len()).next_multiple_of(ALIGN));
+        for bit in 0..8 * (HEAD_BYTES + batches[2].1.len()) {
+            let at = last + bit / 8;
+            memory.0.borrow_mut()[at] ^= 1 << (bit % 8);
+            let (file, taken) = dir.take(first, &memory);
+            assert_eq!(file, [&first[..], &batches[1].1].concat(), "bit {bit}");
+            assert_eq!((taken.skipped, &taken.rotten[..]), (0, &[last][..]), "bit {bit}");
+            memory.0.borrow_mut()[at] ^= 1 << (bit % 8);
+        }
+        // What the file has may rot.
+        memory.0.borrow_mut()[HEAD_BYTES] ^= 1;
+        assert_eq!(dir.take(first, &memory).1.fault(), None);
     }
 
     #[test]
@@ -462,7 +696,8 @@ mod tests {
         pending.put(Head { segment: other, ..batches[0].0 }, &batch, (0, 1), 0);
         assert_eq!(dir.redo(b"", &memory), b"");
         pending.put(batches[0].0, &batch, (1, 2), 0);
-        assert_eq!(dir.redo(b"", &memory), b"", "an entry that does not say what its batch says");
+        let (file, taken) = dir.take(b"", &memory);
+        assert_eq!((&file[..], taken.rotten.len()), (&b""[..], 1), "an entry that does not say what its batch says");
     }
 
     #[test]

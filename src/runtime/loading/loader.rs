@@ -7,7 +7,7 @@ use super::recover::{Complete, Find};
 use super::spread::Spread;
 use super::step::{Context, Next};
 use super::trim::Trim;
-use super::{Loading, LoadingPart, Stage};
+use super::{Loading, LoadingPart, Stage, set_aside};
 use crate::engine::Engine;
 use crate::engine::message::KeyState;
 use crate::persistence::aof::{SegmentId, pending};
@@ -130,10 +130,14 @@ impl Loader {
         }
     }
 
-    /// Makes the file of the core's pending area.
+    /// Makes the file of the core's pending area. All is loaded: the one that is there is needed no more, or kept.
     pub fn create_pending(&self) -> io::Result<File> {
         let plan = self.shared.plan();
-        plan.dir.file(&pending::name(&plan.filename, self.core)).create()
+        let name = pending::name(&plan.filename, self.core);
+        if plan.kept.contains(&name) {
+            set_aside(&plan.dir, &name)?;
+        }
+        plan.dir.file(&name).create()
     }
 
     /// The core logs.

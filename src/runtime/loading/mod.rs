@@ -31,12 +31,13 @@ use crate::commands::Node;
 use crate::commands::node::Control;
 use crate::metrics::persistence::Loading as Progress;
 use crate::persistence::aof::durable::{self, Durability, Lost};
-use crate::persistence::aof::{LogId, Manifest, Missing, Origin, Stamps, Transaction};
-use crate::persistence::storage::{Directory, FileIn};
+use crate::persistence::aof::{LogId, Manifest, Missing, Origin, Stamps, Transaction, pending};
+use crate::persistence::storage::{Directory, FileIn, Storage};
 use crate::stdx::os::error_text;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -62,6 +63,8 @@ pub struct Plan<D = Directory> {
     pub renews: bool,
     /// Files that a crash has left: they go when all is loaded.
     pub strays: Vec<String>,
+    /// Pending areas that are to be kept under other names: they have what the log does not have.
+    pub kept: BTreeSet<String>,
     /// Whether the log is a single file of Redis, which stays where it is.
     pub single: bool,
 }
@@ -71,6 +74,19 @@ impl<D> Plan<D> {
     pub fn next_generation(&self) -> u64 {
         self.manifest.newest() + 1
     }
+}
+
+/// Gives a pending area that is to be kept another name, so that the log can go on.
+pub fn set_aside(dir: &dyn Storage, area: &str) -> io::Result<()> {
+    let kept = pending::set_aside(dir, Path::new(""), area)?;
+    let (area, kept) = (dir.shown(Path::new(area)), dir.shown(&kept));
+    tracing::warn!(
+        "{} is kept as {}: what it has is not in the log. A start adds it that finds it under its own name beside its own \
+         files",
+        area.display(),
+        kept.display()
+    );
+    Ok(())
 }
 
 /// One core's part.

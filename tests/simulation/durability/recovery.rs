@@ -261,7 +261,11 @@ impl<'a> Recovery<'a> {
         if self.now % 4 == 0 {
             return Ok(None);
         }
-        let path = PathBuf::from(pending::name(&self.plan.filename, shard));
+        let name = pending::name(&self.plan.filename, shard);
+        if self.plan.kept.contains(&name) {
+            pending::set_aside(&self.plan.dir, Path::new(""), &name)?;
+        }
+        let path = PathBuf::from(name);
         self.plan.dir.create(&path)?;
         self.plan.dir.truncate(&path, PENDING_BYTES as u64)?;
         Ok(Some(self.on_disk(&path)))
