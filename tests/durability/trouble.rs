@@ -380,6 +380,8 @@ fn an_orderly_end_on_a_full_disk_is_refused_or_tells_what_is_left_and_loses_noth
                 told.contains("is not whole on disk: No space left on device") && !told.contains("bye bye"),
                 "{told}"
             );
+            let manifest = std::fs::read_to_string(disk.path().join("appendonlydir/appendonly.aof.manifest")).unwrap();
+            assert!(!manifest.contains("\ndurable "), "{manifest}");
         }
         std::fs::remove_file(disk.path().join("ballast")).unwrap();
         let mut server = Server::crimson(threads, &arguments);

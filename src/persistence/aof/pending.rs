@@ -225,6 +225,9 @@ pub fn redo(
             // Nothing may be in a file while the one before it is not on disk.
             if head.offset == 0 {
                 settle(storage, dir, manifest, &of_shard[..place])?;
+            } else if head.sequence == 2 {
+                // A power failure must not leave a file that begins with a hole.
+                storage.sync(&path)?;
             }
             storage.write_at(&path, head.offset, batch)?;
         }
