@@ -103,6 +103,11 @@ fn what_a_failed_sync_has_lost_is_made_good_by_a_rewrite() {
     let mut server = Server::crimson(2, &arguments);
     wait_until("it is loaded", || server.client().show("PING") == "PONG");
     let mut client = server.client();
+    // The first batch of each file is synced whatever the policy.
+    (0..20).for_each(|number| _ = client.run(&format!("SET first:{number} 1")));
+    client.run("CONFIG SET appendfsync always");
+    assert_eq!(client.show("WAITAOF 1 0 5000"), "1) (integer) 1\n2) (integer) 0");
+    client.run("CONFIG SET appendfsync no");
     disk.set_full(true);
     let value = "v".repeat(20_000);
     for number in 1..=60 {
