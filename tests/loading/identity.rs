@@ -220,7 +220,7 @@ fn a_file_that_has_lost_something_since_an_orderly_end_stops_the_start() {
         assert_eq!(dir.serve(usize::from(threads), &more).client().show(&format!("GET {}", keys.key(0))), "\"more\"");
         let mut older = copy.serve(usize::from(threads), &more);
         assert_eq!(older.client().show(&format!("GET {}", keys.key(0))), "\"2\"", "a whole older copy is loaded");
-        assert_eq!(older.client().show("BGREWRITEAOF").contains("started"), true);
+        assert!(older.client().show("BGREWRITEAOF").contains("started"));
         let files = || manifest(&copy).files;
         wait_until("it is rewritten", || files().iter().all(|file| file.segment.generation == 2));
         assert!(manifest(&copy).durable.is_empty(), "of files that are gone nothing is said");
