@@ -6,16 +6,18 @@
 #[path = "support/disk.rs"]
 mod disk;
 
+use crimson::config::Fsync;
 use crimson::persistence::aof::pending::{self, Area, Head, Pending, WHOLE};
 use crimson::persistence::aof::record::append as write_command;
+use crimson::persistence::aof::writer::Job;
 use crimson::persistence::aof::{
-    Doubt, End, Entry, Format, Kind, LogId, Manifest, Reader, Sealer, SegmentId, Step, again,
+    Direct, Doubt, End, Entry, Format, Kind, LogId, Manifest, Reader, Sealer, SegmentId, Step, again, writer,
 };
 use crimson::persistence::storage::Storage;
 use crimson::stdx::random::Random;
 use disk::Disk;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const LOG: LogId = LogId(7);
 const SEGMENT: SegmentId = SegmentId { log: LOG, generation: 1, shard: 0, kind: Kind::Increment };
@@ -244,6 +246,71 @@ fn what_a_failed_sync_has_left_in_memory_is_written_again_by_the_next_start() {
     assert!(lost > seeds(), "a sync alone is not enough on this disk");
 }
 
+/// Writes with the real writer until the power fails, if it does; how the increment ends then.
+fn end_of_an_increment(seed: u64, policy: Fsync, moment: u64) -> (End, bool) {
+    let (disk, mut random, mut now) = (Disk::new(seed), Random::new(seed), 0);
+    let file = PathBuf::from(FILE);
+    disk.create_dir(Path::new(DIR)).and_then(|()| disk.create(&file)).expect("nothing fails yet");
+    [Path::new("/"), Path::new(DIR)].iter().for_each(|dir| disk.sync_dir(dir).expect("nothing fails yet"));
+    disk.fail_power_after(moment);
+    let mut writer = writer::Writer::new(policy, file, Sealer::new(SEGMENT), 0, now);
+    writer.set_direct(Some(Direct { block_bytes: 16, least_bytes: 64 }));
+    let mut has_power = true;
+    for number in 0..12 {
+        let (mut records, value) = (Vec::new(), vec![b'x'; random.below(1500)]);
+        write_command(&mut records, [&b"N"[..], number.to_string().as_bytes(), &value].into_iter());
+        writer.append(&mut records, now);
+        now += random.below(300) as i64;
+        for _ in 0..random.below(3) {
+            let done = match writer.next(now, false) {
+                None => break,
+                Some(Job::Sync { file }) => disk.sync(file).map(|()| 0),
+                Some(Job::Write { file, offset, bytes, durable, .. }) => {
+                    let written = disk.write_at(file, offset, bytes);
+                    written.and_then(|()| if durable { disk.sync(file) } else { Ok(()) }).map(|()| bytes.len() as i32)
+                }
+            };
+            match done {
+                Ok(result) => _ = writer.done(result, now),
+                Err(_) => has_power = false,
+            }
+            if !has_power {
+                break;
+            }
+        }
+        if !has_power {
+            break;
+        }
+    }
+    disk.restart();
+    (read(&disk).1, has_power)
+}
+
+/// The first batches were in the page cache, others behind them on disk, and no cut left anything.
+#[test]
+fn an_increment_never_begins_with_a_hole_after_a_power_failure() {
+    for policy in [Fsync::EverySecond, Fsync::No, Fsync::Always] {
+        let mut out_of_order = 0;
+        for seed in 0..5 * seeds() {
+            for moment in 0.. {
+                let (end, survived) = end_of_an_increment(seed, policy, moment);
+                match end {
+                    End::OutOfOrder(damage) => {
+                        out_of_order += 1;
+                        assert!(damage.at > 0, "{policy:?}, seed {seed}, moment {moment}: {damage:?}");
+                    }
+                    End::Corrupt(_) => panic!("{policy:?}, seed {seed}, moment {moment}: {end:?}"),
+                    End::Clean | End::Torn(_) => {}
+                }
+                if survived {
+                    break;
+                }
+            }
+        }
+        assert_eq!(out_of_order == 0, policy == Fsync::Always, "{policy:?}: later holes are not what this is about");
+    }
+}
+
 struct Mapped(Disk, &'static str);
 
 impl Area for Mapped {
@@ -285,5 +352,43 @@ fn nothing_is_added_to_an_increment_before_the_one_before_is_written_again() {
         assert_eq!(disk.read(Path::new(next), 4096).expect("it is there"), batch);
         let (numbers, end) = read(&disk);
         assert!(numbers.into_iter().eq(0..writer.next) && end == End::Clean, "seed {seed}: {end:?}");
+    }
+}
+
+/// A start that was cut short had added what was pending behind a first batch that was in memory alone.
+#[test]
+fn a_start_adds_nothing_behind_a_first_batch_that_is_not_on_disk() {
+    const AREA: &str = "/log/a.0.pending";
+    let (dir, file) = (Path::new(DIR), Path::new(FILE));
+    let mut manifest = Manifest::new(LOG, 1);
+    manifest.files.push(Entry { name: "a".into(), segment: SEGMENT, bytes: None });
+    for (seed, has_first) in (0..5 * seeds()).flat_map(|seed| [(seed, true), (seed, false)]) {
+        for moment in 0..8 {
+            let disk = Disk::new(seed);
+            disk.create_dir(dir).and_then(|()| disk.sync_dir(Path::new("/"))).expect("nothing fails yet");
+            for name in [FILE, AREA] {
+                disk.create(Path::new(name)).and_then(|()| disk.sync_dir(dir)).expect("nothing fails yet");
+            }
+            let (mut sealer, mut offset) = (Sealer::new(SEGMENT), 0);
+            let mut area = Pending::new(Box::new(Mapped(disk.clone(), AREA)));
+            for number in 0..3 {
+                let mut batch = Vec::new();
+                write_command(&mut batch, [&b"N"[..], number.to_string().as_bytes(), b"value"].into_iter());
+                sealer.seal(&mut batch, 0, 1);
+                let head = Head { segment: SEGMENT, sequence: sealer.sequence(), offset, before: WHOLE };
+                area.put(head, &batch, (number, number + 1), 0);
+                if number == 0 && has_first {
+                    disk.append(file, &batch).expect("nothing fails yet");
+                }
+                offset += batch.len() as u64;
+            }
+            let bytes = disk.read(Path::new(AREA), 4096).expect("it is there");
+            disk.fail_power_after(moment);
+            let redone = pending::redo(&disk, dir, &manifest, &bytes, true);
+            disk.restart();
+            let (numbers, end) = read(&disk);
+            assert!(!matches!(end, End::OutOfOrder(damage) if damage.at == 0), "seed {seed}, moment {moment}: {end:?}");
+            assert!(redone.is_err() || numbers.len() == 3, "seed {seed}, moment {moment}: all is on disk");
+        }
     }
 }

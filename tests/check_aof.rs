@@ -264,25 +264,61 @@ fn a_snapshot_is_named_and_never_cut() {
     assert_told(&told, &["it is an RDB file of Valkey (version 80)", "restore the file"]);
 }
 
-/// A flipped bit in the first record made --fix cut everything.
+/// A flipped bit in the first record made --fix cut everything. A power failure without syncs may leave that as well, and then
+/// nothing cut it.
 #[test]
-fn a_file_is_never_cut_to_nothing() {
+fn a_file_is_cut_to_nothing_only_when_that_is_said() {
     let commands: &[&[&[u8]]] = &[&[b"SET", b"a", b"1"], &[b"SET", b"a", b"2"]];
-    let (dir, file) = increment("nothing", commands);
-    let whole = dir.bytes(&file);
-    for damaged in [[b"*4", &whole[2..]].concat(), whole[..20].to_vec()] {
+    for cut in [false, true] {
+        let (dir, file) = increment(&format!("nothing-{cut}"), commands);
+        let whole = dir.bytes(&file);
+        let damaged = if cut { whole[..20].to_vec() } else { [b"*4", &whole[2..]].concat() };
+        let more = if cut { "" } else { ", 1 good batches among them" };
+        let loss = format!("{} bytes lost{more}", damaged.len());
         dir.write(&file, &damaged);
-        for flags in [&[][..], &["--fix"], BOTH] {
+        for flags in [&[][..], &["--fix"]] {
             let (code, told) = check(&dir.0, flags);
             assert_eq!((code, dir.bytes(&file)), (1, damaged.clone()), "{told}");
-            assert_told(&told, &["nothing in it is good, and it is not cut to nothing: restore the file"]);
+            let would = format!("--fix --truncate-at-corruption would cut all of it: {loss}");
+            assert_told(
+                &told,
+                &["nothing in it is good, and --fix does not cut it to nothing: restore the file", &would],
+            );
         }
+        let (code, told) = check(&dir.0, BOTH);
+        assert_eq!((code, dir.bytes(&file)), (0, Vec::new()), "{told}");
+        assert_told(&told, &[&format!("{file}: cut to nothing: {loss}; what was cut off is in "), "The log is good."]);
+        assert_eq!(dir.bytes(&format!("{file}.cut")), damaged);
+        assert_eq!(check(&dir.0, &[]).0, 0);
     }
     let base = example("nothing-base");
     let damaged = [b"?", &base.bytes(BASE)[1..]].concat();
     base.write(BASE, &damaged);
     let (code, told) = check(&base.0, BOTH);
     assert_eq!((code, base.bytes(BASE)), (1, damaged), "{told}");
+}
+
+/// Whatever says that something of a file was on disk, it is not cut to nothing: itself, another file, the manifest.
+#[test]
+fn a_file_that_was_on_disk_is_never_cut_to_nothing() {
+    let commands: &[&[&[u8]]] = &[&[b"SET", b"a", b"1"], &[b"SET", b"a", b"2"]];
+    let (noted, file) = increment("noted", commands);
+    let location = noted.log();
+    let mut manifest =
+        Manifest::load(&RealStorage, &location, "appendonly.aof").expect("readable").expect("there is one");
+    manifest.durable.insert(manifest.files[0].segment, 2);
+    manifest.store(&RealStorage, &location, "appendonly.aof").expect("a manifest for the test");
+    assert_eq!(check(&noted.0, &[]).0, 0);
+    let itself = example("itself");
+    for (dir, file) in [(noted, file.as_str()), (itself, LAST)] {
+        let damaged = [b"*4", &dir.bytes(file)[2..]].concat();
+        dir.write(file, &damaged);
+        for flags in [&[][..], &["--fix"], BOTH] {
+            let (code, told) = check(&dir.0, flags);
+            assert_eq!((code, dir.bytes(file)), (1, damaged.clone()), "{told}");
+            assert_told(&told, &["nothing in it is good, and it is not cut to nothing: restore the file"]);
+        }
+    }
 }
 
 #[test]
@@ -362,6 +398,10 @@ fn what_another_shard_calls_durable_must_be_there() {
     let (code, told) = check(&dir.0, BOTH);
     assert_eq!((code, dir.bytes(first)), (1, other), "{told}");
     assert_told(&told, &["the file belongs to another log, 0000000000000009", "restore the file"]);
+    let zeros = [&vec![0; batch][..], &full[batch..2 * batch]].concat();
+    dir.write(first, &zeros);
+    let (code, told) = check(&dir.0, BOTH);
+    assert_eq!((code, dir.bytes(first)), (1, zeros), "{told}");
     dir.write(first, &good);
     assert_eq!(check(&dir.0, BOTH).0, 0);
     assert_eq!((check(&dir.0, &[]).0, dir.bytes(LAST).len() > whole), (0, true));

@@ -222,6 +222,10 @@ impl<F> Log<F> {
     pub fn tell_left(&self, shard: &ShardLog) {
         let left = if self.writer.is_settled() { 0 } else { self.writer.unwritten_bytes().max(1) };
         let (appended, safe) = self.writer.positions();
+        if left == 0 {
+            let (segment, sequence) = self.writer.last_batch();
+            shard.set_durable_batch(segment.generation, sequence);
+        }
         shard.left_bytes.set(left);
         shard.lost_bytes.set(if self.writer.is_always() { 0 } else { appended.saturating_sub(safe) });
     }

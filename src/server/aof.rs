@@ -4,14 +4,14 @@
 use super::BootError;
 use crate::config::Config;
 use crate::limits::AOF_PENDING_BYTES_MAX;
-use crate::metrics::persistence::Persistence;
+use crate::metrics::persistence::{Persistence, ShardLog};
 use crate::persistence::aof::foreign::{MAGIC_BYTES, Snapshot};
 use crate::persistence::aof::pending::{self, Failure, Redone};
 use crate::persistence::aof::{Catalog, Entry, Kind, LogId, Manifest, Origin, SegmentId};
 use crate::persistence::storage::{Directory, Storage};
 use crate::runtime::loading::{Plan, set_aside};
 use crate::stdx::os::error_text;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -346,9 +346,9 @@ fn not_added(log: &dyn Storage, area: &str, failure: &Failure) -> BootError {
     ))
 }
 
-/// The cores have ended. Where a log is whole on disk, its pending areas go; else this tells what is left, and what becomes
-/// of it.
-pub fn leave<D: Storage>(state: &Persistence, catalog: Option<&Catalog<D>>) -> io::Result<()> {
+/// The cores have ended. Where a log is whole on disk, the manifest says so, and its pending areas go; else this tells what is
+/// left, and what becomes of it.
+pub fn leave<D: Storage>(state: &Persistence, catalog: Option<&mut Catalog<D>>) -> io::Result<()> {
     let Some(catalog) = catalog else { return Ok(()) };
     let (log, mut whole) = (catalog.storage(), true);
     for (number, shard) in state.shards.iter().enumerate() {
@@ -380,10 +380,27 @@ pub fn leave<D: Storage>(state: &Persistence, catalog: Option<&Catalog<D>>) -> i
             Err(error) => error!("Can't keep it in {}: {}", log.shown(path).display(), error_text(&error)),
         }
     }
-    match whole {
-        true => Ok(()),
-        false => Err(io::Error::other("The server ends without its append-only log being whole on disk")),
+    if !whole {
+        return Err(io::Error::other("The server ends without its append-only log being whole on disk"));
     }
+    // What is not in force is no part of this log, or not any more.
+    if !state.in_force.load(Relaxed) {
+        return Ok(());
+    }
+    if let Err(error) = catalog.end(&last_batches(state, catalog.manifest().log)) {
+        // All data is on disk: only damage that comes from now on is harder to see.
+        warn!("Can't note in the manifest what is on disk: {}", error_text(&error));
+    }
+    Ok(())
+}
+
+/// By increment, its last batch, where the shards have ended.
+fn last_batches(state: &Persistence, log: LogId) -> BTreeMap<SegmentId, u64> {
+    let last = |(number, shard): (usize, &ShardLog)| {
+        let (generation, sequence) = shard.durable_batch()?;
+        Some((SegmentId { log, generation, shard: number as u16, kind: Kind::Increment }, sequence))
+    };
+    state.shards.iter().enumerate().filter_map(last).collect()
 }
 
 /// Looks at the beginning of every file.

@@ -8,7 +8,7 @@ use crate::limits::AOF_PENDING_BYTES_MAX;
 use crate::persistence::aof::check::{self, Location, Report, Visit};
 use crate::persistence::aof::durable::{self, Durability, Lost};
 use crate::persistence::aof::pending::{self, Failure, Redone};
-use crate::persistence::aof::{Damage, Entry, Manifest, Origin, SegmentId, Stamps, Verdict};
+use crate::persistence::aof::{Damage, Entry, Kind, Manifest, Origin, SegmentId, Stamps, Verdict};
 use crate::persistence::storage::{Directory, RealStorage, Storage};
 use crate::stdx::os;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -146,7 +146,7 @@ impl Check<'_> {
     /// Reads all files, and compares what they say of each other.
     fn read(&self, location: Location, manifest: Manifest) -> Result<Log, String> {
         let bar = self.progress_bar(&location, &manifest);
-        let (mut files, mut durability, mut stamps) = (Vec::new(), Durability::default(), Vec::new());
+        let (mut files, mut durability, mut stamps) = (Vec::new(), Durability::of(&manifest), Vec::new());
         for shard in 0..manifest.shards {
             let mut inspection = Inspection::new(shard, self.asked.databases);
             for entry in manifest.of_shard(shard) {
@@ -193,12 +193,12 @@ impl Check<'_> {
             }
         };
         if !damage.may_be_cut() {
-            let mended = damage.reason.is_mended_by_cutting();
-            let why = if mended { "nothing in it is good, and it is not cut to nothing: " } else { "" };
-            tell(entry, &format!("{why}restore the file"));
-            return Ok(health);
-        }
-        if !wanted {
+            let empties = may_be_emptied(log, entry, &damage);
+            if !empties || !truncate {
+                tell(entry, &restore(&damage, empties));
+                return Ok(health);
+            }
+        } else if !wanted {
             tell(entry, &format!("{flags} would cut it there: {}", loss(&damage)));
             return Ok(health);
         }
@@ -213,7 +213,8 @@ impl Check<'_> {
     fn repair(&self, log: &mut Log, entry: &Entry, damage: &Damage, accepts: bool) -> io::Result<String> {
         let (dir, manifest) = (&log.location.dir, &mut log.manifest);
         let before = manifest.clone();
-        let mut told = format!("cut at {}: {}", damage.at, loss(damage));
+        let place = if damage.at == 0 { "cut to nothing".into() } else { format!("cut at {}", damage.at) };
+        let mut told = format!("{place}: {}", loss(damage));
         if damage.bytes > 0 {
             let kept = check::cut(self.storage, dir, &entry.name, damage)?;
             told += &format!("; what was cut off is in {}", kept.display());
@@ -328,6 +329,26 @@ fn state(report: &Report, origin: Origin) -> String {
             format!("{word} at {at}{seen}: {reason}; {} bytes, {contents} before, {behind}", report.bytes)
         }
     }
+}
+
+/// What to tell of a file of which nothing is good. `empties`: it may be cut to nothing.
+fn restore(damage: &Damage, empties: bool) -> String {
+    match (empties, damage.reason.is_mended_by_cutting()) {
+        (true, _) => format!(
+            "nothing in it is good, and --fix does not cut it to nothing: restore the file. --fix --truncate-at-corruption \
+             would cut all of it: {}",
+            loss(damage)
+        ),
+        (false, true) => "nothing in it is good, and it is not cut to nothing: restore the file".into(),
+        (false, false) => "restore the file".into(),
+    }
+}
+
+/// Whether a file of which nothing is good may be cut to nothing: an increment of ours of which nobody says that anything was
+/// on disk.
+fn may_be_emptied(log: &Log, entry: &Entry, damage: &Damage) -> bool {
+    let is_ours = log.manifest.origin == Origin::Crimson && entry.segment.kind == Kind::Increment;
+    is_ours && damage.may_be_emptied() && log.durability.called_durable(entry.segment) == 0
 }
 
 /// What cutting loses.

@@ -185,7 +185,7 @@ impl Server {
     }
 
     /// Ends it: what is to be sent is sent, then all connections are closed.
-    pub fn stop(self) -> io::Result<()> {
+    pub fn stop(mut self) -> io::Result<()> {
         self.cores.stop();
         let wrong = |error| io::Error::other(format!("A core ended with an error: {error}"));
         let result = self.cores.join().map_err(wrong);
@@ -260,6 +260,7 @@ impl Server {
                 let (progress, elapsed) = (loading.progress(), loading.elapsed().as_secs_f64());
                 let (keys, bytes) = (progress.keys.load(Relaxed), progress.loaded_bytes.load(Relaxed));
                 info!("DB loaded from append only file: {elapsed:.3} seconds, {keys} keys from {bytes} bytes");
+                self.rewriter.catalog().note_durable(&loading.ends());
                 aof::clean(self.rewriter.catalog(), loading.plan());
                 self.ready();
                 self.loading = None;

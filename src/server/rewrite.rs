@@ -80,8 +80,8 @@ impl<D: Storage> Rewriter<D> {
     }
 
     /// The log, if there has ever been one.
-    pub fn found(&self) -> Option<&Catalog<D>> {
-        self.catalog.as_ref()
+    pub fn found(&mut self) -> Option<&mut Catalog<D>> {
+        self.catalog.as_mut()
     }
 
     /// The log that is loaded at start.

@@ -104,6 +104,11 @@ fn what_a_failed_sync_has_lost_is_made_good_by_a_rewrite() {
     let mut server = Server::crimson(2, &arguments);
     wait_until("it is loaded", || server.client().show("PING") == "PONG");
     let mut client = server.client();
+    // The first batch of each file is synced whatever the policy.
+    (0..20).for_each(|number| _ = client.run(&format!("SET first:{number} 1")));
+    client.run("CONFIG SET appendfsync always");
+    assert_eq!(client.show("WAITAOF 1 0 5000"), "1) (integer) 1\n2) (integer) 0");
+    client.run("CONFIG SET appendfsync no");
     disk.set_full(true);
     let value = "v".repeat(20_000);
     for number in 1..=60 {
@@ -405,6 +410,8 @@ fn an_orderly_end_on_a_full_disk_is_refused_or_tells_what_is_left_and_loses_noth
                 told.contains("is not whole on disk: No space left on device") && !told.contains("bye bye"),
                 "{told}"
             );
+            let manifest = std::fs::read_to_string(disk.path().join("appendonlydir/appendonly.aof.manifest")).unwrap();
+            assert!(!manifest.contains("\ndurable "), "{manifest}");
         }
         std::fs::remove_file(disk.path().join("ballast")).unwrap();
         let mut server = Server::crimson(threads, &arguments);

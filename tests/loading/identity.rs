@@ -2,6 +2,7 @@
 //! programs, of an earlier format.
 
 use crate::logs::{Dir, FILENAME, LOG, Written, contents, name};
+use crate::support::wait_until;
 use crimson::persistence::aof::{Kind, LogId, Manifest};
 use crimson::persistence::storage::RealStorage;
 use std::fs;
@@ -160,6 +161,94 @@ fn good_batches_behind_a_bad_one_stop_the_start_whatever_the_policy() {
     }
 }
 
+/// Where even the first batch is bad nothing helped: no cut left anything.
+#[test]
+fn a_file_that_begins_with_a_hole_is_given_up_when_that_is_said() {
+    let mut log = Written::new(1).without_syncs();
+    (0..3).for_each(|value| log.batch(0, &[&format!("SET key{value} 1")]));
+    let (dir, file) = (log.store(), name(1, 0, Kind::Increment));
+    let mut bytes = dir.bytes(&file);
+    bytes[..50].fill(0);
+    dir.write(&file, &bytes);
+    let told = dir.refused(1, &[]);
+    assert!(told.contains("is out of order at offset 0") && told.contains("--fix --truncate-at-corruption"), "{told}");
+    check(&dir, &["--fix"], 1);
+    assert_eq!(dir.bytes(&file), bytes);
+    check(&dir, &["--fix", "--truncate-at-corruption"], 0);
+    assert_eq!(dir.bytes(&format!("{file}.cut")), bytes);
+    let mut server = dir.serve(1, &[]);
+    assert_eq!(server.client().show("SET key 1"), "OK");
+    assert_eq!(server.stop(libc::SIGTERM), Some(0));
+    assert_eq!(contents(&mut dir.serve(1, &[]).client()).lines().count(), 1);
+}
+
+/// Nobody had called anything durable: a file that was emptied or cut back after an orderly end loaded without a line.
+#[test]
+fn a_file_that_has_lost_something_since_an_orderly_end_stops_the_start() {
+    for (policy, threads) in ["no", "everysec", "always"].iter().flat_map(|policy| [(*policy, 1), (*policy, 2)]) {
+        let (dir, keys) = (Dir::new(), Written::new(threads));
+        let more = ["--appendfsync", policy];
+        let mut server = dir.serve(usize::from(threads), &more);
+        for shard in 0..threads {
+            (0..3).for_each(|value| _ = server.client().run(&format!("SET {} {value}", keys.key(shard))));
+        }
+        assert_eq!(server.stop(libc::SIGTERM), Some(0));
+        assert_eq!(manifest(&dir).durable.len(), usize::from(threads));
+        for file in (0..threads).map(|shard| name(1, shard, Kind::Increment)) {
+            let whole = dir.bytes(&file);
+            let first = memchr::memmem::find(&whole, b"#BATCH:").expect("it has batches");
+            let older = first + memchr::memchr(b'\n', &whole[first..]).expect("a line ends") + 1;
+            for (left, last) in [(0, 0), (older, 1)] {
+                dir.write(&file, &whole[..left]);
+                let told = dir.refused(usize::from(threads), &more);
+                let lost = format!("{file} ends with batch {last}, but the manifest says that batch ");
+                assert!(told.contains(&lost), "{policy}, {threads}: {told}");
+                check(&dir, &["--fix"], 1);
+                assert_eq!(dir.bytes(&file), &whole[..left], "nothing has been touched");
+            }
+            dir.write(&file, &whole);
+        }
+        check(&dir, &[], 0);
+        let copy = copy(&dir);
+        // A lower bound: it stays true while the log goes on.
+        let mut server = dir.serve(usize::from(threads), &more);
+        assert_eq!(contents(&mut server.client()).lines().count(), usize::from(threads));
+        server.client().run(&format!("SET {} more", keys.key(0)));
+        let noted = manifest(&dir).durable;
+        server.stop(libc::SIGKILL);
+        assert_eq!(manifest(&dir).durable, noted, "a kill leaves what was there");
+        assert_eq!(dir.serve(usize::from(threads), &more).client().show(&format!("GET {}", keys.key(0))), "\"more\"");
+        let mut older = copy.serve(usize::from(threads), &more);
+        assert_eq!(older.client().show(&format!("GET {}", keys.key(0))), "\"2\"", "a whole older copy is loaded");
+        assert!(older.client().show("BGREWRITEAOF").contains("started"));
+        let files = || manifest(&copy).files;
+        wait_until("it is rewritten", || files().iter().all(|file| file.segment.generation == 2));
+        assert!(manifest(&copy).durable.is_empty(), "of files that are gone nothing is said");
+        assert_eq!(older.stop(libc::SIGTERM), Some(0));
+        check(&copy, &[], 0);
+    }
+}
+
+/// A whole copy of a log.
+fn copy(dir: &Dir) -> Dir {
+    let copy = Dir::new();
+    dir.names().iter().for_each(|name| copy.write(name, &dir.bytes(name)));
+    copy
+}
+
+/// Whoever has put another manifest there is told, and it stays.
+#[test]
+fn an_orderly_end_changes_no_manifest_of_another_log() {
+    let (dir, other) = (Dir::new(), vouching(LOG).store());
+    let mut server = dir.serve(1, &[]);
+    server.client().run("SET a 1");
+    let foreign = other.bytes("appendonly.aof.manifest");
+    dir.write("appendonly.aof.manifest", &foreign);
+    assert_eq!(server.stop(libc::SIGTERM), Some(0));
+    assert!(server.log().contains("Can't note in the manifest what is on disk: the manifest "), "{}", server.log());
+    assert_eq!(dir.bytes("appendonly.aof.manifest"), foreign);
+}
+
 /// A torn last batch with a valid batch line in a value counted as damage with a good batch behind it.
 #[test]
 fn a_value_that_looks_like_a_batch_does_not_stop_a_restart() {
@@ -168,7 +257,7 @@ fn a_value_that_looks_like_a_batch_does_not_stop_a_restart() {
     let dir = Dir::new();
     let mut server = dir.serve(1, &[]);
     assert_eq!(server.client().show("SET a 1"), "OK");
-    let own = dir.bytes(&file);
+    let (own, before) = (dir.bytes(&file), dir.bytes("appendonly.aof.manifest"));
     for value in [&value[..], &own] {
         assert_eq!(server.client().call(&[&b"SET"[..], b"b", value]).text(), "OK");
     }
@@ -177,6 +266,8 @@ fn a_value_that_looks_like_a_batch_does_not_stop_a_restart() {
     for cut in [1, 20, 60] {
         let _ = fs::remove_file(dir.path(&format!("{file}.cut")));
         dir.write(&file, &whole[..whole.len() - cut]);
+        // That of the orderly end says that all was there.
+        dir.write("appendonly.aof.manifest", &before);
         let mut server = dir.serve(1, &[]);
         assert_eq!(server.client().show("GET a"), "\"1\"");
         assert_eq!(server.stop(libc::SIGTERM), Some(0));

@@ -4,11 +4,12 @@
 //! looks whether the one on disk is still what it has stored last. Where that is gone, older or another's, nothing is
 //! changed, for the files on disk need not be the ones that the process knows.
 
-use super::batch::LogId;
+use super::batch::{LogId, SegmentId};
 use super::manifest::{Manifest, Origin};
 use super::redis;
 use crate::limits::AOF_MANIFEST_BYTES_MAX;
 use crate::persistence::storage::Storage;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -80,6 +81,21 @@ impl<D: Storage> Catalog<D> {
         self.replace(next.to_bytes())?;
         self.manifest = next;
         Ok(())
+    }
+
+    /// These batches are on disk, as far as their files are listed. The next manifest that is stored says so.
+    pub fn note_durable(&mut self, batches: &BTreeMap<SegmentId, u64>) {
+        self.manifest.note_durable(batches);
+    }
+
+    /// The log has ended with these batches on disk: stores a manifest that says so, if none does yet.
+    pub fn end(&mut self, batches: &BTreeMap<SegmentId, u64>) -> io::Result<()> {
+        self.note_durable(batches);
+        let next = self.manifest.clone();
+        if !batches.keys().any(|segment| next.lists(*segment)) || self.on_disk.contains(&Some(next.to_bytes())) {
+            return Ok(());
+        }
+        self.store(next)
     }
 
     /// Says that files of a generation will be made. In the manifest of Redis that is a comment.

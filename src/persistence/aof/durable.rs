@@ -1,6 +1,6 @@
 //! What one shard's log says of another's: its `#DURABLE` lines name batches of other files that were on disk when it was
 //! written. A file that ends before such a batch has lost it, or is another one than it was, which the file itself may
-//! not show: it is empty, or older.
+//! not show: it is empty, or older. The manifest says the same of what was there at an orderly end.
 
 use super::batch::SegmentId;
 use super::manifest::{Entry, Manifest};
@@ -32,7 +32,27 @@ pub struct Lost {
     pub by: String,
 }
 
+/// Who says what the manifest says.
+const MANIFEST: &str = "the manifest";
+
 impl Durability {
+    /// What the manifest says; no file has been read yet.
+    pub fn of(manifest: &Manifest) -> Self {
+        let told = |(segment, sequence): (&SegmentId, &u64)| (*segment, (*sequence, MANIFEST.to_string()));
+        Self { ends: BTreeMap::new(), vouched: manifest.durable.iter().map(told).collect() }
+    }
+
+    /// By increment that has been read, its last good batch.
+    pub fn ends(&self) -> BTreeMap<SegmentId, u64> {
+        let increments = self.ends.iter().filter(|(segment, last)| segment.kind == Kind::Increment && **last > 0);
+        increments.map(|(segment, last)| (*segment, *last)).collect()
+    }
+
+    /// The last batch of a file that another one or the manifest calls durable; 0: none.
+    pub fn called_durable(&self, segment: SegmentId) -> u64 {
+        self.vouched.get(&segment).map_or(0, |(sequence, _)| *sequence)
+    }
+
     /// A file has been read up to its good batch `last`; it calls these batches of others durable.
     pub fn note(&mut self, entry: &Entry, last: u64, vouched: &BTreeMap<SegmentId, u64>) {
         self.ends.insert(entry.segment, last);
@@ -70,8 +90,7 @@ impl Durability {
 
     /// The last batch of a file that anybody knows of.
     pub fn last_known(&self, segment: SegmentId) -> u64 {
-        let vouched = self.vouched.get(&segment).map_or(0, |(sequence, _)| *sequence);
-        vouched.max(self.ends.get(&segment).copied().unwrap_or(0))
+        self.called_durable(segment).max(self.ends.get(&segment).copied().unwrap_or(0))
     }
 
     /// Where transactions are missing that a torn end cannot have taken: in a file behind which the shard's log goes on,
@@ -167,6 +186,17 @@ mod tests {
               disk"
             ]
         );
+        // What the manifest says counts like what another file does.
+        let mut noted = manifest.clone();
+        noted.durable.insert(noted.files[0].segment, 6);
+        let mut told = Durability::of(&noted);
+        told.note(&noted.files[0], 6, &BTreeMap::new());
+        assert_eq!(told.lost(&noted), []);
+        told.note(&noted.files[0], 5, &BTreeMap::new());
+        let lines = told.lost(&noted).iter().map(Lost::to_string).collect::<Vec<_>>();
+        let expected =
+            "a.3.0.incr.aof ends with batch 5, but the manifest says that batch 6 of it was on disk: batch 6 is lost";
+        assert_eq!(lines, [expected]);
         let missing = |generation| Missing { stamp: 4, generation, has: 1, lack: vec![0] };
         let mut newer = Durability::default();
         newer.note(&entry(3, 0), 5, &BTreeMap::new());

@@ -8,6 +8,7 @@
 //! file appendonly.aof.3.0.base.aof generation 3 shard 0 kind base bytes 8192
 //! file appendonly.aof.3.0.incr.aof generation 3 shard 0 kind incr
 //! ...                                                       a name with unusual characters stands in "quotes"
+//! durable i3.0.17                                           see below
 //! lost i3.1.812                                             see below
 //! crc32c 0f3a9c27                                           over all bytes before this line
 //! ```
@@ -15,6 +16,9 @@
 //! A generation is a consistent cut over all shards. Bases belong to the oldest generation that is listed, and every
 //! generation has an increment of every shard; a shard without a base was empty then. A base is complete when it is
 //! listed, so its length is too. What a shard holds is its base and then its increments in order of their generations.
+//!
+//! `durable i3.0.17` says: batch 17 of shard 0's increment of generation 3 was on disk when this manifest was stored, at an
+//! orderly end of the server. The file may be longer by now; one that is shorter has lost something or is an older one.
 //!
 //! `lost i3.1.812` says: whoever looks after the log knows that batches up to 812 of shard 1's increment of generation 3 are
 //! lost, whatever other shards' logs say of them (`check-aof`). A server that loads such a log writes a new generation.
@@ -45,6 +49,9 @@ const VERSION: u64 = 2;
 /// How the line begins that tells which log it is.
 const LOG: &[u8] = b"log ";
 
+/// How a line begins that tells what is on disk.
+const DURABLE: &[u8] = b"durable ";
+
 /// How a line begins that tells what is known to be lost.
 const LOST: &[u8] = b"lost ";
 
@@ -61,6 +68,8 @@ pub struct Manifest {
     pub files: Vec<Entry>,
     /// Up to this generation there may be files that are not listed, of rewrites that have not come to their ends.
     pub begun: u64,
+    /// By file, a batch that is known to be on disk. Of files that are not listed it says nothing.
+    pub durable: BTreeMap<SegmentId, u64>,
     /// By file, the last batch of those that are known to be lost.
     pub lost: BTreeMap<SegmentId, u64>,
     /// Names of those that were empty, or nothing but room written ahead, when the manifest was loaded.
@@ -103,8 +112,8 @@ pub enum Verdict {
 impl Manifest {
     /// A new log without files.
     pub fn new(log: LogId, shards: u16) -> Self {
-        let (files, begun, lost, empty) = Default::default();
-        Self { log, shards, origin: Origin::Crimson, files, begun, lost, empty }
+        let (files, begun, durable, lost, empty) = Default::default();
+        Self { log, shards, origin: Origin::Crimson, files, begun, durable, lost, empty }
     }
 
     /// A log of Redis, of these files.
@@ -192,15 +201,25 @@ impl Manifest {
             self.begun = generation;
             return Some(());
         }
-        match line.strip_prefix(LOST) {
-            Some(batch) => {
-                let (segment, sequence) = parse_place(batch, self.log)?;
-                self.lost.insert(segment, sequence).is_none().then_some(())
+        let log = self.log;
+        for (key, batches) in [(DURABLE, &mut self.durable), (LOST, &mut self.lost)] {
+            if let Some(batch) = line.strip_prefix(key) {
+                let (segment, sequence) = parse_place(batch, log)?;
+                return batches.insert(segment, sequence).is_none().then_some(());
             }
-            None => {
-                self.files.push(parse_file(line, self.log)?);
-                Some(())
+        }
+        self.files.push(parse_file(line, log)?);
+        Some(())
+    }
+
+    /// These batches are on disk, as far as their files are listed.
+    pub fn note_durable(&mut self, batches: &BTreeMap<SegmentId, u64>) {
+        for (segment, &sequence) in batches {
+            if !self.lists(*segment) {
+                continue;
             }
+            let known = self.durable.entry(*segment).or_default();
+            *known = sequence.max(*known);
         }
     }
 
@@ -220,8 +239,12 @@ impl Manifest {
             }
             text.push('\n');
         }
-        for (SegmentId { generation, shard, kind, .. }, sequence) in &self.lost {
-            writeln!(text, "lost {}{generation}.{shard}.{sequence}", kind.letter()).expect(TO_A_STRING);
+        let listed = self.durable.iter().filter(|(segment, _)| self.lists(**segment));
+        for (segment, sequence) in listed {
+            writeln!(text, "durable {segment}.{sequence}").expect(TO_A_STRING);
+        }
+        for (segment, sequence) in &self.lost {
+            writeln!(text, "lost {segment}.{sequence}").expect(TO_A_STRING);
         }
         let mut text = text.into_bytes();
         let crc = crc32c::crc32c(&text);
@@ -256,12 +279,20 @@ impl Manifest {
         if let Some((generation, _)) = increments.iter().find(|entry| *entry.1 != usize::from(self.shards)) {
             return Err(format!("generation {generation} has not an increment of every shard"));
         }
+        if self.durable.keys().any(|segment| !segments.contains(segment)) {
+            return Err("a batch of a file that is not listed is called durable".into());
+        }
         let oldest = increments.keys().next();
         let misplaced = |entry: &&Entry| entry.segment.kind == Kind::Base && Some(&entry.segment.generation) != oldest;
         match self.files.iter().find(misplaced) {
             Some(entry) => Err(format!("{} is a base of another generation than the oldest", entry.name)),
             None => Ok(()),
         }
+    }
+
+    /// Whether a file is part of the log.
+    pub fn lists(&self, segment: SegmentId) -> bool {
+        self.files.iter().any(|entry| entry.segment == segment)
     }
 
     /// The files of a shard in the order in which they are loaded.
@@ -414,11 +445,14 @@ mod tests {
         let mut manifest = example("appendonly.aof");
         manifest.files.drain(..3);
         manifest.lost.insert(manifest.files[0].segment, 812);
+        manifest.durable.insert(manifest.files[0].segment, 17);
+        // Of a file that is no part of the log any more nothing is said.
+        manifest.durable.insert(SegmentId { generation: 2, ..manifest.files[0].segment }, 5);
         let text = String::from_utf8(manifest.to_bytes()).unwrap();
         let body = "crimson-aof 2\nlog 5e0c31d07a9b4f26\nshards 2\n\
                     file appendonly.aof.3.1.incr.aof generation 3 shard 1 kind incr\n\
                     file appendonly.aof.3.1.base.aof generation 3 shard 1 kind base bytes 103\n\
-                    lost i3.1.812\n";
+                    durable i3.1.17\nlost i3.1.812\n";
         assert_eq!(text, format!("{body}crc32c {:08x}\n", crc32c::crc32c(body.as_bytes())));
     }
 
@@ -492,6 +526,8 @@ mod tests {
             ("file b", "file ../b", "\"../b\" is not a file name"),
             (" bytes 1", "", "b is a base without a length"),
             ("file a", "lost i3.0", "line 4 is not understood"),
+            ("file a", "durable i3.0", "line 4 is not understood"),
+            ("file a", "durable i2.0.7\nfile a", "a batch of a file that is not listed is called durable"),
             (" bytes 1", " bytes x", "line 5 is not understood"),
             ("kind base", "kind bose", "line 5 is not understood"),
             ("kind base", "", "line 5 is not understood"),
@@ -517,6 +553,7 @@ mod tests {
         fn manifests_come_back(filename in "[a-z \"'\\\\é\n\t]{1,12}", cut in 0..5usize) {
             let mut manifest = example(&filename);
             manifest.files.truncate(if cut < 4 { 0 } else { 5 });
+            manifest.durable = manifest.files.iter().skip(cut).map(|entry| (entry.segment, cut as u64)).collect();
             manifest.lost = manifest.files.iter().take(cut).map(|entry| (entry.segment, cut as u64)).collect();
             prop_assert_eq!(Manifest::parse(&manifest.to_bytes()), Ok(manifest));
         }

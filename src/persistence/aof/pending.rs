@@ -371,6 +371,9 @@ impl<'a> Redo<'a> {
             // Nothing may be in a file while the one before it is not on disk.
             if head.offset == 0 {
                 settle(self.storage, self.dir, self.manifest, before)?;
+            } else if head.sequence == 2 {
+                // A power failure must not leave a file that begins with a hole.
+                self.storage.sync(&self.dir.join(&file.name)).map_err(Failure::writing(file))?;
             }
             let written = self.storage.write_at(&self.dir.join(&file.name), head.offset, batch);
             written.map_err(Failure::writing(file))?;

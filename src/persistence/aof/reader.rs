@@ -95,6 +95,13 @@ impl Damage {
     pub fn may_be_cut(&self) -> bool {
         self.at > 0 && self.reason.is_mended_by_cutting()
     }
+
+    /// Whether nothing in the file is good, and nothing in it says that it ever was on disk or that it is not what it should
+    /// be. So a power failure leaves a new file. Whoever knows that nothing else calls it durable may cut all of it.
+    pub fn may_be_emptied(&self) -> bool {
+        let fits = self.reason.is_mended_by_cutting() && !matches!(self.reason, Reason::Misplaced { .. });
+        self.at == 0 && fits && self.found.synced == 0
+    }
 }
 
 /// Why a batch or record is not good.

@@ -17,6 +17,10 @@
 //! follows for a second, or the log ends, a mark does: a batch without records. The first batch of a new file says what is
 //! on disk of the one before it, and now and then a batch says what another shard has ([`Writer::vouch`]).
 //!
+//! The first batch of an increment is written alone, and is on disk before anything else is written there, whatever the
+//! policy. What follows may reach the disk in any order until it is synced; so a power failure may leave a hole further
+//! on, which can be cut off, but no file that begins with one, where nothing in front of it would be left.
+//!
 //! With `everysec`, whole blocks are written past the kernel's page cache where many wait: to copy them there and to find
 //! them again at the sync costs several times what the disk does. The rest of the last block goes with what follows, or
 //! by an ordinary write if nothing does.
@@ -54,6 +58,9 @@ struct Segment<F> {
     begun: usize,
     /// Up to here the file has zero bytes at least, on disk.
     ahead: u64,
+    /// Whether more than its first batch may be written: that one is on disk, or nobody loads the file before all of it is.
+    /// Until then that batch is the first chunk.
+    has_head: bool,
     /// Whether something was written since the last sync.
     dirty: bool,
     /// Whether some of that is not kept in a chunk.
@@ -114,7 +121,7 @@ impl<F> Segment<F> {
     fn plan(&mut self, direct: Option<Direct>, spare: &mut Vec<u8>) -> (usize, bool) {
         let start = self.offset() + self.begun as u64;
         let left = self.chunks[self.written].len() - self.begun;
-        let Some(direct) = direct else { return (left, false) };
+        let Some(direct) = direct.filter(|_| self.has_head) else { return (left, false) };
         let block = direct.block_bytes as u64;
         let (end, first) = (start + left as u64, start.next_multiple_of(block));
         let last = end - end % block;
@@ -270,6 +277,7 @@ impl<F> Writer<F> {
         let (chunks, written, begun) = Default::default();
         let (dirty, unkept, gap) = Default::default();
         let (last_records, called_durable) = (sealer.sequence(), 0);
+        let has_head = sealer.sequence() > 0 || sealer.segment().kind == Kind::Base;
         self.segments.push_back(Segment {
             file,
             sealer,
@@ -282,6 +290,7 @@ impl<F> Writer<F> {
             written,
             begun,
             ahead: synced,
+            has_head,
             dirty,
             unkept,
             gap,
@@ -301,7 +310,7 @@ impl<F> Writer<F> {
         let old = self.segments.back().expect("there is always a file to append to").sealer;
         self.push(file, Sealer::new(segment), 0, before);
         self.is_narrow = false;
-        if old.sequence() > 0 {
+        if old.sequence() > 0 && old.segment().log == segment.log {
             self.vouch(old.segment(), old.sequence());
         }
     }
@@ -318,6 +327,12 @@ impl<F> Writer<F> {
     pub fn durable_batch(&self) -> (SegmentId, u64) {
         let segment = self.segments.back().expect("there is always a file to append to");
         (segment.sealer.segment(), segment.sealer.durable().min(segment.last_records))
+    }
+
+    /// The file that is appended to, and its last batch: on disk if all is settled.
+    pub fn last_batch(&self) -> (SegmentId, u64) {
+        let segment = self.segments.back().expect("there is always a file to append to");
+        (segment.sealer.segment(), segment.sealer.sequence())
     }
 
     /// Follows another policy from now on.
@@ -417,8 +432,9 @@ impl<F> Writer<F> {
         let taken = segment.written + usize::from(in_flight);
         let open = segment.chunks.len() > taken;
         let fits = |chunk: &Chunk| chunk.len() + len <= AOF_CHUNK_BYTES;
-        if !open || !segment.chunks.back().is_some_and(fits) {
-            segment.begin_chunk(std::mem::take(&mut self.spare), len, direct, open, position);
+        let is_head = !segment.has_head && segment.chunks.len() == 1;
+        if !open || is_head || !segment.chunks.back().is_some_and(fits) {
+            segment.begin_chunk(std::mem::take(&mut self.spare), len, direct, open && !is_head, position);
         }
     }
 
@@ -540,7 +556,7 @@ impl<F> Writer<F> {
             && (now_ms - self.synced_ms >= SECOND_MS || unsynced >= AOF_UNSYNCED_BYTES_MAX);
         let writes = segment.written < segment.chunks.len();
         let idle = !writes && (flush || closing);
-        let must = idle || self.policy == Fsync::Always || overdue;
+        let must = idle || self.policy == Fsync::Always || overdue || !segment.has_head && writes;
         if segment.dirty && must {
             let (chunks, position, sequence) = (segment.written, self.written(), segment.written_batch());
             self.flight = Some(Flight::Sync { chunks, position, sequence });
@@ -614,13 +630,15 @@ impl<F> Writer<F> {
                 self.handed = self.handed.max(segment.chunks[segment.written].end().position);
                 segment.written += 1;
                 segment.dirty |= !durable;
-                let keeps = !durable && (self.policy != Fsync::No || closing);
+                let keeps = !durable && (self.policy != Fsync::No || closing || !segment.has_head);
+                segment.has_head |= durable;
                 segment.unkept |= !durable && !keeps;
                 if keeps { None } else { segment.settle(segment.written, durable) }
             }
             Flight::Sync { chunks, position, sequence } => {
                 self.synced = position;
                 segment.sealer.synced(sequence);
+                segment.has_head |= sequence > 0;
                 self.synced_ms = now_ms;
                 (segment.dirty, segment.unkept) = (segment.written > chunks, false);
                 segment.settle(chunks, true)

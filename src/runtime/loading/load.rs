@@ -172,7 +172,12 @@ fn out_of_order(path: &FileIn, damage: &Damage, plan: &Plan) -> String {
     let Damage { at, reason, .. } = damage;
     let advice = match damage.may_be_cut() {
         true => format!("`crimson check-aof --fix {}` cuts it there", plan.source.path().display()),
-        false => "nothing in front of it is good, so it is not cut".into(),
+        false if damage.may_be_emptied() => format!(
+            "Nothing in front of it is good. Where it cannot be restored, `crimson check-aof --fix \
+             --truncate-at-corruption {}` cuts all of it, if nothing else says that it was on disk",
+            plan.source.path().display()
+        ),
+        false => "Nothing in front of it is good, so it is not cut".into(),
     };
     format!(
         "the append-only file {} is out of order at offset {at}: {reason}{}. A power failure may leave that of what was not \

@@ -31,7 +31,7 @@ use crate::commands::Node;
 use crate::commands::node::Control;
 use crate::metrics::persistence::Loading as Progress;
 use crate::persistence::aof::durable::{self, Durability, Lost};
-use crate::persistence::aof::{LogId, Manifest, Missing, Origin, Stamps, Transaction, pending};
+use crate::persistence::aof::{LogId, Manifest, Missing, Origin, SegmentId, Stamps, Transaction, pending};
 use crate::persistence::storage::{Directory, FileIn, Storage};
 use crate::stdx::os::error_text;
 use std::collections::btree_map::Entry;
@@ -205,7 +205,8 @@ impl Loading {
         progress.total_bytes.store(plan.bytes, Ordering::Relaxed);
         progress.started.store((node.wall_clock)().as_secs() as i64, Ordering::Relaxed);
         progress.active.store(true, Ordering::Release);
-        let mut state = State { bases: vec![0; cores], ..State::default() };
+        let durability = Durability::of(&plan.manifest);
+        let mut state = State { bases: vec![0; cores], durability, ..State::default() };
         state.stamps.resize_with(usize::from(plan.manifest.shards), Stamps::default);
         Arc::new(Self {
             renews: AtomicBool::new(plan.renews),
@@ -240,6 +241,12 @@ impl Loading {
     /// The control thread has done what it had to.
     pub fn go_on(&self) {
         self.enter(self.after(self.stage()));
+    }
+
+    /// By increment that has been loaded, its last batch. When all cores serve, it is on disk, if the file is still part of the
+    /// log.
+    pub fn ends(&self) -> BTreeMap<SegmentId, u64> {
+        self.state().durability.ends()
     }
 
     /// How long it has taken up to now.

@@ -14,6 +14,13 @@ fn writer(policy: Fsync) -> Writer<u8> {
     writer
 }
 
+/// The same where the first batch is on disk, so that nothing waits for it.
+fn begun(policy: Fsync) -> Writer<u8> {
+    let mut writer = writer(policy);
+    writer.segments[0].has_head = true;
+    writer
+}
+
 /// Each sync told the file system how long the file is now, which costs as much as all else.
 #[test]
 fn room_is_written_ahead_of_durable_batches() {
@@ -174,7 +181,7 @@ impl pending::Area for Nowhere {
 #[test]
 fn without_always_replies_wait_until_the_kernel_has_it() {
     for policy in [Fsync::EverySecond, Fsync::No] {
-        let mut writer = writer(policy);
+        let mut writer = begun(policy);
         writer.append(&mut record(), 0);
         assert!(writer.holds_replies(), "there is no pending area");
         let (_, _, _, len) = job(&mut writer, 0).unwrap();
@@ -288,7 +295,7 @@ fn write(writer: &mut Writer<u8>) -> (u64, u64, bool) {
 
 /// A writer of which much is asked, and where what comes next begins: not where a block does.
 fn direct_writer() -> (Writer<u8>, u64) {
-    let mut writer = writer(Fsync::EverySecond);
+    let mut writer = begun(Fsync::EverySecond);
     writer.set_direct(Some(DIRECT));
     append_bytes(&mut writer, 100);
     let end = writer.file_bytes();
@@ -328,7 +335,7 @@ fn a_file_system_that_wants_no_direct_writes_gets_none() {
 
 /// A writer that has written something without keeping it, and its length.
 fn writer_without_syncs() -> (Writer<u8>, usize) {
-    let mut writer = writer(Fsync::No);
+    let mut writer = begun(Fsync::No);
     writer.append(&mut record(), 0);
     let (_, _, _, len) = job(&mut writer, 0).unwrap();
     writer.done(len as i32, 0);
@@ -426,7 +433,7 @@ fn what_was_written_in_parts_is_synced_as_a_whole() {
 #[test]
 fn what_is_on_disk_is_known_whatever_the_policy() {
     for policy in [Fsync::Always, Fsync::EverySecond, Fsync::No] {
-        let mut writer = writer(policy);
+        let mut writer = begun(policy);
         writer.append(&mut record(), 0);
         let (_, _, _, len) = job(&mut writer, 0).unwrap();
         writer.append(&mut record(), 0);
@@ -441,6 +448,39 @@ fn what_is_on_disk_is_known_whatever_the_policy() {
             writer.done(0, 0);
         }
         assert_eq!(writer.synced(), 2 * record().len() as u64, "{policy:?}");
+    }
+}
+
+/// The first batches were in the page cache when others behind them went past it, and a power failure left a file that
+/// began with a hole.
+#[test]
+fn nothing_is_written_behind_a_first_batch_that_is_not_on_disk() {
+    for policy in [Fsync::EverySecond, Fsync::No] {
+        for size in [1, 1000] {
+            let mut writer = writer(policy);
+            writer.set_direct(Some(DIRECT));
+            writer.append(&mut record().repeat(size), 0);
+            let head = writer.file_bytes();
+            append_bytes(&mut writer, 1000);
+            let (start, end) = (head as usize, writer.file_bytes());
+            assert_eq!(job(&mut writer, 0), Some((1, 'w', 0, start)), "the first batch alone, whole");
+            writer.done(5, 0);
+            assert_eq!(job(&mut writer, 0), Some((1, 'w', 5, start - 5)));
+            writer.done(start as i32 - 5, 0);
+            assert_eq!(job(&mut writer, 0), Some((1, 's', 0, 0)), "{policy:?}");
+            writer.done(-libc::EIO, 0);
+            assert_eq!((job(&mut writer, 1000), writer.gap()), (Some((1, 'w', 0, start)), None), "it is kept");
+            writer.done(start as i32, 1000);
+            assert_eq!(job(&mut writer, 1000), Some((1, 's', 0, 0)));
+            writer.done(0, 1000);
+            let mut written = head;
+            while written < end {
+                let Some((1, 'w', offset, len)) = job(&mut writer, 1000) else { panic!("no sync any more") };
+                assert_eq!(offset, written);
+                writer.done(len as i32, 1000);
+                written += len as u64;
+            }
+        }
     }
 }
 
