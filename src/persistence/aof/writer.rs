@@ -38,6 +38,9 @@ use std::collections::VecDeque;
 /// How long a failed write rests before it is tried again, and the time between syncs, in milliseconds.
 const SECOND_MS: i64 = 1000;
 
+/// How long after a sync another one is made for a write that goes past the page cache. Until then it goes through it.
+const ORDER_MS: i64 = 100;
+
 /// A file that is being written, by whatever stands for it outside.
 struct Segment<F> {
     file: F,
@@ -56,6 +59,9 @@ struct Segment<F> {
     written: usize,
     /// So many bytes of the next one are: one operation need not write all of it.
     begun: usize,
+    /// Whether the page cache has some of it that may not be on disk. What goes past the cache would come before that, and a
+    /// power failure leave it behind a hole.
+    cached: bool,
     /// Up to here the file has zero bytes at least, on disk.
     ahead: u64,
     /// Whether more than its first batch may be written: that one is on disk, or nobody loads the file before all of it is.
@@ -134,6 +140,11 @@ impl<F> Segment<F> {
             self.begin_chunk(std::mem::take(spare), left, Some(direct), true, position);
         }
         if start < first { ((first - start) as usize, false) } else { ((last - start) as usize, true) }
+    }
+
+    /// Bytes that are left of the chunk that is written next.
+    fn next_bytes(&self) -> usize {
+        self.chunks.get(self.written).map_or(0, |chunk| chunk.len() - self.begun)
     }
 
     /// The first chunks need not be kept any longer; the position of the last of them, and a buffer that is free again.
@@ -289,6 +300,7 @@ impl<F> Writer<F> {
             chunks,
             written,
             begun,
+            cached: false,
             ahead: synced,
             has_head,
             dirty,
@@ -556,8 +568,11 @@ impl<F> Writer<F> {
             && (now_ms - self.synced_ms >= SECOND_MS || unsynced >= AOF_UNSYNCED_BYTES_MAX);
         let writes = segment.written < segment.chunks.len();
         let idle = !writes && (flush || closing);
-        let must = idle || self.policy == Fsync::Always || overdue || !segment.has_head && writes;
-        if segment.dirty && must {
+        // What is to go past the cache comes after what is in it.
+        let orders = self.direct().is_some_and(|direct| segment.cached && segment.next_bytes() >= direct.least_bytes)
+            && now_ms - self.synced_ms >= ORDER_MS;
+        let must = orders || idle || self.policy == Fsync::Always || overdue || !segment.has_head && writes;
+        if (segment.dirty || orders) && must {
             let (chunks, position, sequence) = (segment.written, self.written(), segment.written_batch());
             self.flight = Some(Flight::Sync { chunks, position, sequence });
             return Some(Job::Sync { file: &self.segments[0].file });
@@ -567,7 +582,7 @@ impl<F> Writer<F> {
         }
         // A durable write is durable for its own bytes only, not for those that another one has written before it.
         let durable = self.policy == Fsync::Always && segment.begun == 0;
-        let how = self.direct();
+        let how = self.direct().filter(|_| !segment.cached);
         let segment = self.segments.front_mut().expect("just seen");
         let (len, direct) = segment.plan(how, &mut self.spare);
         let offset = segment.offset() + segment.begun as u64;
@@ -612,12 +627,14 @@ impl<F> Writer<F> {
             let writes = matches!(flight, Flight::Write { .. });
             segment.gap = segment.unkept && !writes;
             segment.dirty &= writes || segment.gap;
+            segment.cached &= segment.dirty;
             self.trouble = Some(Trouble { errno, again_ms: now_ms + SECOND_MS });
             return Done::Failed;
         }
         if let Flight::Write { .. } = flight {
             let left = segment.chunks[segment.written].len() - segment.begun;
             segment.begun += left.min(result as usize);
+            segment.cached |= matches!(flight, Flight::Write { durable: false, direct: false, .. });
             if segment.begun < segment.chunks[segment.written].len() {
                 // A full disk says so with the rest: until then nothing is known to be better.
                 return Done::Well;
@@ -640,6 +657,7 @@ impl<F> Writer<F> {
                 segment.sealer.synced(sequence);
                 segment.has_head |= sequence > 0;
                 self.synced_ms = now_ms;
+                segment.cached = false;
                 (segment.dirty, segment.unkept) = (segment.written > chunks, false);
                 segment.settle(chunks, true)
             }
