@@ -587,6 +587,8 @@ impl<F> Writer<F> {
         let (len, direct) = segment.plan(how, &mut self.spare);
         let offset = segment.offset() + segment.begun as u64;
         let ahead = durable && !closing && !self.is_narrow && offset + len as u64 > segment.ahead;
+        // What stands in front of whole blocks has to be on disk before them.
+        let durable = durable || how.is_some() && !direct && len < segment.next_bytes();
         self.flight = Some(Flight::Write { durable, direct, ahead });
         let chunk = &mut segment.chunks[segment.written];
         chunk.set_room(if ahead { AOF_AHEAD_BYTES } else { 0 });
