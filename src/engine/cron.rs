@@ -23,6 +23,10 @@ pub fn cron_interval_ms(hz: u32) -> Millis {
     (1000 / Millis::from(hz.max(1))).max(1)
 }
 
+/// How long a core is not served before it rests, and milliseconds between two runs of its cron then.
+const RESTS_AFTER_MS: Millis = 1000;
+const REST_INTERVAL_MS: Millis = 400;
+
 /// How hard one cron run looks for keys whose time is over, by the directive `active-expire-effort`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ExpireEffort {
@@ -45,7 +49,22 @@ impl ExpireEffort {
 }
 
 impl Engine {
-    /// The regular work; `hz` times a second.
+    /// When the regular work is due next, on a core that sleeps and was busy last at `busy_ms`: a while later than by `hz`
+    /// where nothing depends on it. Each wake of an idle core costs as much as some hundred commands.
+    pub fn cron_due_ms(&self, now: Millis, busy_ms: Millis) -> Millis {
+        let regular_ms = cron_interval_ms(self.config.hz);
+        let rests = now - busy_ms >= RESTS_AFTER_MS && !self.shard.log.wanted && !self.has_timely_work();
+        now + if rests { regular_ms.max(REST_INTERVAL_MS) } else { regular_ms }
+    }
+
+    /// Whether something is under way that the cron looks after.
+    fn has_timely_work(&self) -> bool {
+        let limits = self.config.maxmemory > 0 || self.config.timeout > 0 || self.config.appendonly;
+        let expires = self.shard.databases.iter().any(|db| db.expires_len() > 0);
+        limits || expires || self.is_paused() || !self.paused.is_empty() || !self.is_settled() || self.loading
+    }
+
+    /// The regular work; `hz` times a second, less often on a core that rests.
     pub(super) fn cron(&mut self) {
         self.next_cron_ms = self.now + cron_interval_ms(self.config.hz);
         self.cron_runs += 1;

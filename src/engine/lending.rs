@@ -9,12 +9,13 @@ use crate::limits::{SNAPSHOT_STEP_KEYS, SNAPSHOT_UNWRITTEN_BYTES_MAX};
 use crate::shard::locks::Mode;
 
 impl Engine {
-    /// Whether no snapshot is writing the values that would be lent of these keys. Its next step is done.
+    /// Whether no snapshot is writing the values that would be lent of these keys. Its next step is done, if the disk keeps
+    /// up with it.
     pub(super) fn may_lend(&mut self, keys: &Keys) -> bool {
         if !self.shard.has_snapshot() {
             return true;
         }
-        let mut budget = SNAPSHOT_STEP_KEYS;
+        let mut budget = if self.base_keeps_up() { SNAPSHOT_STEP_KEYS } else { 0 };
         let now = self.now;
         self.shard.databases.iter_mut().filter(|db| !db.is_empty()).all(|db| {
             db.set_now(now);
@@ -30,15 +31,17 @@ impl Engine {
 
     /// Whether transactions wait for the snapshot and the disk keeps up with it.
     pub(super) fn goes_on_lending(&self) -> bool {
-        let unwritten = self.shard_log().base_held_bytes.get();
-        !self.lending.is_empty() && unwritten < SNAPSHOT_UNWRITTEN_BYTES_MAX
+        !self.lending.is_empty() && self.base_keeps_up()
     }
 
-    /// Lets the snapshot go on for the first transaction that waits for it.
+    /// Whether little of the base waits to be written. As much again as that may wait for its sync.
+    fn base_keeps_up(&self) -> bool {
+        self.shard_log().base_held_bytes.get() < 2 * SNAPSHOT_UNWRITTEN_BYTES_MAX
+    }
+
+    /// Lets the snapshot go on for the first transaction that waits for it, or looks whether it has gone on by itself.
     pub(super) fn step_lending(&mut self) {
-        if self.goes_on_lending()
-            && let Some(waiter) = self.lending.pop_front()
-        {
+        if let Some(waiter) = self.lending.pop_front() {
             // It comes back to the end if there is more to do.
             self.granted(waiter);
         }

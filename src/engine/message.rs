@@ -315,12 +315,12 @@ pub enum Message {
         /// The values.
         states: Vec<KeyState>,
     },
-    /// They are on disk, or never will be.
+    /// They are on disk, or go with the rest.
     Staged {
         /// For what.
         ticket: Ticket,
-        /// In how many pieces; `None`: the log cannot have them.
-        pieces: Option<u64>,
+        /// What is to be logged of them with the rest.
+        payload: Vec<u8>,
     },
     /// Puts keys into the given states, and those that have come before, and gives up the transaction's locks.
     Store {

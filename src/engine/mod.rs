@@ -56,8 +56,6 @@ mod tracking;
 mod transaction;
 mod watch;
 
-pub use cron::cron_interval_ms;
-
 use crate::acl;
 use crate::commands::{CommandTable, CoreView, EveryCore, Node, table};
 use crate::config::Config;
@@ -397,7 +395,7 @@ impl Engine {
                 self.post(from, Message::Lent { ticket, loan: Some(loan) });
             }
             Message::Stage { from, ticket, id, stamp, states } => self.begin_stage(from, ticket, id, stamp, states),
-            Message::Staged { ticket, pieces } => self.staged(ticket, pieces),
+            Message::Staged { ticket, payload } => self.staged(ticket, &payload),
             Message::Store { from, ticket, id, keep, mut states, effects, transaction, caller, waiting } => {
                 states.append(&mut self.take_stage(id));
                 self.store(states, effects, transaction.as_deref(), caller, waiting);

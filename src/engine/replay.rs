@@ -210,7 +210,7 @@ impl Replay {
         let payload = transaction.payload(self.segment.0).ok_or(ReplayError::Transaction)?;
         let mut failed = 0;
         self.payload(shard, payload, |outcome| match outcome {
-            Err(ReplayError::Failed { .. }) => {
+            Err(ReplayError::Failed { .. } | ReplayError::Stage) => {
                 failed += 1;
                 Ok(())
             }

@@ -14,7 +14,7 @@ use crate::shard::locks::TransactionId;
 use crate::shard::log::Bench;
 use crate::shard::{Expiry, Shard, ShardId};
 use crate::types::ValueRef;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 /// The stages of this shard.
@@ -60,16 +60,12 @@ enum Progress {
     Written,
     /// All is on disk when this much of the log is.
     Waits(u64),
-    /// All is on disk, or never will be.
+    /// The coordinator knows: all is on disk, or goes with the rest.
     Over,
 }
 
 /// Large values that are logged before the rest is stored.
 pub(super) struct Staging {
-    /// Their name in the log.
-    stamp: u64,
-    /// Whether all shards have logged them.
-    is_logged: bool,
     finished: Finished,
 }
 
@@ -78,7 +74,7 @@ impl Engine {
     pub(super) fn stage(&mut self, index: u32, finished: Finished, large: Vec<(usize, KeyPlace)>) {
         let (from, stamp, id) = (self.core, self.node.next_stamp(), self.operations.get_mut(index).id);
         let gather = self.gather_mut(index);
-        gather.staging = Some(Box::new(Staging { stamp, is_logged: true, finished }));
+        gather.staging = Some(Box::new(Staging { finished }));
         let mut stages: BTreeMap<usize, Vec<KeyState>> = BTreeMap::new();
         for (number, (database, key)) in large {
             let states = gather.shards[number].states.get_or_insert_default();
@@ -98,8 +94,9 @@ impl Engine {
         }
     }
 
-    /// A shard has large values on disk, in so many pieces, or has given that up; with the last of them all is stored.
-    pub(super) fn staged(&mut self, ticket: Ticket, pieces: Option<u64>) {
+    /// A shard has large values on disk, or cannot say when it will, and tells what is to be logged of them with the rest;
+    /// when all have, all is stored.
+    pub(super) fn staged(&mut self, ticket: Ticket, payload: &[u8]) {
         let index = ticket.operation().expect("only operations stage");
         let operation = self.operations.get_mut(index);
         operation.waiting -= 1;
@@ -107,20 +104,9 @@ impl Engine {
         let gather = self.gather_mut(index);
         let shard = gather.shards[ticket.number as usize].shard;
         let staging = gather.staging.as_mut().expect("it waits for them");
-        match pieces {
-            Some(count) => {
-                let mut records = Records::anywhere();
-                StageRecord::Adopt { stamp: staging.stamp, count }.write(&mut records);
-                staging.finished.add_payload(shard, &records.take_piece());
-            }
-            None => staging.is_logged = false,
-        }
+        staging.finished.add_payload(shard, payload);
         if !waits {
-            let mut staging = gather.staging.take().expect("just seen");
-            if !staging.is_logged {
-                // On all shards or on none.
-                staging.finished.payloads.clear();
-            }
+            let staging = gather.staging.take().expect("just seen");
             self.go_home(index, staging.finished);
             self.run_own_parts();
         }
@@ -196,29 +182,29 @@ impl Engine {
     }
 
     fn end_stages(&mut self) {
-        // Who is to log nothing, or has to be rewritten first, cannot wait for a log that may never be written again: the cut
-        // waits for the transaction.
-        let gives_up = !self.waits_for_log() || self.shard_log().gap.load(Relaxed) != 0;
-        let durable = self.shard_log().durable.get();
+        // Nobody knows when a log in trouble will be written, and that of a log which is being switched off or has a gap waits
+        // for a cut, which waits for the transaction. Then all goes with the rest, whatever time that takes.
+        let log = self.shard_log();
+        let gives_up = !self.waits_for_log() || log.errno.load(Relaxed) != 0 || log.gap.load(Relaxed) != 0;
+        let durable = log.durable.get();
         let mut told = Vec::new();
         for stage in self.stages.under_way.values_mut() {
-            let pieces = match stage.progress {
-                Progress::Waits(goal) if durable >= goal => Some(stage.pieces),
-                Progress::Writes | Progress::Written | Progress::Waits(_) if gives_up => None,
-                _ => continue,
-            };
+            let safe = matches!(stage.progress, Progress::Waits(goal) if durable >= goal);
+            if stage.progress == Progress::Over || !safe && !gives_up {
+                continue;
+            }
             if stage.progress != Progress::Writes {
                 self.node.persistence.flushes.fetch_sub(1, AcqRel);
             }
-            stage.shard.abandon_snapshot();
             stage.progress = Progress::Over;
-            told.push((stage.from, stage.ticket, pieces));
+            stage.shard.abandon_snapshot();
+            told.push((stage.from, stage.ticket, stage.payload(safe)));
         }
-        for (to, ticket, pieces) in told {
+        for (to, ticket, payload) in told {
             if to == self.core {
-                self.staged(ticket, pieces);
+                self.staged(ticket, &payload);
             } else {
-                self.post(to, Message::Staged { ticket, pieces });
+                self.post(to, Message::Staged { ticket, payload });
             }
         }
     }
@@ -228,6 +214,35 @@ impl Engine {
         let Some(mut stage) = self.stages.under_way.remove(&id) else { return Vec::new() };
         debug_assert_eq!(stage.progress, Progress::Over, "the coordinator has waited for it");
         take_all(&mut stage.shard)
+    }
+}
+
+impl Stage {
+    /// What the transaction's record says of the values: that the log has them, or all of them.
+    fn payload(&mut self, is_logged: bool) -> Vec<u8> {
+        let mut records = Records::anywhere();
+        if is_logged {
+            StageRecord::Adopt { stamp: self.stamp, count: self.pieces }.write(&mut records);
+            return records.take_piece();
+        }
+        for (index, db) in self.shard.databases.iter_mut().enumerate().filter(|(_, db)| !db.is_empty()) {
+            let (mut keys, mut cursor) = (BTreeSet::new(), 0);
+            loop {
+                cursor = db.scan(cursor, SNAPSHOT_STEP_KEYS, |key, _| {
+                    keys.insert(key.to_vec());
+                });
+                if cursor == 0 {
+                    break;
+                }
+            }
+            for key in keys {
+                let expires = db.expires_at(&key).flatten();
+                if let Some(value) = db.peek(&key) {
+                    rebuild(&mut records, index as u16, &key, value, expires, true);
+                }
+            }
+        }
+        records.take_piece()
     }
 }
 

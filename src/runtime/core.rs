@@ -16,8 +16,8 @@ use super::patience::Patience;
 use super::ring::{Completion, Ring, Token};
 use super::{CorePlan, Listener, ListenerKind, socket};
 use crate::commands::Node;
+use crate::engine::Engine;
 use crate::engine::message::Message;
-use crate::engine::{Engine, cron_interval_ms};
 use crate::limits::{ACCEPTS_PER_TURN_MAX, MAIL_PER_TURN_MAX, MAIL_REQUEST_BYTES_PER_TURN_MAX};
 use crate::session::{Identity, SessionFlags, SessionKey};
 use crate::shard::{Millis, ShardId};
@@ -77,6 +77,8 @@ pub(super) struct Core {
     refused: Vec<u32>,
     /// When they are tried again.
     accept_again_ms: Millis,
+    /// When it had something to do last.
+    busy_ms: Millis,
     /// When the ring's timer is to wake this core; in the past: there is none.
     timer_ms: Millis,
     keys: Vec<SessionKey>,
@@ -115,6 +117,7 @@ impl Core {
             config_version: 0,
             refused: Vec::new(),
             accept_again_ms: 0,
+            busy_ms: 0,
             timer_ms: 0,
             keys: Vec::new(),
             outgoing: Vec::new(),
@@ -171,6 +174,7 @@ impl Core {
         self.ring.buffers.publish();
         let busy = mail || events || loads;
         if busy {
+            self.busy_ms = now;
             self.engine.count_turn(started);
         }
         self.walks = walks || self.engine.gives_memory_back() || self.engine.has_more_to_write();
@@ -215,7 +219,7 @@ impl Core {
     /// Sees to it that this core is woken for its regular work, or earlier where a client's wait ends earlier.
     fn set_timer(&mut self) -> io::Result<()> {
         let now = socket::now_ms();
-        let regular_ms = now + cron_interval_ms(self.engine.config().hz);
+        let regular_ms = self.engine.cron_due_ms(now, self.busy_ms);
         let due_ms = self.engine.next_deadline().map_or(regular_ms, |deadline| deadline.clamp(now, regular_ms));
         if self.timer_ms > now && self.timer_ms <= due_ms {
             return Ok(());

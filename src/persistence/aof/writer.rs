@@ -567,11 +567,11 @@ impl<F> Writer<F> {
         let overdue = self.policy == Fsync::EverySecond
             && (now_ms - self.synced_ms >= SECOND_MS || unsynced >= AOF_UNSYNCED_BYTES_MAX);
         let writes = segment.written < segment.chunks.len();
-        let idle = !writes && (flush || closing);
+        let asked = flush || !writes && closing;
         // What is to go past the cache comes after what is in it.
         let orders = self.direct().is_some_and(|direct| segment.cached && segment.next_bytes() >= direct.least_bytes)
             && now_ms - self.synced_ms >= ORDER_MS;
-        let must = orders || idle || self.policy == Fsync::Always || overdue || !segment.has_head && writes;
+        let must = orders || asked || self.policy == Fsync::Always || overdue || !segment.has_head && writes;
         if (segment.dirty || orders) && must {
             let (chunks, position, sequence) = (segment.written, self.written(), segment.written_batch());
             self.flight = Some(Flight::Sync { chunks, position, sequence });
