@@ -15,7 +15,7 @@ use crate::shard::log::Bench;
 use crate::shard::{Expiry, Shard, ShardId};
 use crate::types::ValueRef;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The stages of this shard.
 pub(super) struct Stages {
@@ -144,6 +144,12 @@ impl Engine {
         writes && self.may_stage() || self.goes_on_lending()
     }
 
+    /// Whether a stage waits for its last piece to be on disk: the log is to be synced, whatever the policy.
+    pub fn awaits_sync(&self) -> bool {
+        let awaits = |stage: &Stage| matches!(stage.progress, Progress::Written | Progress::Waits(_));
+        self.stages.under_way.values().any(awaits)
+    }
+
     /// Whether the log takes pieces as fast as they come.
     fn may_stage(&self) -> bool {
         self.shard_log().unwritten_bytes.get() < AOF_STAGED_UNWRITTEN_BYTES_MAX
@@ -164,8 +170,6 @@ impl Engine {
         let mut piece = Records::anywhere();
         if hand_out(&mut stage.shard, SNAPSHOT_STEP_KEYS, &mut piece) {
             stage.progress = Progress::Written;
-            // Nobody may be there who has the log synced otherwise.
-            self.node.persistence.flushes.fetch_add(1, AcqRel);
         }
         if !piece.is_empty() {
             self.shard.log.stage(stage.stamp, stage.pieces, &piece.take_piece());
@@ -192,9 +196,6 @@ impl Engine {
             let safe = matches!(stage.progress, Progress::Waits(goal) if durable >= goal);
             if stage.progress == Progress::Over || !safe && !gives_up {
                 continue;
-            }
-            if stage.progress != Progress::Writes {
-                self.node.persistence.flushes.fetch_sub(1, AcqRel);
             }
             stage.progress = Progress::Over;
             stage.shard.abandon_snapshot();

@@ -41,7 +41,8 @@ impl Core {
         }
         // A log that is off has no use for any generation.
         let mended = log.writer().mend(if ends { u64::MAX } else { generation });
-        let flush = ends || self.engine.node().persistence.flushes.load(Ordering::Acquire) > 0;
+        let wanted = self.engine.node().persistence.flushes.load(Ordering::Acquire) > 0;
+        let flush = ends || wanted || self.engine.awaits_sync();
         if flush || log.is_due(now) {
             log.submit(&mut self.ring, now, flush);
         }

@@ -357,7 +357,7 @@ impl<'a> Machine<'a> {
         let generation = engine.node().persistence.generation.load(Relaxed);
         let mended = log.writer().mend(if fault == Some(Fault::NotMended) { u64::MAX } else { generation });
         if job.is_none() && (idle || log.is_due(now)) {
-            let flush = engine.node().persistence.flushes.load(Relaxed) > 0;
+            let flush = engine.node().persistence.flushes.load(Relaxed) > 0 || engine.awaits_sync();
             *job = log.next(now, flush).map(Flight::new);
             if let Some(Flight { file, offset, len, .. }) = job {
                 trace(|| format!("{now} core {core}: begins {file:?} {offset} {len}"));
