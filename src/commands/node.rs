@@ -296,7 +296,7 @@ impl Node {
     }
 
     /// Whether the allocator is to be asked what it holds, which costs more than all else that an idle server does: at once
-    /// where there is a limit or a command has run, else once a second.
+    /// where there is a limit or a command has run, else every few seconds.
     fn asks_allocator(&self, commands: u64, now: Millis) -> bool {
         let busy = self.sampled_commands.swap(commands, Ordering::Relaxed) != commands;
         let due = now - self.asked_ms.load(Ordering::Relaxed) >= IDLE_ASK_MS;
@@ -364,7 +364,7 @@ impl Node {
 }
 
 /// So often an idle server without a limit asks the allocator what it holds.
-const IDLE_ASK_MS: Millis = 1000;
+const IDLE_ASK_MS: Millis = 5000;
 
 /// What INFO computes from counters, beside the counters.
 #[derive(Default)]
