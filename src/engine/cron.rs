@@ -67,7 +67,6 @@ impl Engine {
     /// The regular work; `hz` times a second, less often on a core that rests.
     pub(super) fn cron(&mut self) {
         self.next_cron_ms = self.now + cron_interval_ms(self.config.hz);
-        self.cron_runs += 1;
         if self.node.active_expire.load(Relaxed) && !self.is_paused() {
             self.expire_cycle();
         }
@@ -78,7 +77,8 @@ impl Engine {
             self.node.sample(self.now);
             self.look_after_log();
         }
-        if self.cron_runs.is_multiple_of(u64::from(self.config.hz.max(1))) {
+        if self.now >= self.next_second_ms {
+            self.next_second_ms = self.now + 1000;
             self.close_idle();
             self.sweep_trackers();
             self.close_slow();

@@ -127,7 +127,8 @@ pub struct Engine {
     /// The cuts of this turn.
     cuts: Vec<CutHere>,
     next_cron_ms: Millis,
-    cron_runs: u64,
+    /// When what is done once a second is due.
+    next_second_ms: Millis,
     clock: quanta::Clock,
     ahead: intake::Ahead,
     batch_ahead: batch::Ahead,
@@ -211,7 +212,7 @@ impl Engine {
             monitors: Monitors::new(shards),
             cuts: Vec::new(),
             next_cron_ms: now,
-            cron_runs: 0,
+            next_second_ms: now + 1000,
             clock: quanta::Clock::new(),
             ahead: intake::Ahead::default(),
             batch_ahead: batch::Ahead::default(),
