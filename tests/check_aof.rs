@@ -1,6 +1,10 @@
 //! `crimson check-aof` on the real binary: logs that are whole, torn and damaged, what it tells, repairs and leaves alone.
 
-use crimson::persistence::aof::pending::{Area, Head, Pending, WHOLE};
+#[path = "support/area.rs"]
+mod area;
+
+use area::Memory;
+use crimson::persistence::aof::pending::{Head, Pending, WHOLE};
 use crimson::persistence::aof::record::append as write_command;
 use crimson::persistence::aof::{Entry, Kind, LogId, Manifest, Sealer, SegmentId, write_durable};
 use crimson::persistence::storage::RealStorage;
@@ -464,18 +468,6 @@ fn a_log_named_like_what_takes_a_manifests_place_is_found() {
         let (code, told) = check(path, &[]);
         assert_eq!(code, 0, "{told}");
         assert_told(&told, &["temp-x.manifest: 1 shards", "The log is good."]);
-    }
-}
-
-struct Memory(Rc<RefCell<Vec<u8>>>);
-
-impl Area for Memory {
-    fn len(&self) -> usize {
-        self.0.borrow().len()
-    }
-
-    fn put(&mut self, at: usize, bytes: &[u8]) {
-        self.0.borrow_mut()[at..at + bytes.len()].copy_from_slice(bytes);
     }
 }
 

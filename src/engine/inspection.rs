@@ -4,10 +4,9 @@
 use super::replay::{Meaning, ReplayError, begin_or_end, meaning, selected};
 use crate::commands::{CommandTable, table};
 use crate::persistence::aof::record::LIMITS;
-use crate::persistence::aof::{StageRecord, Stamps, TransactionView};
+use crate::persistence::aof::{StageRecord, Stages, Stamps, TransactionView};
 use crate::resp::Args;
 use crate::resp::parser::{Parsed, RequestParser, Scratch};
-use std::collections::BTreeMap;
 
 /// The look through one shard's segments.
 pub struct Inspection {
@@ -15,9 +14,8 @@ pub struct Inspection {
     shard: u16,
     databases: usize,
     multi: bool,
-    /// How many pieces there are of large values, by the stamps of their stages, and which stage the records at hand belong to.
-    stages: BTreeMap<u64, u64>,
-    filling: Option<u64>,
+    /// Large values of transactions over several shards.
+    stages: Stages<()>,
     /// The transactions over several shards that have been seen.
     pub stamps: Stamps,
 }
@@ -25,20 +23,13 @@ pub struct Inspection {
 impl Inspection {
     /// Of the segments of `shard`, for a server with so many databases.
     pub fn new(shard: u16, databases: usize) -> Self {
-        Self {
-            table: table(),
-            shard,
-            databases,
-            multi: false,
-            stages: BTreeMap::new(),
-            filling: None,
-            stamps: Stamps::default(),
-        }
+        Self { table: table(), shard, databases, multi: false, stages: Stages::default(), stamps: Stamps::default() }
     }
 
     /// A batch or a file begins.
     pub fn boundary(&mut self) -> Result<(), ReplayError> {
-        if self.filling.take().is_some() {
+        // A stage that could be ended here should have been before.
+        if self.stages.note(StageRecord::End, false, || ()).is_ok() {
             return Err(ReplayError::Stage);
         }
         if std::mem::take(&mut self.multi) { Err(ReplayError::Nesting("MULTI")) } else { Ok(()) }
@@ -52,29 +43,13 @@ impl Inspection {
             Meaning::Begin => begin_or_end(&mut self.multi, true),
             Meaning::End => begin_or_end(&mut self.multi, false),
             Meaning::Transaction => self.transaction(args),
-            Meaning::Stage(record) => self.stage(record),
-        }
-    }
-
-    fn stage(&mut self, record: StageRecord) -> Result<(), ReplayError> {
-        match record {
-            StageRecord::Begin { stamp, number } if !self.multi && self.filling.is_none() => {
-                let pieces = self.stages.entry(stamp).or_default();
-                if number != 0 && number != *pieces {
-                    return Err(ReplayError::Stage);
-                }
-                *pieces = number + 1;
-                self.filling = Some(stamp);
-                Ok(())
-            }
-            StageRecord::End => self.filling.take().map(drop).ok_or(ReplayError::Stage),
-            StageRecord::Begin { .. } | StageRecord::Adopt { .. } => Err(ReplayError::Stage),
+            Meaning::Stage(record) => Ok(self.stages.note(record, self.multi, || ()).map(drop)?),
         }
     }
 
     fn transaction(&mut self, args: Args<'_>) -> Result<(), ReplayError> {
         let view = TransactionView::parse(args).filter(|view| view.own == self.shard && !self.multi);
-        let view = view.filter(|_| self.filling.is_none());
+        let view = view.filter(|_| !self.stages.is_filling());
         let view = view.ok_or(ReplayError::Transaction)?;
         view.payload(self.shard).ok_or(ReplayError::Transaction)?;
         view.parts.iter().try_for_each(|(shard, payload)| self.payload(*shard, payload))?;
@@ -94,8 +69,8 @@ impl Inspection {
                 Meaning::Write(..) => {}
                 Meaning::Select => drop(selected(args, self.databases)?),
                 // Of those of other shards their own segments know.
-                Meaning::Stage(StageRecord::Adopt { stamp, count })
-                    if shard != self.shard || self.stages.remove(&stamp) == Some(count) => {}
+                Meaning::Stage(StageRecord::Adopt { .. }) if shard != self.shard => {}
+                Meaning::Stage(record @ StageRecord::Adopt { .. }) => drop(self.stages.note(record, true, || ())?),
                 Meaning::Stage(_) => return Err(ReplayError::Stage),
                 Meaning::Begin | Meaning::End | Meaning::Transaction => return Err(ReplayError::Transaction),
             }

@@ -6,13 +6,15 @@
 //!
 //! - `intake`     what a client sent: requests read ahead, so that memory is fetched while others are parsed
 //! - `dispatch`   one request: its row, its checks, the shard that runs it
-//! - `hop`        commands for other cores and the replies to them
+//! - `hop`        commands for other cores and the replies to them, in `batch`es
 //! - `operation`  requests that several shards answer: `split`, `gather`, `every`; `join` makes one reply of several
 //! - `coordinator` their locks, and the commands that these hold up
 //! - `blocking`   clients that wait in a blocking command: how they are served, and how waiting ends
 //! - `notifications` events of keys, published
 //! - `tracking`   client tracking: who is told that a key has changed
 //! - `transaction` MULTI and EXEC: the queue, where it runs, its reply
+//! - `lending`    values that a snapshot writes before they are lent
+//! - `staging`    large values that are logged before the transaction that brings them
 //! - `stepwise`   transactions over all shards, command by command
 //! - `watch`      WATCH: who watches which keys of which shard
 //! - `effects`    what follows from changed keys

@@ -11,7 +11,8 @@ use crate::commands::row::Outcome;
 use crate::commands::{Blocking, CommandTable, Entry, Handler, ShardContext, table};
 use crate::config::Config;
 use crate::persistence::aof::record::LIMITS;
-use crate::persistence::aof::{StageRecord, Stamps, TransactionView};
+use crate::persistence::aof::stage::Misplaced;
+use crate::persistence::aof::{StageRecord, Stages, Stamps, TransactionView};
 use crate::resp::error::printed;
 use crate::resp::parser::{Parsed, RequestParser, Scratch};
 use crate::resp::{Args, CommandError, Output, Protocol, Reply};
@@ -20,7 +21,6 @@ use crate::spec::Flags;
 use crate::stdx::number;
 use crate::stdx::random::Random;
 use crate::types::Value;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -72,6 +72,12 @@ impl fmt::Display for ReplayError {
 
 impl std::error::Error for ReplayError {}
 
+impl From<Misplaced> for ReplayError {
+    fn from(Misplaced: Misplaced) -> Self {
+        Self::Stage
+    }
+}
+
 /// The replay of one shard's segments.
 pub struct Replay {
     table: &'static CommandTable,
@@ -83,7 +89,8 @@ pub struct Replay {
     now: Millis,
     database: u16,
     multi: bool,
-    stages: Stages,
+    /// Large values of transactions over several shards, each on a shard of its own.
+    stages: Stages<Box<Shard>>,
     replies: Output,
     scratch: Scratch,
     effects: Effects,
@@ -123,21 +130,21 @@ impl Replay {
 
     /// Whether a MULTI has not been followed by its EXEC, or a stage not by its end.
     pub fn is_in_transaction(&self) -> bool {
-        self.multi || self.stages.filling.is_some()
+        self.multi || self.stages.is_filling()
     }
 
     /// Replays one record on `shard`, which must be timeless.
     #[inline]
     pub fn record(&mut self, shard: &mut Shard, args: Args<'_>) -> Result<(), ReplayError> {
         match meaning(self.table, args)? {
-            Meaning::Write(name, handler) => match self.stages.filling() {
-                None => self.write(shard, name, handler, args),
-                Some(mut stage) => {
-                    let outcome = self.write(&mut stage, name, handler, args);
-                    self.stages.put_back(stage);
-                    outcome
-                }
-            },
+            Meaning::Write(name, handler) if self.stages.is_filling() => {
+                let mut stages = std::mem::take(&mut self.stages);
+                let aside = stages.filling().ok_or(ReplayError::Stage);
+                let outcome = aside.and_then(|aside| self.write(aside, name, handler, args));
+                self.stages = stages;
+                outcome
+            }
+            Meaning::Write(name, handler) => self.write(shard, name, handler, args),
             Meaning::Select => {
                 self.database = selected(args, shard.databases.len())?;
                 Ok(())
@@ -182,7 +189,13 @@ impl Replay {
     }
 
     fn stage(&mut self, shard: &mut Shard, record: StageRecord) -> Result<(), ReplayError> {
-        let taken_over = self.stages.note(record, self.multi, shard.databases.len())?;
+        let databases = shard.databases.len();
+        let new = || {
+            let mut aside = Box::new(Shard::new(self.segment, databases));
+            aside.set_timeless(true);
+            aside
+        };
+        let taken_over = self.stages.note(record, self.multi, new)?;
         for KeyState { database, key, state } in taken_over.into_iter().flat_map(|mut stage| take_all(&mut stage)) {
             let Some((value, expires)) = state else { continue };
             let db = &mut shard.databases[usize::from(database)];
@@ -257,58 +270,6 @@ impl Replay {
             payload = &payload[len..];
         }
         Ok(())
-    }
-}
-
-/// Large values of transactions over several shards that have not been taken over yet, by their stamps.
-#[derive(Default)]
-struct Stages {
-    stages: BTreeMap<u64, SetAside>,
-    /// The one that the records at hand belong to.
-    filling: Option<u64>,
-}
-
-/// What stands in the stages of a transaction.
-struct SetAside {
-    /// How many there were.
-    pieces: u64,
-    shard: Option<Box<Shard>>,
-}
-
-impl Stages {
-    /// What the records at hand belong to, if not to the segment's shard; to be put back.
-    #[inline]
-    fn filling(&mut self) -> Option<Box<Shard>> {
-        let stamp = self.filling?;
-        self.stages.get_mut(&stamp)?.shard.take()
-    }
-
-    fn put_back(&mut self, shard: Box<Shard>) {
-        let aside = self.filling.and_then(|stamp| self.stages.get_mut(&stamp));
-        aside.expect("it has been taken out").shard = Some(shard);
-    }
-
-    /// Follows a record; what is taken over by it comes out.
-    fn note(&mut self, record: StageRecord, multi: bool, databases: usize) -> Result<Option<Box<Shard>>, ReplayError> {
-        match record {
-            StageRecord::Begin { stamp, number } if !multi && self.filling.is_none() => {
-                if number == 0 {
-                    let mut shard = Box::new(Shard::new(ShardId(0), databases));
-                    shard.set_timeless(true);
-                    self.stages.insert(stamp, SetAside { pieces: 0, shard: Some(shard) });
-                }
-                let aside = self.stages.get_mut(&stamp).filter(|aside| aside.pieces == number);
-                aside.ok_or(ReplayError::Stage)?.pieces += 1;
-                self.filling = Some(stamp);
-                Ok(None)
-            }
-            StageRecord::End => self.filling.take().map(|_| None).ok_or(ReplayError::Stage),
-            StageRecord::Adopt { stamp, count } if multi => {
-                let aside = self.stages.remove(&stamp).filter(|aside| aside.pieces == count);
-                aside.and_then(|aside| aside.shard).map(Some).ok_or(ReplayError::Stage)
-            }
-            StageRecord::Begin { .. } | StageRecord::Adopt { .. } => Err(ReplayError::Stage),
-        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Pending areas at start: what they add, and that nothing of them is lost with a start that refuses, or beside files that
 //! are not their own.
 
+use crate::area::Memory;
 use crate::logs::{Dir, FILENAME, LOG, Written, name};
 use crate::support::{Server, wait_until};
-use crimson::persistence::aof::pending::{self, Area, Head, Pending, WHOLE};
+use crimson::persistence::aof::pending::{self, Head, Pending, WHOLE};
 use crimson::persistence::aof::{Kind, LogId, Manifest, SegmentId};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,19 +16,6 @@ const BATCHES: usize = 6;
 
 /// Bytes of a head in front of a batch.
 const HEAD: usize = 64;
-
-/// An area in memory.
-struct Memory(Rc<RefCell<Vec<u8>>>);
-
-impl Area for Memory {
-    fn len(&self) -> usize {
-        self.0.borrow().len()
-    }
-
-    fn put(&mut self, at: usize, bytes: &[u8]) {
-        self.0.borrow_mut()[at..at + bytes.len()].copy_from_slice(bytes);
-    }
-}
 
 /// A log of two shards. The increment of shard 1 lacks the last two batches, which its pending area has, behind two others.
 struct Example {

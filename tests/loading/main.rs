@@ -1,5 +1,7 @@
 //! Loading the append-only log, on the real binary: logs made by hand and by Redis, whole, torn and damaged.
 
+#[path = "../support/area.rs"]
+mod area;
 #[path = "../support/mod.rs"]
 mod support;
 

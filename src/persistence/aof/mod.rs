@@ -50,7 +50,7 @@ pub use cut::{Cut, CutFiles};
 pub use manifest::{Entry, Manifest, Origin, Verdict};
 pub use reader::{Damage, End, Format, Reader, Reason, Step};
 pub use records::Records;
-pub use stage::StageRecord;
+pub use stage::{StageRecord, Stages};
 pub use stamps::{Missing, Stamps};
 pub use transaction::{Transaction, TransactionView};
 pub use writer::{Direct, Writer};

@@ -19,6 +19,7 @@
 use super::{Records, record};
 use crate::resp::Args;
 use crate::stdx::number;
+use std::collections::BTreeMap;
 
 const STAGE: &[u8] = b"CRIMSON.STAGE";
 const STAGED: &[u8] = b"CRIMSON.STAGED";
@@ -66,6 +67,60 @@ impl StageRecord {
         });
     }
 }
+
+/// The stages that a shard's segments have and no transaction has taken over yet, each with what is made of it.
+#[derive(Debug)]
+pub struct Stages<T> {
+    /// By their stamps, how many there were of a transaction.
+    aside: BTreeMap<u64, (u64, T)>,
+    /// The stage that the records at hand belong to.
+    filling: Option<u64>,
+}
+
+impl<T> Default for Stages<T> {
+    fn default() -> Self {
+        Self { aside: BTreeMap::new(), filling: None }
+    }
+}
+
+impl<T> Stages<T> {
+    /// Whether the records at hand belong to a stage.
+    #[inline]
+    pub fn is_filling(&self) -> bool {
+        self.filling.is_some()
+    }
+
+    /// What is made of the stage that the records at hand belong to.
+    pub fn filling(&mut self) -> Option<&mut T> {
+        self.aside.get_mut(&self.filling?).map(|(_, made)| made)
+    }
+
+    /// Follows a record, which stands in a transaction or not; what is taken over by it comes out. `new` begins a stage. The
+    /// error: it does not belong there.
+    pub fn note(&mut self, record: StageRecord, inside: bool, new: impl FnOnce() -> T) -> Result<Option<T>, Misplaced> {
+        match record {
+            StageRecord::Begin { stamp, number } if !inside && self.filling.is_none() => {
+                if number == 0 {
+                    self.aside.insert(stamp, (0, new()));
+                }
+                let aside = self.aside.get_mut(&stamp).filter(|(count, _)| *count == number);
+                aside.ok_or(Misplaced)?.0 += 1;
+                self.filling = Some(stamp);
+                Ok(None)
+            }
+            StageRecord::End => self.filling.take().map(|_| None).ok_or(Misplaced),
+            StageRecord::Adopt { stamp, count } if inside => {
+                let aside = self.aside.remove(&stamp).filter(|(there, _)| *there == count);
+                aside.map(|(_, made)| Some(made)).ok_or(Misplaced)
+            }
+            StageRecord::Begin { .. } | StageRecord::Adopt { .. } => Err(Misplaced),
+        }
+    }
+}
+
+/// A record of a stage that does not belong where it stands, or whose stages are not all there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misplaced;
 
 fn three(out: &mut Vec<u8>, name: &[u8], stamp: u64, number: u64) {
     record::begin(out, 3);
