@@ -9,7 +9,7 @@ use super::blocking::Resume;
 use super::coordinator::each_key;
 use super::message::{Execution, KeyState, Loan, Message, Ticket};
 use super::operation::{Request, Work};
-use super::staging::{Staging, log_whole};
+use super::staging::log_whole;
 use super::stepwise::Steps;
 use crate::commands::Entry;
 use crate::persistence::aof::Transaction;
@@ -70,8 +70,8 @@ pub(super) struct Gather {
     pub intact: bool,
     /// How far a transaction is that runs command by command.
     pub steps: Option<Steps>,
-    /// What waits for large values.
-    pub staging: Option<Box<Staging>>,
+    /// What has run and waits for its large values.
+    pub staged: Option<Box<Finished>>,
 }
 
 /// What runs on the gathered keys.
@@ -97,7 +97,7 @@ impl Gather {
     pub fn of_command(router: Router, entry: &Entry, request: Arc<Request>) -> Self {
         let mut shards = Vec::new();
         each_key(entry, request.args(), |key, mode| add_key(&mut shards, router.shard_of(key), key, mode));
-        Self { job: Job::Command(request), shards, intact: true, steps: None, staging: None }
+        Self { job: Job::Command(request), shards, intact: true, steps: None, staged: None }
     }
 
     /// The client whose watched keys the shards have to look at.
@@ -185,7 +185,7 @@ impl Engine {
         }
         let mut shards = Vec::new();
         execution.each_key(self.table, |key, mode| add_key(&mut shards, self.router.shard_of(key), key, mode));
-        let gather = Gather { job: Job::Transaction(execution), shards, intact: true, steps: None, staging: None };
+        let gather = Gather { job: Job::Transaction(execution), shards, intact: true, steps: None, staged: None };
         self.gather(session, key, entry, gather);
     }
 

@@ -4,8 +4,7 @@
 //! commands run as on a single shard: a segment is replayed on a shard as it was when it was written.
 
 use super::Engine;
-use super::message::KeyState;
-use super::staging::take_all;
+use super::staging::{put_all, take_all};
 use crate::commands::context::OtherDatabases;
 use crate::commands::row::Outcome;
 use crate::commands::{Blocking, CommandTable, Entry, Handler, ShardContext, table};
@@ -196,11 +195,8 @@ impl Replay {
             aside
         };
         let taken_over = self.stages.note(record, self.multi, new)?;
-        for KeyState { database, key, state } in taken_over.into_iter().flat_map(|mut stage| take_all(&mut stage)) {
-            let Some((value, expires)) = state else { continue };
-            let db = &mut shard.databases[usize::from(database)];
-            db.set_now(self.now);
-            db.replace(&key, value, expires.map_or(Expiry::Never, Expiry::At));
+        if let Some(mut aside) = taken_over {
+            put_all(shard, take_all(&mut aside), self.now);
         }
         Ok(())
     }

@@ -12,9 +12,9 @@ use crate::persistence::aof::rebuild::rebuild;
 use crate::persistence::aof::{Records, StageRecord};
 use crate::shard::locks::TransactionId;
 use crate::shard::log::Bench;
-use crate::shard::{Expiry, Shard, ShardId};
+use crate::shard::{Expiry, Millis, Shard, ShardId};
 use crate::types::ValueRef;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The stages of this shard.
@@ -49,6 +49,8 @@ pub(super) struct Stage {
     /// Pieces that have been logged.
     pieces: u64,
     progress: Progress,
+    /// The values again, when it is over.
+    states: Vec<KeyState>,
 }
 
 /// How far a stage is.
@@ -64,17 +66,12 @@ enum Progress {
     Over,
 }
 
-/// Large values that are logged before the rest is stored.
-pub(super) struct Staging {
-    finished: Finished,
-}
-
 impl Engine {
     /// Has the shards of large values log these.
     pub(super) fn stage(&mut self, index: u32, finished: Finished, large: Vec<(usize, KeyPlace)>) {
         let (from, stamp, id) = (self.core, self.node.next_stamp(), self.operations.get_mut(index).id);
         let gather = self.gather_mut(index);
-        gather.staging = Some(Box::new(Staging { finished }));
+        gather.staged = Some(Box::new(finished));
         let mut stages: BTreeMap<usize, Vec<KeyState>> = BTreeMap::new();
         for (number, (database, key)) in large {
             let states = gather.shards[number].states.get_or_insert_default();
@@ -103,11 +100,11 @@ impl Engine {
         let waits = operation.waiting > 0;
         let gather = self.gather_mut(index);
         let shard = gather.shards[ticket.number as usize].shard;
-        let staging = gather.staging.as_mut().expect("it waits for them");
-        staging.finished.add_payload(shard, payload);
+        let finished = gather.staged.as_mut().expect("it waits for them");
+        finished.add_payload(shard, payload);
         if !waits {
-            let staging = gather.staging.take().expect("just seen");
-            self.go_home(index, staging.finished);
+            let finished = gather.staged.take().expect("just seen");
+            self.go_home(index, *finished);
             self.run_own_parts();
         }
     }
@@ -128,13 +125,9 @@ impl Engine {
     ) {
         let mut shard = Box::new(Shard::new(self.core, self.shard.databases.len()));
         shard.set_timeless(true);
-        for KeyState { database, key, state } in states {
-            if let Some((value, expires)) = state {
-                shard.databases[usize::from(database)].replace(&key, value, expires.map_or(Expiry::Never, Expiry::At));
-            }
-        }
+        put_all(&mut shard, states, self.now);
         shard.begin_snapshot(ENCODE);
-        let stage = Stage { from, ticket, stamp, shard, pieces: 0, progress: Progress::Writes };
+        let stage = Stage { from, ticket, stamp, shard, pieces: 0, progress: Progress::Writes, states: Vec::new() };
         self.stages.under_way.insert(id, stage);
     }
 
@@ -197,8 +190,7 @@ impl Engine {
             if stage.progress == Progress::Over || !safe && !gives_up {
                 continue;
             }
-            stage.progress = Progress::Over;
-            stage.shard.abandon_snapshot();
+            stage.end();
             told.push((stage.from, stage.ticket, stage.payload(safe)));
         }
         for (to, ticket, payload) in told {
@@ -212,38 +204,43 @@ impl Engine {
 
     /// What the transaction `id` puts here, if that has come before.
     pub(super) fn take_stage(&mut self, id: TransactionId) -> Vec<KeyState> {
-        let Some(mut stage) = self.stages.under_way.remove(&id) else { return Vec::new() };
+        let Some(stage) = self.stages.under_way.remove(&id) else { return Vec::new() };
         debug_assert_eq!(stage.progress, Progress::Over, "the coordinator has waited for it");
-        take_all(&mut stage.shard)
+        stage.states
     }
 }
 
 impl Stage {
+    /// Takes the values out again, logged or not.
+    fn end(&mut self) {
+        self.progress = Progress::Over;
+        self.shard.abandon_snapshot();
+        self.states = take_all(&mut self.shard);
+    }
+
     /// What the transaction's record says of the values: that the log has them, or all of them.
-    fn payload(&mut self, is_logged: bool) -> Vec<u8> {
+    fn payload(&self, is_logged: bool) -> Vec<u8> {
         let mut records = Records::anywhere();
         if is_logged {
             StageRecord::Adopt { stamp: self.stamp, count: self.pieces }.write(&mut records);
             return records.take_piece();
         }
-        for (index, db) in self.shard.databases.iter_mut().enumerate().filter(|(_, db)| !db.is_empty()) {
-            let (mut keys, mut cursor) = (BTreeSet::new(), 0);
-            loop {
-                cursor = db.scan(cursor, SNAPSHOT_STEP_KEYS, |key, _| {
-                    keys.insert(key.to_vec());
-                });
-                if cursor == 0 {
-                    break;
-                }
-            }
-            for key in keys {
-                let expires = db.expires_at(&key).flatten();
-                if let Some(value) = db.peek(&key) {
-                    rebuild(&mut records, index as u16, &key, value, expires, true);
-                }
+        for KeyState { database, key, state } in &self.states {
+            if let Some((value, expires)) = state {
+                rebuild(&mut records, *database, key, value.as_ref(), *expires, true);
             }
         }
         records.take_piece()
+    }
+}
+
+/// Puts keys into a shard.
+pub(super) fn put_all(shard: &mut Shard, states: impl IntoIterator<Item = KeyState>, now: Millis) {
+    for KeyState { database, key, state } in states {
+        let Some((value, expires)) = state else { continue };
+        let db = &mut shard.databases[usize::from(database)];
+        db.set_now(now);
+        db.replace(&key, value, expires.map_or(Expiry::Never, Expiry::At));
     }
 }
 

@@ -66,7 +66,7 @@ impl Engine {
         let lender = |shard| Lender { shard, keys: Keys::new(), whole: Some(mode), states: None };
         let (job, shards) = (Job::Transaction(execution), shards.map(lender).collect());
         let steps = Steps { writes: mode == Mode::Exclusive, ..Steps::default() };
-        self.gather(session, key, entry, Gather { job, shards, intact: true, steps: Some(steps), staging: None });
+        self.gather(session, key, entry, Gather { job, shards, intact: true, steps: Some(steps), staged: None });
     }
 
     /// Whether a transaction is to be logged.
