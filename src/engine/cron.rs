@@ -53,15 +53,16 @@ impl Engine {
     /// where nothing depends on it. Each wake of an idle core costs as much as some hundred commands.
     pub fn cron_due_ms(&self, now: Millis, busy_ms: Millis) -> Millis {
         let regular_ms = cron_interval_ms(self.config.hz);
-        let rests = now - busy_ms >= RESTS_AFTER_MS && !self.shard.log.wanted && !self.has_timely_work();
+        let rests = now - busy_ms >= RESTS_AFTER_MS && !self.has_timely_work();
         now + if rests { regular_ms.max(REST_INTERVAL_MS) } else { regular_ms }
     }
 
     /// Whether something is under way that the cron looks after.
     fn has_timely_work(&self) -> bool {
-        let limits = self.config.maxmemory > 0 || self.config.timeout > 0 || self.config.appendonly;
+        let limits = self.config.maxmemory > 0 || self.config.timeout > 0;
+        let logs = self.config.appendonly || self.shard.log.wanted;
         let expires = self.shard.databases.iter().any(|db| db.expires_len() > 0);
-        limits || expires || self.is_paused() || !self.paused.is_empty() || !self.is_settled() || self.loading
+        limits || logs || expires || self.is_paused() || !self.paused.is_empty() || !self.is_settled() || self.loading
     }
 
     /// The regular work; `hz` times a second, less often on a core that rests.

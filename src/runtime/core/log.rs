@@ -82,22 +82,18 @@ impl Core {
                 log.append(now, timestamps, |records| records.extend_from_slice(&before));
             }
             let Some(CutFiles { increment, base, pending }) = files else { continue };
-            match &mut self.log {
-                _ if !cut.logs => {}
-                Some(log) => {
-                    log.switch(increment, segment(Kind::Increment), self.engine.shard_log());
-                    if let Some(pending) = pending {
-                        log.set_pending(Ok(pending));
+            if cut.logs {
+                match &mut self.log {
+                    Some(log) => log.switch(increment, segment(Kind::Increment), self.engine.shard_log()),
+                    None => {
+                        let policy = self.engine.config().appendfsync;
+                        let sealer = Sealer::new(segment(Kind::Increment));
+                        let before = self.engine.shard_log().appended.get();
+                        self.log = Some(Log::new(increment, sealer, 0, policy, now, before));
                     }
                 }
-                None => {
-                    let policy = self.engine.config().appendfsync;
-                    let sealer = Sealer::new(segment(Kind::Increment));
-                    let before = self.engine.shard_log().appended.get();
-                    let log = self.log.insert(Log::new(increment, sealer, 0, policy, now, before));
-                    if let Some(pending) = pending {
-                        log.set_pending(Ok(pending));
-                    }
+                if let (Some(log), Some(pending)) = (&mut self.log, pending) {
+                    log.set_pending(Ok(pending));
                 }
             }
             self.base = base.map(|file| Base::new(file, segment(Kind::Base), now));
