@@ -49,14 +49,14 @@ pub type KeyPlace = (u16, Vec<u8>);
 
 /// A command or transaction that has run, and what is left to be done.
 pub(super) struct Finished {
-    effects: Vec<Effect>,
+    pub effects: Vec<Effect>,
     pub payloads: Vec<(ShardId, Vec<u8>)>,
     /// Who waits for keys from now on.
-    waiting: BTreeMap<ShardId, Registration<Resume>>,
+    pub waiting: BTreeMap<ShardId, Registration<Resume>>,
     /// Whether its client is answered.
-    answers: bool,
+    pub answers: bool,
     /// Whether it was a try of a command that waits.
-    tries: bool,
+    pub tries: bool,
 }
 
 /// Keys and how they are locked.
@@ -284,7 +284,7 @@ impl Engine {
         let intact = gather.is_intact(now);
         let mut job = std::mem::replace(&mut gather.job, Job::Done(Output::default()));
         let mut lenders = std::mem::take(&mut gather.shards);
-        let worked = self.work_on(&mut lenders, true, |engine| match &mut job {
+        let worked = self.work_on(&mut lenders, |engine| match &mut job {
             Job::Command(_) if given_up => {}
             Job::Command(request) => {
                 let mut out = Output::default();
@@ -313,6 +313,11 @@ impl Engine {
         (gather.job, gather.shards) = (job, lenders);
         let Worked { effects, payloads, large } = worked;
         let finished = Finished { effects, payloads, waiting, answers, tries };
+        self.go_home_or_stage(index, finished, large);
+    }
+
+    /// Sends all home, or has large values logged first.
+    pub(super) fn go_home_or_stage(&mut self, index: u32, finished: Finished, large: Vec<(usize, KeyPlace)>) {
         if large.is_empty() {
             self.go_home(index, finished);
         } else {
@@ -320,8 +325,11 @@ impl Engine {
         }
     }
 
-    /// Sends all home and gives up the locks.
+    /// Sends all home and gives up the locks, unless more commands are to run under them.
     pub(super) fn go_home(&mut self, index: u32, finished: Finished) {
+        if self.gather_mut(index).steps.is_some() {
+            return self.end_borrowed_step(index, finished);
+        }
         let Finished { effects, payloads, waiting, answers, tries } = finished;
         let operation = self.operations.get_mut(index);
         let (id, key) = (operation.id, operation.session);
@@ -391,9 +399,8 @@ impl Engine {
         by_shard
     }
 
-    /// Runs `work` with the lenders' values in place of this shard's. What each is to get back is left with it. `stages`:
-    /// whether large values are logged apart.
-    pub(super) fn work_on(&mut self, lenders: &mut [Lender], stages: bool, work: impl FnOnce(&mut Self)) -> Worked {
+    /// Runs `work` with the lenders' values in place of this shard's. What each is to get back is left with it.
+    pub(super) fn work_on(&mut self, lenders: &mut [Lender], work: impl FnOnce(&mut Self)) -> Worked {
         let databases = self.shard.databases.len();
         let mut bench = self.operations.workbench.take().unwrap_or_else(|| Box::new(Shard::new(self.core, databases)));
         bench.effects.wanted = true;
@@ -434,7 +441,7 @@ impl Engine {
         effects.append(&mut bench.effects.list);
         let (mut payloads, mut large) = (Vec::new(), Vec::new());
         if let Some(mut log) = bench.log.set_bench(None) {
-            large = log_whole(&mut log, lenders, stages.then_some(&self.stages));
+            large = log_whole(&mut log, lenders, &self.stages);
             payloads = log.into_payloads();
         }
         self.operations.workbench = Some(bench);

@@ -271,7 +271,7 @@ impl Finished {
 }
 
 /// Logs the keys as they go home of which that is to be said; those that `stages` wants are left to the caller.
-pub(super) fn log_whole(log: &mut Bench, lenders: &[Lender], stages: Option<&Stages>) -> Vec<(usize, KeyPlace)> {
+pub(super) fn log_whole(log: &mut Bench, lenders: &[Lender], stages: &Stages) -> Vec<(usize, KeyPlace)> {
     let (mut places, mut large) = (log.take_whole(), Vec::new());
     for (number, lender) in lenders.iter().enumerate() {
         for KeyState { database, key, state } in lender.states.iter().flatten() {
@@ -281,7 +281,7 @@ pub(super) fn log_whole(log: &mut Bench, lenders: &[Lender], stages: Option<&Sta
                 continue;
             };
             let value = value.as_ref();
-            if stages.is_some_and(|stages| stages.wants(value)) {
+            if stages.wants(value) {
                 large.push((number, place));
             } else {
                 rebuild(log.records_for(key), *database, key, value, *expires, true);

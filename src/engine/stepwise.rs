@@ -5,7 +5,7 @@
 use super::Engine;
 use super::coordinator::{each_key, whole_shard_mode};
 use super::dispatch::Route;
-use super::gather::{Gather, Homeward, Job, Keys, Lender, Worked, want};
+use super::gather::{Finished, Gather, Homeward, Job, Keys, Lender, Worked, want};
 use super::message::{Call, Execution, Logged, Message, Ticket};
 use super::propagation::take_payload;
 use super::split::Part;
@@ -214,18 +214,25 @@ impl Engine {
         let (command, args) = queue.get(step);
         let entry = self.table.get(command);
         let started = self.clock.raw();
-        let worked = self.work_on(&mut lenders, false, |engine| engine.run_command(entry, call, args, &mut replies));
+        let worked = self.work_on(&mut lenders, |engine| engine.run_command(entry, call, args, &mut replies));
         self.note_slow_part(self.core, Ticket::of_part(index, 0), self.nanoseconds_since(started));
-        let Worked { effects, payloads, .. } = worked;
         let gather = self.gather_mut(index);
-        let steps = gather.steps.as_mut().expect("it runs in steps");
-        payloads.into_iter().for_each(|(shard, payload)| steps.add_payload(shard, &payload));
         gather.shards = lenders;
         let execution = gather.execution();
         (execution.queue, execution.replies) = (queue, replies);
         self.count_step(index);
+        let Worked { effects, payloads, large } = worked;
+        let finished = Finished { effects, payloads, waiting: BTreeMap::new(), answers: true, tries: false };
+        self.go_home_or_stage(index, finished, large);
+    }
+
+    /// Sends home what a command has borrowed. The locks stay.
+    pub(super) fn end_borrowed_step(&mut self, index: u32, finished: Finished) {
+        let Finished { effects, payloads, waiting, .. } = finished;
+        let steps = self.gather_mut(index).steps.as_mut().expect("it runs in steps");
+        payloads.into_iter().for_each(|(shard, payload)| steps.add_payload(shard, &payload));
         let homeward = Homeward { answers: true, keep_locks: true, transaction: None };
-        let stores = self.send_home(index, effects, BTreeMap::new(), homeward);
+        let stores = self.send_home(index, effects, waiting, homeward);
         // One more than the stores: this step itself ends like a store.
         self.operations.get_mut(index).waiting = stores + 1;
         self.stored(index);

@@ -91,6 +91,32 @@ fn longest_pings(server: &crate::support::Server, done: &std::sync::atomic::Atom
 /// A rename to another shard logged the value whole, twice, in one turn of each.
 #[test]
 fn a_large_value_that_goes_to_another_shard_keeps_nobody_waiting() {
+    move_large_value(|client, from, to| assert_eq!(client.show(&format!("RENAME {from} {to}")), "OK"));
+}
+
+/// So did a transaction that runs command by command.
+#[test]
+fn a_large_value_that_goes_to_another_shard_between_commands_on_all_shards_keeps_nobody_waiting() {
+    move_large_value(|client, from, to| {
+        let commands = ["MULTI", "DBSIZE", "RENAME", "LLEN", "LSET", "EXEC"];
+        let rename = format!("RENAME {from} {to}");
+        let (len, set) = (format!("LLEN {to}"), format!("LSET {to} 7 seven"));
+        let replies: Vec<String> = (commands.iter())
+            .map(|command| match *command {
+                "RENAME" => client.show(&rename),
+                "LLEN" => client.show(&len),
+                "LSET" => client.show(&set),
+                other => client.show(other),
+            })
+            .collect();
+        let exec = replies.last().expect("EXEC has been answered");
+        assert!(exec.contains("OK") && exec.contains(&format!("(integer) {ELEMENTS}")), "{replies:?}");
+    });
+}
+
+/// Has a large list go from one shard to the other and back while others wait for PINGs, ends the server, and looks for the
+/// list in the log.
+fn move_large_value(rename: impl Fn(&mut crate::support::Client, &str, &str)) {
     let home = Home::new();
     let flags = ["--appendonly", "yes", "--auto-aof-rewrite-percentage", "0"];
     let mut server = home.serve(2, &flags);
@@ -103,7 +129,7 @@ fn a_large_value_that_goes_to_another_shard_keeps_nobody_waiting() {
         std::thread::scope(|scope| {
             let pings = scope.spawn(|| longest_pings(&server, &done));
             let (from, to) = (KEYS[round % 2], KEYS[(round + 1) % 2]);
-            assert_eq!(client.show(&format!("RENAME {from} {to}")), "OK");
+            rename(&mut client, from, to);
             done.store(true, std::sync::atomic::Ordering::Relaxed);
             longest.push(pings.join().expect("the server answers"));
         });
