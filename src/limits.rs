@@ -1,5 +1,7 @@
 //! Every bound of the server, with its reason. A queue, buffer or batch without a limit here is a bug.
 
+use crate::stdx::buffer::HUGE_PAGE_BYTES;
+
 /// Most bytes of one inline request or of one length line, as Redis's `PROTO_INLINE_MAX_SIZE`.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -181,11 +183,15 @@ pub const SNAPSHOT_PIECE_COST: usize = 8;
 /// While more than this of a snapshot waits to be written, it stands still.
 pub const SNAPSHOT_UNWRITTEN_BYTES_MAX: u64 = 8 << 20;
 
-/// A piece of the append-only log that is written with one operation, unless a turn has appended more at once.
-pub const AOF_CHUNK_BYTES: usize = 1 << 20;
+/// A piece of the append-only log that is written with one operation, unless a turn has appended more at once: a huge page
+/// without two blocks.
+pub const AOF_CHUNK_BYTES: usize = HUGE_PAGE_BYTES - 2 * AOF_BLOCK_BYTES;
 
 /// A busy core writes its log when this much waits, unless somebody waits for it.
-pub const AOF_WRITE_BYTES: u64 = 512 << 10;
+pub const AOF_WRITE_BYTES: usize = 1 << 20;
+
+/// Such pieces that are kept for what comes next while a core logs much: those that one sync sets free.
+pub const AOF_SPARE_CHUNKS_MAX: usize = 2 * AOF_UNSYNCED_BYTES_MAX / AOF_WRITE_BYTES;
 
 /// Whole blocks of this size are written past the kernel's page cache. No disk has larger ones.
 pub const AOF_BLOCK_BYTES: usize = 4096;

@@ -157,7 +157,7 @@ impl<F> Log<F> {
     /// Whether what is appended should be written now: unless somebody waits for it, few large writes are better than many
     /// small ones.
     pub fn is_due(&self, now: Millis) -> bool {
-        let much = self.writer.unwritten_bytes() >= AOF_WRITE_BYTES;
+        let much = self.writer.unwritten_bytes() >= AOF_WRITE_BYTES as u64;
         much || self.writer.holds_replies() || now - self.written_ms >= WRITE_AFTER_MS
     }
 
@@ -316,7 +316,7 @@ impl<F> Base<F> {
 
     /// Begins the next job, if none is under way and it is worth one.
     pub fn next(&mut self, now: Millis) -> Option<Job<'_, F>> {
-        let much = self.writer.unwritten_bytes() >= AOF_WRITE_BYTES;
+        let much = self.writer.unwritten_bytes() >= AOF_WRITE_BYTES as u64;
         if much || self.whole { self.writer.next(now, self.whole) } else { None }
     }
 

@@ -1,8 +1,9 @@
 //! What the standard library lacks: number text, long doubles, glob patterns, checksums, random numbers, quoted words,
-//! secrets, files in memory, calls of the operating system and of the allocator, facts about the process. Knows nothing of Redis's commands
+//! secrets, buffers in huge pages, files in memory, calls of the operating system and of the allocator, facts about the process. Knows nothing of Redis's commands
 //! or data.
 
 pub mod allocation;
+pub mod buffer;
 pub mod crc;
 pub mod glob;
 pub mod long_double;

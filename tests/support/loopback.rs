@@ -74,7 +74,7 @@ impl Loopback {
         let Some(log) = &mut self.log else { return };
         self.engine.take_log(&mut self.records);
         log.append(&mut self.records, self.now);
-        if log.unwritten_bytes() < AOF_WRITE_BYTES {
+        if log.unwritten_bytes() < AOF_WRITE_BYTES as u64 {
             return;
         }
         while let Some(job) = log.next(self.now, false) {

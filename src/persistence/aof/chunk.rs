@@ -4,7 +4,7 @@
 //! A chunk with blocks lies in memory as in the file: what begins a block there begins one here. So whole blocks can be
 //! written from where they are, past the kernel's page cache.
 
-use super::batch::Sealer;
+use crate::stdx::buffer::Buffer;
 
 /// The last batch that ends somewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) struct BatchEnd {
 /// A piece of a file.
 pub(super) struct Chunk {
     /// Filler, and the bytes.
-    buffer: Vec<u8>,
+    buffer: Buffer,
     filler: usize,
     /// Zero bytes behind the others, which are written with them.
     room: usize,
@@ -34,12 +34,13 @@ pub(super) struct Chunk {
 impl Chunk {
     /// An empty one for a place in a file, with room for so many bytes, behind what has this position. `buffer` is not
     /// needed any more.
-    pub fn new(mut buffer: Vec<u8>, offset: u64, block: usize, capacity: usize, position: u64) -> Self {
-        buffer.clear();
-        buffer.reserve(capacity + block);
+    pub fn new(mut buffer: Buffer, offset: u64, block: usize, capacity: usize, position: u64) -> Self {
+        buffer.truncate(0);
+        buffer.reserve(capacity + 2 * block);
         let begins = (offset % block as u64) as usize;
-        let filler = (begins + block - buffer.as_ptr() as usize % block) % block;
-        buffer.resize(filler, 0);
+        // There is room for the rest of the block that the last one may leave to it.
+        let filler = (block - buffer.as_ptr() as usize % block) % block + begins;
+        buffer.extend_with_zeros(filler);
         let end = BatchEnd { sequence: 0, position };
         Self { buffer, filler, room: 0, block, begins, end, end_of_blocks: end }
     }
@@ -63,7 +64,7 @@ impl Chunk {
     pub fn set_room(&mut self, room: usize) {
         let len = self.filler + self.len();
         self.buffer.truncate(len);
-        self.buffer.resize(len + room, 0);
+        self.buffer.extend_with_zeros(room);
         self.room = room;
     }
 
@@ -83,14 +84,10 @@ impl Chunk {
         self.block == block && place % block == (self.begins + index) % block
     }
 
-    /// Appends records as a batch, and empties `records`. Without records it is a mark. `position` is theirs.
-    pub fn seal(&mut self, records: &mut Vec<u8>, sealer: &mut Sealer, unix_ms: u64, position: u64) {
+    /// Appends a batch; `sealed` is its end.
+    pub fn append(&mut self, batch: &[u8], sealed: BatchEnd) {
         let start = self.buffer.len();
-        self.buffer.append(records);
-        if !sealer.seal(&mut self.buffer, start, unix_ms) {
-            sealer.mark(&mut self.buffer, unix_ms);
-        }
-        let sealed = BatchEnd { sequence: sealer.sequence(), position };
+        self.buffer.extend_from_slice(batch);
         let end = self.len();
         match end.checked_sub(self.behind_blocks()) {
             Some(blocks) if blocks == end => self.end_of_blocks = sealed,
@@ -105,20 +102,29 @@ impl Chunk {
         (self.begins + self.len()) % self.block
     }
 
-    /// Ends where a block does: the rest begins `next`.
+    /// Ends where a block does: the rest begins `next`, which follows it and has blocks of the same size.
     pub fn cut(&mut self, next: &mut Self) {
         let rest = self.behind_blocks();
-        if rest > 0 {
-            let end = self.buffer.len() - rest;
-            next.buffer.extend_from_slice(&self.buffer[end..]);
-            self.buffer.truncate(end);
-            next.end = std::mem::replace(&mut self.end, self.end_of_blocks);
-            next.end_of_blocks = self.end;
+        if rest == 0 {
+            return;
+        }
+        debug_assert_eq!((next.begins, next.block), (rest, self.block), "the next chunk");
+        let end = self.buffer.len() - rest;
+        next.filler -= rest;
+        next.begins = 0;
+        next.buffer[next.filler..][..rest].copy_from_slice(&self.buffer[end..]);
+        self.buffer.truncate(end);
+        let last = std::mem::replace(&mut self.end, self.end_of_blocks);
+        if next.end.sequence == 0 {
+            next.end = last;
+        }
+        if next.end_of_blocks.sequence == 0 {
+            next.end_of_blocks = if next.behind_blocks() < next.len() { last } else { self.end };
         }
     }
 
     /// Its buffer, for something else.
-    pub fn into_buffer(self) -> Vec<u8> {
+    pub fn into_buffer(self) -> Buffer {
         self.buffer
     }
 }

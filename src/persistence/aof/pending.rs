@@ -2,8 +2,9 @@
 //! the kernel keeps what is put there when the process dies, without a system call, and the next start adds it to the log
 //! ([`redo`]). It promises nothing when the machine dies: nobody syncs it.
 //!
-//! Batches are put one behind the other, from the beginning again as soon as the file has what is there: so few bytes of
-//! the area are in use, and they stay in the cache. Where there is no room, replies wait until the file has the batch.
+//! Batches are put one behind the other, from the beginning again when the file has what is there: so few bytes of the area
+//! are in use, and they stay in the cache. While the disk is slow, what comes next goes behind all of it. Where there is no
+//! room, replies wait until the file has the batch.
 //!
 //! ```text
 //! entry    0 ..  8   "CRIMPEND"
@@ -130,6 +131,8 @@ pub struct Pending {
     at: usize,
     /// Entries that the file need not have, from the oldest on: where each begins, and the position of its batch.
     live: VecDeque<(usize, u64)>,
+    /// Where the oldest ones end, if those behind them have begun again from the beginning.
+    turned: Option<usize>,
     /// All that was appended between these positions is here.
     from: u64,
     until: u64,
@@ -144,7 +147,7 @@ impl std::fmt::Debug for Pending {
 impl Pending {
     /// An area in which nothing is.
     pub fn new(area: Box<dyn Area>) -> Self {
-        Self { area, at: 0, live: VecDeque::new(), from: 0, until: 0 }
+        Self { area, at: 0, live: VecDeque::new(), turned: None, from: 0, until: 0 }
     }
 
     /// Keeps a batch with what was appended from position `start` up to `end`, if there is room. The file has all up to
@@ -169,19 +172,31 @@ impl Pending {
 
     /// Where so many bytes can be put.
     fn find_room(&mut self, needed: usize, handed: u64) -> Option<usize> {
-        while self.live.front().is_some_and(|(_, position)| *position <= handed) {
+        while let Some(&(start, _)) = self.live.front().filter(|(_, position)| *position <= handed) {
             self.live.pop_front();
+            if self.live.front().is_none_or(|&(next, _)| next < start) {
+                self.turned = None;
+            }
         }
         let Some(&(oldest, _)) = self.live.front() else {
             return (needed <= self.area.len()).then_some(0);
         };
-        if self.at <= oldest {
-            // It has begun again from the beginning.
-            return (self.at + needed <= oldest).then_some(self.at);
+        let (at, len) = (self.at, self.area.len());
+        match self.turned {
+            Some(_) if at <= oldest && at + needed <= oldest => Some(at),
+            // The disk is slow: what is in front stays a while.
+            Some(end) if at <= oldest => (end + needed <= len).then_some(end),
+            Some(_) => (at + needed <= len).then_some(at),
+            None => {
+                let fits = at + needed <= len;
+                let pays = at >= AOF_PENDING_LAP_BYTES && oldest >= AOF_PENDING_LAP_BYTES / 2;
+                if needed <= oldest && (pays || !fits) {
+                    self.turned = Some(at);
+                    return Some(0);
+                }
+                fits.then_some(at)
+            }
         }
-        let fits = self.at + needed <= self.area.len();
-        let begins_again = needed <= oldest && (self.at >= AOF_PENDING_LAP_BYTES || !fits);
-        if begins_again { Some(0) } else { fits.then_some(self.at) }
     }
 
     /// Up to which position everything outlives the process, if the file has all up to `handed`.
@@ -502,6 +517,7 @@ mod tests {
     use super::*;
     use crate::persistence::aof::{LogId, Sealer};
     use crate::persistence::storage::RealStorage;
+    use crate::stdx::random::Random;
     use std::cell::RefCell;
     use std::path::PathBuf;
     use std::rc::Rc;
@@ -620,6 +636,47 @@ mod tests {
         manifest.files.push(Entry { name: "incr".into(), segment: SEGMENT, bytes: None });
         let taken = redo(&RealStorage, &dir.0, &manifest, &memory.0.borrow(), true).unwrap();
         assert_eq!(taken, Taken { skipped: 2, ..Taken::default() }, "it is kept");
+    }
+
+    /// Whatever the file has at which time, no entry is put over one that it may not have, and only a full area takes none.
+    #[test]
+    fn entries_that_count_are_never_overwritten() {
+        let mut random = Random::new(7);
+        for len in [1000, 5000, 40_000, 3 << 20] {
+            let memory = Memory(Rc::new(RefCell::new(vec![0; len])));
+            let mut pending = Pending::new(Box::new(memory));
+            let (mut live, mut handed): (VecDeque<(Range<usize>, u64)>, u64) = (VecDeque::new(), 0);
+            let (mut put, mut full) = (0, 0);
+            for position in 0..20_000 {
+                let bytes = 1 + random.below(len / 8);
+                pending.put(batches_head(position), &vec![1; bytes], (position, position + 1), handed);
+                live.retain(|(_, end)| *end > handed);
+                let taken = pending.live.back().filter(|(_, end)| *end == position + 1).map(|&(at, _)| at);
+                let needed = (HEAD_BYTES + bytes).next_multiple_of(ALIGN);
+                match taken {
+                    Some(at) => {
+                        let new = at..at + needed;
+                        assert!(
+                            new.end <= len && live.iter().all(|(old, _)| old.end <= new.start || new.end <= old.start)
+                        );
+                        live.push_back((new, position + 1));
+                        put += 1;
+                    }
+                    None => {
+                        let used: usize = live.iter().map(|(range, _)| range.len()).sum();
+                        full += usize::from(used + needed < len / 2);
+                    }
+                }
+                if random.below(3) == 0 {
+                    handed += random.below((position + 2 - handed) as usize) as u64;
+                }
+            }
+            assert!(put > 15_000 && full < 100, "{put} of {len}, {full} times none with half of it free");
+        }
+    }
+
+    fn batches_head(position: u64) -> Head {
+        Head { segment: SEGMENT, sequence: position + 1, offset: 100 * position, before: WHOLE }
     }
 
     /// An area that does not change any more after so many steps of eight bytes.

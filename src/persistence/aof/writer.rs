@@ -29,10 +29,14 @@
 mod tests;
 
 use super::batch::{self, Kind, Sealer, SegmentId};
-use super::chunk::Chunk;
+use super::chunk::{BatchEnd, Chunk};
 use super::pending::{self, Pending};
 use crate::config::Fsync;
-use crate::limits::{AOF_AHEAD_BYTES, AOF_CHUNK_BYTES, AOF_UNSYNCED_BYTES_MAX, AOF_UNWRITTEN_BYTES_MAX};
+use crate::limits::{
+    AOF_AHEAD_BYTES, AOF_CHUNK_BYTES, AOF_SPARE_CHUNKS_MAX, AOF_UNSYNCED_BYTES_MAX, AOF_UNWRITTEN_BYTES_MAX,
+    AOF_WRITE_BYTES,
+};
+use crate::stdx::buffer::Buffer;
 use std::collections::VecDeque;
 
 /// How long a failed write rests before it is tried again, and the time between syncs, in milliseconds.
@@ -106,7 +110,7 @@ impl<F> Segment<F> {
 
     /// Begins a chunk for so many bytes at least, behind what has this position. `ends`: the last one may end where a block
     /// does from now on.
-    fn begin_chunk(&mut self, spare: Vec<u8>, bytes: usize, direct: Option<Direct>, ends: bool, position: u64) {
+    fn begin_chunk(&mut self, spares: &mut Spares, bytes: usize, direct: Option<Direct>, ends: bool, position: u64) {
         let end = self.synced + self.bytes_from(0) as u64;
         let begun = if self.written + 1 == self.chunks.len() { self.begun } else { 0 };
         let before = self.chunks.back_mut();
@@ -114,17 +118,15 @@ impl<F> Segment<F> {
         let capacity = bytes.max(before.as_ref().map_or(0, |chunk| chunk.len() / 4 * 5)).min(AOF_CHUNK_BYTES);
         let block = direct.filter(|direct| capacity >= direct.least_bytes).map_or(1, |direct| direct.block_bytes);
         let cut = |last: &&mut Chunk| ends && last.has_blocks(block, 0) && begun + last.behind_blocks() < last.len();
-        let mut last = before.filter(cut);
-        let rest = last.as_ref().map_or(0, |last| last.behind_blocks());
-        let mut chunk = Chunk::new(spare, end - rest as u64, block, capacity, position);
-        if let Some(last) = &mut last {
+        let mut chunk = Chunk::new(spares.take(block, capacity), end, block, capacity, position);
+        if let Some(last) = before.filter(cut) {
             last.cut(&mut chunk);
         }
         self.chunks.push_back(chunk);
     }
 
     /// What the next write takes of the next chunk, from `begun` on: so many bytes, and whether past the cache.
-    fn plan(&mut self, direct: Option<Direct>, spare: &mut Vec<u8>) -> (usize, bool) {
+    fn plan(&mut self, direct: Option<Direct>, spares: &mut Spares) -> (usize, bool) {
         let start = self.offset() + self.begun as u64;
         let left = self.chunks[self.written].len() - self.begun;
         let Some(direct) = direct.filter(|_| self.has_head) else { return (left, false) };
@@ -137,7 +139,10 @@ impl<F> Segment<F> {
         }
         if last < end && self.written + 1 == self.chunks.len() {
             let position = self.chunks[self.written].end().position;
-            self.begin_chunk(std::mem::take(spare), left, Some(direct), true, position);
+            self.begin_chunk(spares, left, Some(direct), true, position);
+        } else if last < end && self.chunks[self.written + 1].has_blocks(direct.block_bytes, 0) {
+            let (chunks, next) = self.chunks.make_contiguous().split_at_mut(self.written + 1);
+            chunks[self.written].cut(&mut next[0]);
         }
         if start < first { ((first - start) as usize, false) } else { ((last - start) as usize, true) }
     }
@@ -147,9 +152,9 @@ impl<F> Segment<F> {
         self.chunks.get(self.written).map_or(0, |chunk| chunk.len() - self.begun)
     }
 
-    /// The first chunks need not be kept any longer; the position of the last of them, and a buffer that is free again.
+    /// The first chunks need not be kept any longer; the position of the last of them.
     /// `durable`: they are on disk.
-    fn settle(&mut self, count: usize, durable: bool) -> Option<(u64, Vec<u8>)> {
+    fn settle(&mut self, count: usize, durable: bool, spares: &mut Spares) -> Option<u64> {
         let mut settled = None;
         for chunk in self.chunks.drain(..count) {
             self.synced += chunk.len() as u64;
@@ -158,17 +163,51 @@ impl<F> Segment<F> {
             if durable {
                 self.sealer.synced(end.sequence);
             }
-            settled = Some((end.position, chunk.into_buffer()));
+            settled = Some(end.position);
+            spares.put(chunk.into_buffer());
         }
         self.written -= count;
         settled
     }
 
     /// Nobody needs it any more. The position of the last of what it had, if there was any.
-    fn give_up(&mut self) -> Option<u64> {
+    fn give_up(&mut self, spares: &mut Spares) -> Option<u64> {
         (self.written, self.begun) = (self.chunks.len(), 0);
         (self.dirty, self.unkept, self.gap) = (false, false, false);
-        self.settle(self.written, false).map(|(position, _)| position)
+        self.settle(self.written, false, spares)
+    }
+}
+
+/// Memory of chunks that are not needed any more, for new ones.
+#[derive(Default)]
+struct Spares {
+    heap: Buffer,
+    huge: Vec<Buffer>,
+}
+
+impl Spares {
+    /// Memory for a chunk with blocks of this size and so many bytes. Where so much is logged that a huge page will nearly be
+    /// filled, it gets one.
+    fn take(&mut self, block: usize, capacity: usize) -> Buffer {
+        if block > 1 && (AOF_WRITE_BYTES / 2..=AOF_CHUNK_BYTES).contains(&capacity) {
+            self.huge.pop().unwrap_or_else(Buffer::huge)
+        } else {
+            std::mem::take(&mut self.heap)
+        }
+    }
+
+    fn put(&mut self, buffer: Buffer) {
+        if !buffer.is_huge() {
+            if buffer.capacity() <= 2 * AOF_CHUNK_BYTES {
+                self.heap = buffer;
+            }
+        } else if self.huge.len() < AOF_SPARE_CHUNKS_MAX {
+            self.huge.push(buffer);
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.heap.capacity() + self.huge.iter().map(Buffer::capacity).sum::<usize>()
     }
 }
 
@@ -250,7 +289,7 @@ pub struct Writer<F> {
     durable: u64,
     synced: u64,
     pending: Option<Pending>,
-    spare: Vec<u8>,
+    spares: Spares,
     /// Whether and how the page cache is gone past.
     direct: Option<Direct>,
     /// Whether the disk has no room for zero bytes.
@@ -276,7 +315,7 @@ impl<F> Writer<F> {
             durable: 0,
             synced: 0,
             pending: None,
-            spare: Vec::new(),
+            spares: Spares::default(),
             direct: None,
             is_narrow: false,
         };
@@ -410,18 +449,22 @@ impl<F> Writer<F> {
     fn end_batch(&mut self) {
         let (start, end) = (self.sealed, self.appended);
         let offset = self.file_bytes() - self.unsealed.len() as u64;
-        self.open_chunk(self.unsealed.len());
         let segment = self.segments.back_mut().expect("there is always a file to append to");
-        let chunk = segment.chunks.back_mut().expect("just opened");
-        let from = chunk.len();
         segment.called_durable = segment.sealer.durable();
-        chunk.seal(&mut self.unsealed, &mut segment.sealer, self.appended_ms.max(0) as u64, end);
+        let unix_ms = self.appended_ms.max(0) as u64;
+        if !segment.sealer.seal(&mut self.unsealed, 0, unix_ms) {
+            segment.sealer.mark(&mut self.unsealed, unix_ms);
+        }
+        let (id, before, sequence) = (segment.sealer.segment(), segment.before, segment.sealer.sequence());
+        let mut batch = std::mem::take(&mut self.unsealed);
+        self.open_chunk(batch.len()).append(&batch, BatchEnd { sequence, position: end });
         self.sealed = end;
         if let Some(pending) = self.pending.as_mut().filter(|_| self.policy != Fsync::Always) {
-            let (id, sequence) = (segment.sealer.segment(), segment.sealer.sequence());
-            let head = pending::Head { segment: id, sequence, offset, before: segment.before };
-            pending.put(head, &chunk.bytes()[from..], (start, end), self.handed);
+            let head = pending::Head { segment: id, sequence, offset, before };
+            pending.put(head, &batch, (start, end), self.handed);
         }
+        batch.clear();
+        self.unsealed = batch;
     }
 
     /// Says which batch is durable, if none has said so and none is on its way.
@@ -436,8 +479,8 @@ impl<F> Writer<F> {
         }
     }
 
-    /// Sees to it that the newest file's last chunk takes so many bytes more.
-    fn open_chunk(&mut self, len: usize) {
+    /// The chunk of the newest file that takes so many bytes more.
+    fn open_chunk(&mut self, len: usize) -> &mut Chunk {
         let in_flight = matches!(self.flight, Some(Flight::Write { .. })) && self.segments.len() == 1;
         let (direct, position) = (self.direct(), self.sealed);
         let segment = self.segments.back_mut().expect("there is always a file to append to");
@@ -446,8 +489,9 @@ impl<F> Writer<F> {
         let fits = |chunk: &Chunk| chunk.len() + len <= AOF_CHUNK_BYTES;
         let is_head = !segment.has_head && segment.chunks.len() == 1;
         if !open || is_head || !segment.chunks.back().is_some_and(fits) {
-            segment.begin_chunk(std::mem::take(&mut self.spare), len, direct, open && !is_head, position);
+            segment.begin_chunk(&mut self.spares, len, direct, open && !is_head, position);
         }
+        segment.chunks.back_mut().expect("just opened")
     }
 
     /// The position of the records that were appended last, and the one up to which replies need not wait.
@@ -510,7 +554,7 @@ impl<F> Writer<F> {
             return false;
         }
         for segment in self.segments.iter_mut().filter(|segment| segment.generation() < generation) {
-            self.durable = segment.give_up().unwrap_or(self.durable);
+            self.durable = segment.give_up(&mut self.spares).unwrap_or(self.durable);
         }
         // Newer files have had to wait.
         self.synced = self.durable;
@@ -528,7 +572,7 @@ impl<F> Writer<F> {
     /// Bytes of memory for what is not written or, where it may have to be written again, not synced yet.
     pub fn held_bytes(&self) -> u64 {
         let chunks = self.segments.iter().flat_map(|segment| &segment.chunks);
-        (chunks.map(Chunk::held_bytes).sum::<usize>() + self.spare.capacity() + self.unsealed.capacity()) as u64
+        (chunks.map(Chunk::held_bytes).sum::<usize>() + self.spares.held_bytes() + self.unsealed.capacity()) as u64
     }
 
     /// Bytes that are not written yet.
@@ -558,6 +602,9 @@ impl<F> Writer<F> {
         if !closing && self.segments[0].written == self.segments[0].chunks.len() {
             self.seal();
             let idle = now_ms - self.appended_ms >= SECOND_MS;
+            if idle {
+                self.spares = Spares::default();
+            }
             if (flush || idle) && !self.segments[0].dirty && self.segments[0].written == self.segments[0].chunks.len() {
                 self.mark();
             }
@@ -584,7 +631,7 @@ impl<F> Writer<F> {
         let durable = self.policy == Fsync::Always && segment.begun == 0;
         let how = self.direct().filter(|_| !segment.cached);
         let segment = self.segments.front_mut().expect("just seen");
-        let (len, direct) = segment.plan(how, &mut self.spare);
+        let (len, direct) = segment.plan(how, &mut self.spares);
         let offset = segment.offset() + segment.begun as u64;
         let ahead = durable && !closing && !self.is_narrow && offset + len as u64 > segment.ahead;
         // What stands in front of whole blocks has to be on disk before them.
@@ -652,7 +699,7 @@ impl<F> Writer<F> {
                 let keeps = !durable && (self.policy != Fsync::No || closing || !segment.has_head);
                 segment.has_head |= durable;
                 segment.unkept |= !durable && !keeps;
-                if keeps { None } else { segment.settle(segment.written, durable) }
+                if keeps { None } else { segment.settle(segment.written, durable, &mut self.spares) }
             }
             Flight::Sync { chunks, position, sequence } => {
                 self.synced = position;
@@ -661,14 +708,11 @@ impl<F> Writer<F> {
                 self.synced_ms = now_ms;
                 segment.cached = false;
                 (segment.dirty, segment.unkept) = (segment.written > chunks, false);
-                segment.settle(chunks, true)
+                segment.settle(chunks, true, &mut self.spares)
             }
         };
-        if let Some((position, spare)) = settled {
+        if let Some(position) = settled {
             self.durable = position;
-            if spare.capacity() <= 2 * AOF_CHUNK_BYTES {
-                self.spare = spare;
-            }
         }
         if matches!(flight, Flight::Write { durable: true, .. }) {
             self.synced = self.durable;
