@@ -1,7 +1,5 @@
 //! Every bound of the server, with its reason. A queue, buffer or batch without a limit here is a bug.
 
-use crate::stdx::buffer::HUGE_PAGE_BYTES;
-
 /// Most bytes of one inline request or of one length line, as Redis's `PROTO_INLINE_MAX_SIZE`.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -122,6 +120,16 @@ pub const TRACKING_SWEEP_KEYS: usize = 4096;
 /// looks at anything else.
 pub const PUBLICATIONS_PER_MESSAGE_MAX: usize = 1024;
 
+/// Commands of one session that other cores, or locks, have not answered yet. A session with more waits until they are
+/// answered before it takes the next from its client.
+pub const COMMANDS_AWAY_MAX: usize = 4096;
+
+/// Bytes of such commands, unless a single one is longer.
+pub const COMMANDS_AWAY_BYTES_MAX: usize = 16 << 20;
+
+/// Commands that were held up by locks and run in one turn of their core.
+pub const PARKED_COMMANDS_PER_TURN_MAX: usize = 64;
+
 /// Most bytes of one record in an append-only file: places in a record are 32-bit numbers.
 pub const AOF_RECORD_BYTES_MAX: u64 = u32::MAX as u64;
 
@@ -186,6 +194,9 @@ pub const SNAPSHOT_UNWRITTEN_BYTES_MAX: u64 = 8 << 20;
 /// A piece of the append-only log that is written with one operation, unless a turn has appended more at once: a huge page
 /// without two blocks.
 pub const AOF_CHUNK_BYTES: usize = HUGE_PAGE_BYTES - 2 * AOF_BLOCK_BYTES;
+
+/// A page of memory that is reached with one translation, where the system has them.
+pub const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// A busy core writes its log when this much waits, unless somebody waits for it.
 pub const AOF_WRITE_BYTES: usize = 1 << 20;

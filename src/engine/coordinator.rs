@@ -1,4 +1,4 @@
-//! Transactions over several shards: their locks, here and on other cores, and the commands that locks hold up.
+//! Transactions over several shards: their locks, here and on other cores.
 //!
 //! A transaction is coordinated by the core of its client. It asks for its locks on its own shard first and then for
 //! those on others, and works when it has them all. A shard that refuses has granted a younger transaction the same keys
@@ -6,20 +6,20 @@
 //! and refused by nobody. See `shard::locks` for why nobody waits in a circle.
 //!
 //! Commands on a single shard take no locks and cost nothing more while nothing is locked. One that meets the locks of a
-//! granted transaction is parked, with all that its client sends to the same shard behind it, until they are gone.
+//! granted transaction is parked ([`super::parked`]), with all that its client sends to the same shard behind it, until they
+//! are gone.
 
 use super::Engine;
 use super::gather::Keys;
 use super::message::{Call, Execution, Message, Ticket};
-use super::operation::{Request, Work};
+use super::operation::Work;
 use super::parts::Parts;
 use crate::commands::{CommandTable, Entry};
-use crate::resp::{Args, Output};
+use crate::resp::Args;
 use crate::session::Queue;
 use crate::shard::locks::{Asked, LockKey, LockSet, Mode, TransactionId};
 use crate::shard::{ShardId, WatchedKey};
 use crate::spec::{Flags, KeyFlags, RequestPolicy};
-use std::collections::VecDeque;
 
 /// What a transaction does on a shard when it is granted its locks.
 pub(super) enum Waiter {
@@ -31,26 +31,6 @@ pub(super) enum Waiter {
     Lock { from: ShardId, ticket: Ticket },
     /// Lends its coordinator the values of keys.
     Lend { from: ShardId, ticket: Ticket, keys: Keys, watcher: Option<u64> },
-}
-
-/// What waits for somebody else's locks.
-pub(super) struct Parked {
-    from: ShardId,
-    locks: LockSet,
-    work: ParkedWork,
-}
-
-enum ParkedWork {
-    Command { ticket: Ticket, call: Call, request: Request },
-    Transaction { id: u64, execution: Box<Execution> },
-    Watch { id: u64, client: u64, keys: Vec<WatchedKey> },
-}
-
-impl Parked {
-    /// Whether it is a command of session `owner` of core `from`. Behind a transaction its session sends nothing.
-    fn is_of(&self, from: ShardId, owner: u32) -> bool {
-        self.from == from && matches!(&self.work, ParkedWork::Command { ticket, .. } if ticket.owner == owner)
-    }
 }
 
 /// The locks that a command needs on the shard that owns all keys of `args`.
@@ -278,103 +258,12 @@ impl Engine {
         while let Some(id) = self.released.pop_front() {
             let Some(locks) = self.locks.release(id) else { continue };
             self.shard.log.end_collecting(id);
-            self.run_parked();
+            self.run_behind(id);
             self.serve_held_up();
             for (_, waiter) in self.locks.grant(&locks) {
                 self.granted(waiter);
             }
         }
         self.unlocking = false;
-    }
-
-    /// Whether a command of session `owner` of core `from` has to wait for locks here.
-    #[inline]
-    pub(super) fn is_held_up(&self, from: ShardId, owner: u32, entry: &Entry, args: Args<'_>) -> bool {
-        !(self.locks.is_empty() && self.parked.is_empty()) && self.meets_locks(from, owner, entry, args)
-    }
-
-    #[cold]
-    fn meets_locks(&self, from: ShardId, owner: u32, entry: &Entry, args: Args<'_>) -> bool {
-        self.parked.iter().any(|parked| parked.is_of(from, owner)) || self.locks.blocks(&lock_set(entry, args))
-    }
-
-    /// Keeps a command until the locks that hold it up are gone.
-    #[cold]
-    pub(super) fn park(&mut self, from: ShardId, ticket: Ticket, call: Call, args: Args<'_>) {
-        let locks = lock_set(self.table.get(call.command), args);
-        self.metrics().commands_parked.add(1);
-        let work = ParkedWork::Command { ticket, call, request: Request::of(args) };
-        self.parked.push_back(Parked { from, locks, work });
-    }
-
-    /// Whether a transaction on keys of this shard has to wait for locks here.
-    #[inline]
-    pub(super) fn holds_up(&self, execution: &Execution) -> bool {
-        !self.locks.is_empty() && self.locks.blocks(&lock_set_of_transaction(self.table, execution))
-    }
-
-    /// Keeps a transaction until the locks that hold it up are gone.
-    pub(super) fn park_transaction(&mut self, from: ShardId, id: u64, execution: Box<Execution>) {
-        let locks = lock_set_of_transaction(self.table, &execution);
-        self.metrics().commands_parked.add(1);
-        self.parked.push_back(Parked { from, locks, work: ParkedWork::Transaction { id, execution } });
-    }
-
-    /// Lets a client watch keys, when no locks hold that up: a change that is decided but not stored yet must not count
-    /// as one that comes later.
-    pub(super) fn watch_or_park(&mut self, from: ShardId, id: u64, client: u64, keys: Vec<WatchedKey>) {
-        let watched = keys.iter().map(|watched| (LockKey::of(&watched.key), Mode::Shared));
-        let locks = if self.locks.is_empty() { LockSet::default() } else { LockSet::of_keys(watched.collect()) };
-        if self.locks.blocks(&locks) {
-            self.parked.push_back(Parked { from, locks, work: ParkedWork::Watch { id, client, keys } });
-        } else {
-            self.watch_for(from, id, client, keys);
-        }
-    }
-
-    /// A client has left while locks held up its WATCH: when they are gone it watches nothing.
-    pub(super) fn forget_parked_watches(&mut self, client: u64) {
-        for Parked { work, .. } in &mut self.parked {
-            if let ParkedWork::Watch { client: other, keys, .. } = work
-                && *other == client
-            {
-                keys.clear();
-            }
-        }
-    }
-
-    /// Runs those that nothing holds up any more, in the order in which they came.
-    fn run_parked(&mut self) {
-        let mut parked = std::mem::take(&mut self.parked);
-        let mut left: VecDeque<Parked> = VecDeque::new();
-        while let Some(next) = parked.pop_front() {
-            let behind = |owner| left.iter().any(|other| other.is_of(next.from, owner));
-            let waits = matches!(&next.work, ParkedWork::Command { ticket, .. } if behind(ticket.owner));
-            if waits || self.locks.blocks(&next.locks) {
-                left.push_back(next);
-                continue;
-            }
-            match next.work {
-                ParkedWork::Command { ticket, call, request } => self.run_late(next.from, ticket, call, request.args()),
-                ParkedWork::Transaction { id, execution } => self.execute(next.from, id, execution),
-                ParkedWork::Watch { id, client, keys } => self.watch_for(next.from, id, client, keys),
-            }
-        }
-        debug_assert!(self.parked.is_empty(), "what runs here parks nothing");
-        self.parked = left;
-    }
-
-    /// Runs a command that was held up.
-    fn run_late(&mut self, from: ShardId, ticket: Ticket, call: Call, args: Args<'_>) {
-        let entry = self.table.get(call.command);
-        let mut started = self.clock.raw();
-        let mut out = Output::default();
-        self.run_here(entry, call, args, &mut out);
-        let nanoseconds = self.count_run(entry, &mut started);
-        self.note_if_slow(from, ticket, entry, args, nanoseconds);
-        if call.no_reply {
-            out.clear();
-        }
-        self.answer(from, ticket, out);
     }
 }

@@ -155,6 +155,9 @@ impl Engine {
                 }
                 let args = ahead.args(request, input);
                 let step = self.dispatch(session, key, request.entry, request.shard, args, &mut started);
+                if matches!(step, Step::Away) {
+                    count_away(session, request.bytes.len());
+                }
                 goes_on = self.proceed(session, key, &step);
                 if !matches!(step, Step::Wait) {
                     used = request.bytes.end;
@@ -265,6 +268,16 @@ impl Engine {
     fn prefetch_records(&self, session: &Session, ahead: &Ahead) {
         let db = &self.shard.databases[usize::from(session.database)];
         ahead.requests.iter().filter_map(|request| request.hash).for_each(|hash| db.prefetch_record(hash));
+    }
+}
+
+/// A session's request of so many bytes waits for others. Where too much does, the session takes nothing more for a while.
+#[inline]
+fn count_away(session: &mut Session, bytes: usize) {
+    let away = session.pending.len();
+    session.away_bytes = if away > 1 { session.away_bytes + bytes } else { bytes };
+    if away >= limits::COMMANDS_AWAY_MAX || session.away_bytes >= limits::COMMANDS_AWAY_BYTES_MAX {
+        session.flags.insert(SessionFlags::STALLED);
     }
 }
 

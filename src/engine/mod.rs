@@ -46,6 +46,7 @@ pub mod message;
 mod monitors;
 mod notifications;
 mod operation;
+mod parked;
 mod parts;
 mod propagation;
 mod pubsub;
@@ -72,11 +73,12 @@ use ahash::AHashMap;
 use batch::Batch;
 use blocking::Blocking;
 use clients::ClientMemory;
-use coordinator::{Parked, Waiter};
+use coordinator::Waiter;
 use cut::CutHere;
 use message::{Message, Ticket};
 use monitors::Monitors;
 use operation::Operations;
+use parked::Lines;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -100,8 +102,8 @@ pub struct Engine {
     clients_bytes_max: Option<u64>,
     operations: Operations,
     locks: Locks<Waiter>,
-    /// Commands that wait for locks, in the order in which they came.
-    parked: VecDeque<Parked>,
+    /// Commands that wait for locks.
+    parked: Lines,
     /// Transactions that are giving up their locks, and whether that is going on.
     released: VecDeque<TransactionId>,
     unlocking: bool,
@@ -194,7 +196,7 @@ impl Engine {
             clients_bytes_max,
             operations: Operations::default(),
             locks: Locks::default(),
-            parked: VecDeque::new(),
+            parked: Lines::default(),
             released: VecDeque::new(),
             unlocking: false,
             blocking: Blocking::default(),
@@ -448,6 +450,7 @@ impl Engine {
         self.end_log_waits();
         self.step_stages();
         self.step_lending();
+        self.end_parked_turn();
         self.resume_sessions();
         self.try_asked();
         for index in 0..self.filling.len() {

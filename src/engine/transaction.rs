@@ -325,15 +325,6 @@ impl Engine {
         self.start_gather_for_transaction(session, key, entry, execution);
     }
 
-    /// Runs another core's transaction when no locks hold it up.
-    pub(super) fn execute_or_park(&mut self, from: ShardId, id: u64, execution: Box<Execution>) {
-        if self.holds_up(&execution) {
-            self.park_transaction(from, id, execution);
-        } else {
-            self.execute(from, id, execution);
-        }
-    }
-
     /// Whether locks on this shard hold up a transaction whose keys are all here.
     fn is_held_up_here(&self, session: &Session, calls: &[Option<Call>]) -> bool {
         if self.locks.is_empty() {

@@ -177,7 +177,8 @@ impl Core {
             self.busy_ms = now;
             self.engine.count_turn(started);
         }
-        self.walks = walks || self.engine.gives_memory_back() || self.engine.has_more_to_write();
+        let engine = &self.engine;
+        self.walks = walks || engine.gives_memory_back() || engine.has_more_to_write() || engine.has_parked_ready();
         Ok(busy || self.walks)
     }
 

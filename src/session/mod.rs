@@ -140,6 +140,8 @@ pub struct Session {
     pub counted_bytes: usize,
     /// Bytes received since it connected.
     pub input_bytes: u64,
+    /// Bytes of the requests that `pending` waits for, and of those answered since it was last empty.
+    pub away_bytes: usize,
     /// Bytes sent since it connected.
     pub output_bytes: u64,
     /// Commands since it connected.
@@ -175,6 +177,7 @@ impl Session {
             sending_bytes: 0,
             counted_bytes: 0,
             input_bytes: 0,
+            away_bytes: 0,
             output_bytes: 0,
             commands: 0,
             identity: Box::new(identity),

@@ -148,8 +148,13 @@ impl<W> Locks<W> {
 
     /// Whether a granted transaction is in the way of something that wants `locks` for a moment.
     pub fn blocks(&self, locks: &LockSet) -> bool {
-        self.rivals(locks).any(|id| {
-            let holder = &self.holders[&id];
+        self.blocker(locks).is_some()
+    }
+
+    /// A granted transaction that is in the way of something that wants `locks` for a moment.
+    pub fn blocker(&self, locks: &LockSet) -> Option<TransactionId> {
+        self.rivals(locks).find(|id| {
+            let holder = &self.holders[id];
             holder.granted && holder.locks.conflicts(locks)
         })
     }

@@ -4,9 +4,6 @@
 use memmap2::{Advice, MmapMut, MmapOptions};
 use std::ops::{Deref, DerefMut};
 
-/// The size of a huge page.
-pub const HUGE_PAGE_BYTES: usize = 2 << 20;
-
 /// Bytes, and room for more.
 #[derive(Debug)]
 pub struct Buffer(Memory);
@@ -25,9 +22,9 @@ impl Default for Buffer {
 }
 
 impl Buffer {
-    /// Room for [`HUGE_PAGE_BYTES`], in a huge page if the system has them. Without the memory, on the heap.
-    pub fn huge() -> Self {
-        let Ok(page) = MmapOptions::new().len(HUGE_PAGE_BYTES).map_anon() else { return Self::default() };
+    /// Room for so many bytes, in huge pages of their size if the system has them. Without the memory, on the heap.
+    pub fn huge(bytes: usize) -> Self {
+        let Ok(page) = MmapOptions::new().len(bytes).map_anon() else { return Self::default() };
         // A system without them says so, and has small ones.
         let _ = page.advise(Advice::HugePage);
         Self(Memory::Page(page, 0))
@@ -117,9 +114,11 @@ impl DerefMut for Buffer {
 mod tests {
     use super::*;
 
+    const HUGE_PAGE_BYTES: usize = 2 << 20;
+
     #[test]
     fn both_kinds_hold_the_same() {
-        let (mut heap, mut huge) = (Buffer::default(), Buffer::huge());
+        let (mut heap, mut huge) = (Buffer::default(), Buffer::huge(HUGE_PAGE_BYTES));
         assert!(huge.is_huge() && !heap.is_huge() && huge.capacity() == HUGE_PAGE_BYTES);
         for buffer in [&mut heap, &mut huge] {
             buffer.extend_from_slice(b"one two");

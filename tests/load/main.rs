@@ -238,6 +238,69 @@ fn a_long_pipeline_does_not_starve_others() {
     }
 }
 
+/// How long `commands` pipelined commands of each of four clients take behind a transaction that has both shards locked and
+/// sets as many keys, and the longest wait for a PING beside them.
+fn behind_a_transaction(server: &Server, commands: usize) -> (Duration, Duration) {
+    // The keys lie on different shards of two.
+    let key = |number: usize| ["a", "c"][number % 2];
+    let (start, done) = (Instant::now(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let pings = scope.spawn(|| {
+            let mut clients: Vec<Client> = (0..4).map(|_| server.client()).collect();
+            let mut longest = Duration::ZERO;
+            while !done.load(Ordering::Relaxed) {
+                for client in &mut clients {
+                    let start = Instant::now();
+                    client.run("PING");
+                    longest = longest.max(start.elapsed());
+                }
+                sleep(Duration::from_millis(1));
+            }
+            longest
+        });
+        let transaction = scope.spawn(move || {
+            let mut client = server.client();
+            let steps = (0..commands / 4).flat_map(|number| encode(&["SET", key(number), "v"]));
+            client.send(&[encode(&["MULTI"]), encode(&["DBSIZE"]), steps.collect(), encode(&["EXEC"])].concat());
+            (0..commands / 4 + 2).for_each(|_| drop(client.read()));
+            assert!(matches!(client.read(), support::Reply::Array(replies) if replies.len() == commands / 4 + 1));
+        });
+        let writers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(move || {
+                    let mut client = server.client();
+                    let sets: Vec<u8> = (0..commands).flat_map(|number| encode(&["SET", key(number), "w"])).collect();
+                    client.send(&sets);
+                    (0..commands).for_each(|_| assert_eq!(client.read().bytes(), b"OK"));
+                })
+            })
+            .collect();
+        writers.into_iter().chain([transaction]).for_each(|thread| thread.join().expect("all are answered"));
+        done.store(true, Ordering::Relaxed);
+        (start.elapsed(), pings.join().expect("the server answers"))
+    })
+}
+
+/// Each command that met locks looked at all that were parked: 240,000 commands behind one EXEC kept everybody waiting for
+/// 4.4 s.
+#[test]
+fn commands_behind_a_transaction_cost_nobody_else_anything() {
+    let _alone = alone();
+    let server = Server::subject(2, &[]);
+    behind_a_transaction(&server, 1000);
+    let parked = || {
+        let stats = server.client().show("INFO stats");
+        let (_, parked) = stats.split_once("total_commands_parked:").expect("INFO counts them");
+        parked.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u64>().expect("a number")
+    };
+    let before = parked();
+    let (few, many) = (behind_a_transaction(&server, 10_000), behind_a_transaction(&server, 40_000));
+    println!("{}: of 10,000 {few:?}, of 40,000 {many:?}, {} parked", server.name(), parked() - before);
+    assert!(parked() - before > 10_000, "most of them met no locks");
+    assert!(many.0 < 8 * few.0, "four times as many took {:?} instead of {:?}", many.0, few.0);
+    assert!(many.1 < Duration::from_millis(200), "a PING took {:?}", many.1);
+}
+
 /// Connections that were opened and never spoke do not keep the server from stopping, or from serving.
 #[test]
 fn silent_connections_do_no_harm() {

@@ -34,7 +34,7 @@ use super::pending::{self, Pending};
 use crate::config::Fsync;
 use crate::limits::{
     AOF_AHEAD_BYTES, AOF_CHUNK_BYTES, AOF_SPARE_CHUNKS_MAX, AOF_UNSYNCED_BYTES_MAX, AOF_UNWRITTEN_BYTES_MAX,
-    AOF_WRITE_BYTES,
+    AOF_WRITE_BYTES, HUGE_PAGE_BYTES,
 };
 use crate::stdx::buffer::Buffer;
 use std::collections::VecDeque;
@@ -190,7 +190,7 @@ impl Spares {
     /// filled, it gets one.
     fn take(&mut self, block: usize, capacity: usize) -> Buffer {
         if block > 1 && (AOF_WRITE_BYTES / 2..=AOF_CHUNK_BYTES).contains(&capacity) {
-            self.huge.pop().unwrap_or_else(Buffer::huge)
+            self.huge.pop().unwrap_or_else(|| Buffer::huge(HUGE_PAGE_BYTES))
         } else {
             std::mem::take(&mut self.heap)
         }
