@@ -8,7 +8,7 @@
 //! - `dispatch`   one request: its row, its checks, the shard that runs it
 //! - `hop`        commands for other cores and the replies to them, in `batch`es
 //! - `operation`  requests that several shards answer: `split`, `gather`, `every`; `join` makes one reply of several
-//! - `coordinator` their locks, and the commands that these hold up
+//! - `coordinator` their locks; `parked`: the commands that these hold up
 //! - `blocking`   clients that wait in a blocking command: how they are served, and how waiting ends
 //! - `notifications` events of keys, published
 //! - `tracking`   client tracking: who is told that a key has changed

@@ -63,17 +63,16 @@ impl Lines {
         self.lines.is_empty()
     }
 
-    /// Puts something at the end of its line. `blocker` is in the way of the first.
-    fn push(&mut self, owner: Owner, blocker: Option<TransactionId>, parked: Parked) {
+    /// Puts something at the end of its line. `blocker` finds a transaction that is in the way of the first.
+    fn push(&mut self, owner: Owner, parked: Parked, blocker: impl FnOnce(&LockSet) -> Option<TransactionId>) {
         let line = self.lines.entry(owner).or_default();
+        if line.is_empty() {
+            match blocker(&parked.locks) {
+                Some(id) => self.behind.entry(id).or_default().push(owner),
+                None => self.ready.push_back(owner),
+            }
+        }
         line.push_back(parked);
-        if line.len() > 1 {
-            return;
-        }
-        match blocker {
-            Some(id) => self.behind.entry(id).or_default().push(owner),
-            None => self.ready.push_back(owner),
-        }
     }
 
     /// A transaction has given up its locks.
@@ -155,8 +154,7 @@ impl Engine {
 
     fn keep_parked(&mut self, owner: Owner, parked: Parked) {
         self.metrics().commands_parked.add(1);
-        let blocker = self.locks.blocker(&parked.locks);
-        self.parked.push(owner, blocker, parked);
+        self.parked.push(owner, parked, |locks| self.locks.blocker(locks));
     }
 
     /// A client has left while locks held up its WATCH: when they are gone it watches nothing.

@@ -1,6 +1,6 @@
 //! What the standard library lacks: number text, long doubles, glob patterns, checksums, random numbers, quoted words,
-//! secrets, buffers in huge pages, files in memory, calls of the operating system and of the allocator, facts about the process. Knows nothing of Redis's commands
-//! or data.
+//! secrets, buffers in huge pages, files in memory, calls of the operating system and of the allocator, facts about the
+//! process. Knows nothing of Redis's commands or data.
 
 pub mod allocation;
 pub mod buffer;

@@ -171,10 +171,10 @@ impl<F> Segment<F> {
     }
 
     /// Nobody needs it any more. The position of the last of what it had, if there was any.
-    fn give_up(&mut self, spares: &mut Spares) -> Option<u64> {
+    fn give_up(&mut self) -> Option<u64> {
         (self.written, self.begun) = (self.chunks.len(), 0);
         (self.dirty, self.unkept, self.gap) = (false, false, false);
-        self.settle(self.written, false, spares)
+        self.settle(self.written, false, &mut Spares::default())
     }
 }
 
@@ -554,8 +554,9 @@ impl<F> Writer<F> {
             return false;
         }
         for segment in self.segments.iter_mut().filter(|segment| segment.generation() < generation) {
-            self.durable = segment.give_up(&mut self.spares).unwrap_or(self.durable);
+            self.durable = segment.give_up().unwrap_or(self.durable);
         }
+        self.unsealed.shrink_to_fit();
         // Newer files have had to wait.
         self.synced = self.durable;
         self.handed = self.handed.max(self.durable);
