@@ -45,7 +45,8 @@ pub struct Departed {
     garbage: Vec<Garbage>,
     /// Whether the last snapshot that began has not been abandoned.
     pub(super) is_snapshot_wanted: bool,
-    /// What a snapshot has handed out of values that are somewhere else now.
+    /// What a snapshot has handed out, in order: of values that are somewhere else now, and before it what the tables had
+    /// handed out until then.
     pub(super) handed: Vec<u8>,
     /// Values that have been removed while they were under a snapshot of their own.
     wanted: VecDeque<Stored>,
@@ -92,16 +93,34 @@ impl Departed {
         !(self.wanted.is_empty() && self.handed.is_empty())
     }
 
-    /// Lets the snapshots of removed values go on, over about `budget` items, and gives what they have to `take`.
-    pub(super) fn step_snapshot(&mut self, budget: &mut usize, mut take: impl FnMut(&mut Vec<u8>)) {
+    /// Lets the snapshots of removed values go on, over about `budget` items.
+    pub(super) fn step_snapshot(&mut self, budget: &mut usize) {
         while *budget > 0
-            && self.handed.len() < SNAPSHOT_PENDING_BYTES_MAX
+            && self.has_room_for_handed()
             && let Some(value) = self.wanted.front_mut()
         {
             if go_on(value, true, budget, &mut self.handed) {
                 self.wanted.pop_front().into_iter().for_each(|value| self.keep(Garbage::Value(value)));
             }
         }
+    }
+
+    /// Whether more may be handed out before what was is taken.
+    pub(super) fn has_room_for_handed(&self) -> bool {
+        self.handed.len() < SNAPSHOT_PENDING_BYTES_MAX
+    }
+
+    /// Moves what a table has handed out behind the rest.
+    pub(super) fn hand_on(&mut self, bytes: &mut Vec<u8>) {
+        if self.handed.is_empty() {
+            std::mem::swap(&mut self.handed, bytes);
+        } else {
+            self.handed.append(bytes);
+        }
+    }
+
+    /// Gives what was handed out to `take`, which may leave some of it for the next time.
+    pub(super) fn take_handed(&mut self, take: impl FnOnce(&mut Vec<u8>)) {
         if !self.handed.is_empty() {
             take(&mut self.handed);
         }

@@ -141,14 +141,25 @@ impl Database {
     /// Lets the snapshot go on over about `budget` keys, which goes down by what was done, and gives the bytes that it
     /// has by then to `take`.
     pub(in crate::shard) fn step_snapshot(&mut self, budget: &mut usize, mut take: impl FnMut(u16, &mut Vec<u8>)) {
-        let index = self.snapshot_index;
-        self.departed.step_snapshot(budget, |bytes| take(index, bytes));
+        self.collect_handed();
+        self.departed.step_snapshot(budget);
         for keys in [Some(&mut self.keys), self.former.as_deref_mut()].into_iter().flatten() {
-            keys.walk_snapshot(budget);
-            keys.take_snapshot(|bytes| take(index, bytes));
+            if self.departed.has_room_for_handed() {
+                keys.walk_snapshot(budget);
+            }
+            keys.take_snapshot(|bytes| self.departed.hand_on(bytes));
         }
         if self.former.as_ref().is_some_and(|keys| !keys.has_snapshot()) {
             self.free_former();
+        }
+        self.departed.take_handed(|bytes| take(self.snapshot_index, bytes));
+    }
+
+    /// Moves what the tables have handed out behind what came before. It must be done before values that have left them
+    /// hand out more: the pieces of a key come in order wherever its value is.
+    fn collect_handed(&mut self) {
+        for keys in [Some(&mut self.keys), self.former.as_deref_mut()].into_iter().flatten() {
+            keys.take_snapshot(|bytes| self.departed.hand_on(bytes));
         }
     }
 
@@ -174,6 +185,7 @@ impl Database {
             return true;
         }
         // What the snapshot has not come to yet is handed out now, and so begun.
+        self.collect_handed();
         let record = match self.keys.live_mut(key, self.clock.now) {
             Ok(record) => record,
             Err(absent) => {
@@ -202,6 +214,7 @@ impl Database {
             if !self.departed.is_snapshot_wanted {
                 table.abandon_snapshot();
             }
+            self.collect_handed();
             table.finish_snapshot(&mut self.departed.handed);
         }
     }

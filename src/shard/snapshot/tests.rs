@@ -469,6 +469,32 @@ fn large_values_come_in_pieces_whatever_happens_to_them() {
 }
 
 #[test]
+fn what_is_left_comes_before_what_a_removed_value_hands_out_later() {
+    let limits = EncodingLimits::default();
+    for is_freed in [true, false] {
+        let mut shard = filled(10);
+        let db = &mut shard.databases[0];
+        let mut hash = Hash::new();
+        (0..3_000).for_each(|field| _ = hash.set(format!("f{field}").as_bytes(), b"value", &limits));
+        db.replace(b"hash", Value::Hash(hash), Expiry::At(5_000));
+        let before = content(&shard);
+        assert!(shard.begin_snapshot(ENCODE));
+        while {
+            let mut has_begun = false;
+            shard.step_snapshot(10, |_, bytes| has_begun = bytes.windows(4).any(|key| key == b"hash"));
+            !has_begun
+        } {}
+        let db = &mut shard.databases[0];
+        if is_freed {
+            assert!(db.remove(b"hash"));
+        } else {
+            assert!(db.take(b"hash").is_some(), "its rest is handed out at once");
+        }
+        assert_eq!(finish(&mut shard, 100), before);
+    }
+}
+
+#[test]
 fn a_flushed_database_is_walked_to_its_end_and_freed_then() {
     let mut shard = filled(10_000);
     shard.set_lazy_free(LazyFree::default());
