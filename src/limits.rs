@@ -116,6 +116,10 @@ pub const QUERY_BUFFER_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// Tracked keys that one run of the cron looks at for clients that have gone.
 pub const TRACKING_SWEEP_KEYS: usize = 4096;
 
+/// Sets that channels are dealt into by their hash, with a bit for each core that has subscribers of some: with many more
+/// channels than sets, cores get messages for nobody.
+pub const INTEREST_SETS: usize = 4096;
+
 /// Publications in one message to another core. A core that takes a message hands all of it to its subscribers before it
 /// looks at anything else.
 pub const PUBLICATIONS_PER_MESSAGE_MAX: usize = 1024;

@@ -9,6 +9,7 @@ use crate::metrics::sampler::{Rates, Reading, Sampler};
 use crate::metrics::slowlog::SlowLog;
 use crate::metrics::{Baseline, CommandTotals, CoreMetrics, CoreTotals};
 use crate::persistence::aof::Cut;
+use crate::pubsub::Interest;
 use crate::shard::{Millis, ShardId};
 use crate::stdx::allocation;
 use crate::stdx::random::Random;
@@ -60,6 +61,8 @@ pub struct Node {
     pub held: Held,
     /// The append-only log.
     pub persistence: Persistence,
+    /// Which cores have subscribers of what.
+    pub interest: Arc<Interest>,
     /// A cut that the first core is to make.
     cut: Mutex<Option<Arc<Cut>>>,
     cut_waits: AtomicBool,
@@ -67,8 +70,6 @@ pub struct Node {
     next_transaction: AtomicU64,
     /// The stamp of the next transaction over several shards that is logged.
     next_stamp: AtomicU64,
-    /// Open connections on all cores.
-    pub connected: AtomicU64,
     /// Until when commands wait (CLIENT PAUSE), in milliseconds since the epoch.
     pub pause_until_ms: AtomicI64,
     /// Whether the pause concerns only writes.
@@ -119,12 +120,12 @@ impl Node {
             metrics,
             held: Held::default(),
             persistence: Persistence::new(cores),
+            interest: Arc::new(Interest::new(cores, seed_of(&run_id))),
             cut: Mutex::default(),
             cut_waits: AtomicBool::new(false),
             next_client_id: AtomicU64::new(1),
             next_transaction: AtomicU64::new(1),
             next_stamp: AtomicU64::new(1),
-            connected: AtomicU64::new(0),
             pause_until_ms: AtomicI64::new(0),
             pause_writes_only: AtomicBool::new(false),
             sampled_commands: AtomicU64::new(0),
@@ -375,9 +376,12 @@ struct Statistics {
 
 /// Another 40 hexadecimal digits, made from those of the run.
 fn replication_id(run_id: &str) -> String {
-    let seed = run_id.bytes().fold(0u64, |seed, byte| seed.wrapping_mul(0x100_0000_01B3) ^ u64::from(byte));
-    let mut random = Random::new(seed);
+    let mut random = Random::new(seed_of(run_id));
     format!("{:016x}{:016x}{:08x}", random.next_u64(), random.next_u64(), random.next_u64() as u32)
+}
+
+fn seed_of(run_id: &str) -> u64 {
+    run_id.bytes().fold(0u64, |seed, byte| seed.wrapping_mul(0x100_0000_01B3) ^ u64::from(byte))
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub(super) struct ClientMemory {
     largest_buffers: (usize, usize),
     /// Whether to look at the end of the turn if it is too much.
     look: bool,
+    /// Clients that have not departed.
+    pub present: usize,
     /// Whether it was too much and another core's turn, which has been told. What this core has to close is then not
     /// looked for before it is told in turn, has a large client again, or its cron runs.
     rests: bool,

@@ -161,15 +161,14 @@ impl Engine {
         if limit_ms == 0 {
             return;
         }
-        for (key, session) in self.sessions.iter_mut() {
-            // Who listens may be silent as long as they like.
-            let listens = SessionFlags::SUBSCRIBED | SessionFlags::MONITOR;
-            let busy = SessionFlags::ZOMBIE | SessionFlags::CLOSING | SessionFlags::STALLED | listens;
-            if self.now - session.active_ms > limit_ms && !session.flags.intersects(busy) {
-                session.flags.insert(SessionFlags::CLOSE_NOW | SessionFlags::CLOSING);
-                self.closing.push(key);
-            }
-        }
+        // Who listens may be silent as long as they like.
+        let listens = SessionFlags::SUBSCRIBED | SessionFlags::MONITOR;
+        let busy = SessionFlags::ZOMBIE | SessionFlags::CLOSING | SessionFlags::STALLED | listens;
+        let since_ms = self.now - limit_ms;
+        let idle = |session: &Session| session.active_ms < since_ms && !session.flags.intersects(busy);
+        let sessions = self.sessions.iter_mut();
+        let keys: Vec<SessionKey> = sessions.filter_map(|(key, session)| idle(session).then_some(key)).collect();
+        keys.into_iter().for_each(|key| self.hang_up(key));
     }
 
     /// Closes clients that have been above their soft output limit for too long and give no other occasion to look.

@@ -168,7 +168,6 @@ impl Engine {
             session.pending.complete(number, &[], Vec::new(), &mut Output::default());
             if session.pending.is_empty() {
                 self.sessions.remove(key);
-                self.metrics().clients.set(self.sessions.len() as u64);
             }
             return;
         }
@@ -176,8 +175,9 @@ impl Engine {
             session.output.bytes = self.spare_buffers.pop().unwrap_or_default();
         }
         session.pending.complete(number, bytes, pins, &mut session.output);
-        if session.pending.is_empty() && session.flags.contains(SessionFlags::STALLED) {
-            self.resumable.push(key);
+        if session.pending.is_empty() {
+            self.resumable.extend(session.flags.contains(SessionFlags::STALLED).then_some(key));
+            self.departing.extend(session.flags.contains(SessionFlags::CLOSE_AFTER_REPLY).then_some(key));
         }
         if !session.flags.contains(SessionFlags::DIRTY) {
             session.flags.insert(SessionFlags::DIRTY);

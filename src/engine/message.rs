@@ -8,7 +8,6 @@ use super::parts::Parts;
 use super::slowlog::Slow;
 use crate::commands::{CommandTable, EveryCore};
 use crate::persistence::aof::{Cut, Transaction};
-use crate::pubsub::Announcement;
 use crate::resp::reply::Mark;
 use crate::resp::{CommandError, Output, Protocol, Reply};
 use crate::session::Queue;
@@ -439,20 +438,6 @@ pub enum Message {
         id: u64,
         /// The same transaction with its replies.
         execution: Box<Execution>,
-    },
-    /// What a core's subscribers want, as far as it has changed.
-    Interest {
-        /// Who announces.
-        from: ShardId,
-        /// The changes.
-        announcement: Announcement,
-    },
-    /// The sender has heard an announcement.
-    InterestHeard {
-        /// The sender.
-        from: ShardId,
-        /// The announcement's number.
-        number: u64,
     },
     /// Publications for the receiver's subscribers, in order.
     Publish {

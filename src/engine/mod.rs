@@ -21,6 +21,7 @@
 //! - `propagation` what is logged of commands and transactions
 //! - `replay`     the log, run again
 //! - `pubsub`     subscriptions and publications: between cores, and to the sessions
+//! - `departure`  how a client's end is made known: it leaves everything before it can know
 //! - `clients`    the memory that clients take, and its limit
 //! - `slowlog`    which commands took long
 //! - `monitors`   MONITOR: a line for every command
@@ -32,6 +33,7 @@ mod clients;
 mod coordinator;
 mod cron;
 pub mod cut;
+mod departure;
 mod dispatch;
 mod effects;
 mod every;
@@ -152,6 +154,8 @@ pub struct Engine {
     /// go on while its subscribers are told, and what it publishes meanwhile reaches them together.
     told: Vec<SessionKey>,
     closing: Vec<SessionKey>,
+    /// Sessions that are closed when they have their replies, and depart before the last of these is sent.
+    departing: Vec<SessionKey>,
     /// Sessions whose next command waits for the end of a pause.
     paused: Vec<SessionKey>,
     /// How many sessions a pause holds back.
@@ -188,7 +192,6 @@ impl Engine {
             router: Router::new(u16::try_from(shards).expect("at most SHARDS_MAX shards")),
             config_version: node.config_version(),
             shard,
-            node,
             config,
             table: table(),
             sessions: Sessions::default(),
@@ -203,7 +206,8 @@ impl Engine {
             stages: staging::Stages::default(),
             lending: VecDeque::new(),
             late: (0..shards).map(|_| None).collect(),
-            exchange: pubsub::Exchange::new(core, shards),
+            exchange: pubsub::Exchange::new(core, shards, node.interest.clone()),
+            node,
             trackers: tracking::Trackers::new(shards),
             random: Random::new(seed),
             now,
@@ -228,6 +232,7 @@ impl Engine {
             dirty: Vec::new(),
             told: Vec::new(),
             closing: Vec::new(),
+            departing: Vec::new(),
             paused: Vec::new(),
             held_back: 0,
             own_parts: VecDeque::new(),
@@ -336,20 +341,15 @@ impl Engine {
         acl::begin(&mut session, &self.config);
         let key = self.sessions.insert(session);
         self.metrics().connections_received.add(1);
-        self.metrics().clients.set(self.sessions.len() as u64);
+        self.arrive();
         key
     }
 
-    /// A client is gone, or the runtime is about to close its connection.
+    /// A client's connection is closed.
     pub fn disconnect(&mut self, key: SessionKey) {
-        self.forget_subscriber(key);
-        self.forget_tracker(key);
         let Some(mut session) = self.sessions.take(key) else { return };
-        self.leave(&mut session, key);
-        self.end_monitoring(&mut session, key);
-        self.hold_back(&mut session, false);
+        self.depart(&mut session, key);
         session.output.clear();
-        self.discard(&mut session);
         let done = session.pending.is_empty();
         session.flags.insert(SessionFlags::ZOMBIE);
         self.recount_client(&mut session);
@@ -358,7 +358,6 @@ impl Engine {
         if done {
             self.sessions.remove(key);
         }
-        self.metrics().clients.set(self.sessions.len() as u64);
     }
 
     /// A client will send nothing more, but may still be waiting for replies: it is closed when it has them.
@@ -434,8 +433,6 @@ impl Engine {
             Message::Unwatch { client } => self.unwatch_here(client),
             Message::Execute { from, id, execution } => self.execute_or_park(from, id, execution),
             Message::Executed { id, execution } => self.executed(id, execution),
-            Message::Interest { from, announcement } => self.take_interest(from, &announcement),
-            Message::InterestHeard { from, number } => self.interest_heard(from, number),
             Message::Publish { from, publications } => self.take_publications(from, publications),
             Message::Published(counts) => self.published(&counts),
             Message::Slow(list) => list.into_iter().for_each(|slow| self.take_slow(slow)),
@@ -453,6 +450,7 @@ impl Engine {
         self.end_parked_turn();
         self.resume_sessions();
         self.try_asked();
+        self.end_departing();
         for index in 0..self.filling.len() {
             if let Some(batch) = self.filling[index].take() {
                 self.batches_away += 1;
@@ -556,19 +554,14 @@ impl Engine {
             let buffer = std::mem::take(&mut session.output.bytes);
             self.recycle(buffer);
         }
-        let wanted = !session.output.is_empty() || session.flags.contains(SessionFlags::CLOSE_AFTER_REPLY);
-        if wanted && !session.flags.intersects(SessionFlags::DIRTY | SessionFlags::ZOMBIE) {
+        let ends = session.flags.contains(SessionFlags::CLOSE_AFTER_REPLY);
+        if ends {
+            self.departing.push(key);
+        }
+        if (ends || !session.output.is_empty()) && !session.flags.intersects(SessionFlags::DIRTY | SessionFlags::ZOMBIE)
+        {
             session.flags.insert(SessionFlags::DIRTY);
             self.dirty.push(key);
-        }
-    }
-
-    fn close(&mut self, session: &mut Session, key: SessionKey) {
-        session.flags.insert(SessionFlags::CLOSE_NOW);
-        self.leave(session, key);
-        if !session.flags.intersects(SessionFlags::CLOSING | SessionFlags::ZOMBIE) {
-            session.flags.insert(SessionFlags::CLOSING);
-            self.closing.push(key);
         }
     }
 
@@ -624,7 +617,7 @@ impl Engine {
 
     /// Finds the sessions that a request to every core wants closed or wait no more.
     fn sweep_closed(&mut self) {
-        let mut unblocked = Vec::new();
+        let (mut unblocked, mut closed) = (Vec::new(), Vec::new());
         for (key, session) in self.sessions.iter_mut() {
             if session.blocked.is_some() {
                 unblocked.push(key);
@@ -633,15 +626,10 @@ impl Engine {
                 continue;
             }
             if session.flags.contains(SessionFlags::CLOSE_NOW) {
-                session.flags.insert(SessionFlags::CLOSING);
-                self.closing.push(key);
-            } else if session.flags.contains(SessionFlags::CLOSE_AFTER_REPLY)
-                && !session.flags.contains(SessionFlags::DIRTY)
-            {
-                session.flags.insert(SessionFlags::DIRTY);
-                self.dirty.push(key);
+                closed.push(key);
             }
         }
-        unblocked.into_iter().for_each(|key| self.sweep_blocked(key));
+        closed.into_iter().for_each(|key| self.hang_up(key));
+        unblocked.into_iter().for_each(|key| self.end_unblocked(key));
     }
 }

@@ -121,7 +121,7 @@ impl Engine {
             return;
         }
         self.monitors.own.push(key);
-        if session.flags.contains(SessionFlags::ZOMBIE) {
+        if session.flags.contains(SessionFlags::DEPARTED) {
             self.end_monitoring(session, key);
         }
     }

@@ -25,7 +25,7 @@ impl Engine {
     /// Publishes an event, if that is wanted.
     pub(super) fn notify(&mut self, database: u16, key: &[u8], class: EventClass, event: &'static str) {
         let told = self.config.notify_keyspace_events;
-        if !told.intersects(chosen_by(class)) || !self.has_listeners() {
+        if !told.intersects(chosen_by(class)) || self.node.interest.is_deaf() {
             return;
         }
         if told.contains(Notifications::KEYSPACE) {
@@ -36,11 +36,5 @@ impl Engine {
             let channel = format!("__keyevent@{database}__:{event}");
             self.publish(ChannelKind::Channel, channel.as_bytes(), Bytes::copy_from_slice(key));
         }
-    }
-
-    /// Whether anybody on any core has subscribed to anything.
-    fn has_listeners(&self) -> bool {
-        let registry = &self.exchange.registry;
-        registry.len(ChannelKind::Channel) + registry.len(ChannelKind::Pattern) > 0
     }
 }

@@ -41,6 +41,11 @@ impl Trackers {
         Self { clients: BTreeMap::new(), prefixes: BTreeMap::new(), notes, departed: Vec::new() }
     }
 
+    /// A client has gone for good.
+    pub fn depart(&mut self, tracker: Tracker) {
+        self.departed.push(tracker);
+    }
+
     /// Whether a client of this core tracks keys.
     pub fn any(&self) -> bool {
         !self.clients.is_empty()
@@ -155,7 +160,7 @@ impl Engine {
 impl Engine {
     /// Takes notice of what a session tracks now.
     pub(super) fn update_tracker(&mut self, session: &mut Session, key: SessionKey) {
-        if session.flags.contains(SessionFlags::ZOMBIE) {
+        if session.flags.contains(SessionFlags::DEPARTED) {
             // It has gone while the other cores were asked.
             session.end_tracking();
         }
@@ -201,16 +206,6 @@ impl Engine {
             session.end_tracking();
             self.update_tracker(session, key);
         }
-    }
-
-    /// The session at `key` is gone.
-    pub(super) fn forget_tracker(&mut self, key: SessionKey) {
-        let Some(mut session) = self.sessions.take(key) else { return };
-        if let Some(tracking) = &session.tracking {
-            self.trackers.departed.push(tracking.tracker);
-        }
-        self.end_tracking(&mut session, key);
-        self.sessions.put_back(key, session);
     }
 
     /// Takes another core's notes.
@@ -322,7 +317,7 @@ impl Engine {
     /// it gets.
     fn tell_target(&mut self, target: Target, resp3: bool, stale: &Stale, in_hand: &mut InHand<'_>) -> bool {
         let Some(session) = self.session_of(target.key, in_hand) else { return false };
-        if session.id != target.id || session.flags.contains(SessionFlags::ZOMBIE) {
+        if session.id != target.id || session.flags.contains(SessionFlags::DEPARTED) {
             return false;
         }
         let mut out = Output::default();

@@ -103,7 +103,6 @@ impl Engine {
             // What publishes waits for the end of a pause as what writes does.
             let publishes = if pubsub::publishes(entry) { Flags::WRITE } else { Flags::empty() };
             transaction.queue.push(entry.id, entry.row.spec.flags | publishes, args);
-            transaction.subscribes |= pubsub::subscribes_in_exec(entry);
             transaction.queued += 1;
         }
         session.last_command = entry.id + 1;
@@ -130,7 +129,6 @@ impl Engine {
 
     /// Ends a session's transaction: it watches nothing any more.
     pub(super) fn discard(&mut self, session: &mut Session) {
-        self.end_announced(session);
         session.discard();
         self.unwatch(session);
         if let Some(transaction) = &mut session.transaction {
@@ -170,9 +168,6 @@ impl Engine {
             let error = CommandError::fixed("EXECABORT Transaction discarded because of previous errors.");
             self.fail_transaction(session, entry, &error);
             return Step::Done;
-        }
-        if !self.announce_for_exec(session, key) {
-            return Step::Wait;
         }
         match self.place(session) {
             Place::Here(calls) if self.is_held_up_here(session, &calls) => {
@@ -426,7 +421,6 @@ impl Engine {
         }
         if !intact {
             self.show_exec(session);
-            self.end_announced(session);
             return requests;
         }
         let mut started = self.clock.raw();
@@ -471,7 +465,6 @@ impl Engine {
             }
         }
         self.show_exec(session);
-        self.end_announced(session);
         if requests.waiting > 0 {
             requests.pieces.push(out.split_off(start));
             session.flags.insert(SessionFlags::ASSEMBLING);

@@ -109,14 +109,10 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: Counter,)*
             /// Turns of the core's loop, idle ones too: a core whose number stands still is stuck.
             pub heartbeats: Counter,
-            /// Connections that are open.
+            /// Clients that have not been told, and do not see, that they are gone.
             pub clients: Counter,
-            /// Channels with subscribers on any core, as this one has heard.
-            pub pubsub_channels: Counter,
-            /// Patterns with subscribers on any core.
-            pub pubsub_patterns: Counter,
-            /// Shard channels with subscribers on any core.
-            pub pubsub_shard_channels: Counter,
+            /// Connections that are open, be it only until a last reply has left.
+            pub connections: Counter,
             /// Bytes that clients take, as counted last.
             pub clients_bytes: Counter,
             /// Bytes that the largest of those takes that may be closed for it.
@@ -181,9 +177,7 @@ macro_rules! counters {
                     $($name: Counter::default(),)*
                     heartbeats: Counter::default(),
                     clients: Counter::default(),
-                    pubsub_channels: Counter::default(),
-                    pubsub_patterns: Counter::default(),
-                    pubsub_shard_channels: Counter::default(),
+                    connections: Counter::default(),
                     clients_bytes: Counter::default(),
                     largest_client_bytes: Counter::default(),
                     largest_input_bytes: Counter::default(),

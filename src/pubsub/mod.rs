@@ -1,219 +1,119 @@
 //! Who subscribes to what. Each core knows its own subscribers of every name (a channel, a pattern, a shard channel), and
-//! which other cores have at least one: a publication goes to those and to nobody else. No I/O: the engine carries the
-//! announcements to the other cores and the messages to the subscribers.
+//! tells by bits that all cores see which names have some: a publication goes to those cores and to nobody else. No I/O:
+//! the engine carries the messages to the cores and the subscribers.
 //!
-//! A subscription comes in two steps. First it is expected: the name counts as wanted here, and if it was not before, the
-//! other cores are told. When all of them have heard of it, it is made, and from then on messages reach it. So whoever
-//! hears of a confirmed subscription can publish from any core and reach it. Its end takes one step: a publication that
-//! is still on its way then finds nobody and counts nobody.
+//! A subscription is made at once, and whoever publishes afterwards on any core reaches it. When it ends, a publication that
+//! is still on its way finds nobody and counts nobody.
 
-mod announcements;
+mod interest;
 #[cfg(test)]
 mod tests;
 
-pub use announcements::{Announcement, Change};
+pub use interest::Interest;
 
 use crate::session::SessionKey;
 use crate::shard::ShardId;
 use crate::spec::ChannelKind;
 use crate::stdx::glob;
 use ahash::AHashMap;
-use announcements::Announcements;
 use bytes::Bytes;
+use interest::OwnInterest;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-/// One core's knowledge of subscribers.
+/// The subscribers of one name.
+pub type Subscribers = BTreeSet<SessionKey>;
+
+/// One core's subscribers.
 pub struct PubSub {
-    channels: AHashMap<Bytes, Name>,
+    core: ShardId,
+    channels: AHashMap<Bytes, Subscribers>,
     /// In an order that does not depend on chance: a client hears of its patterns in this order.
-    patterns: BTreeMap<Bytes, Name>,
-    shard_channels: AHashMap<Bytes, Name>,
-    announcements: Announcements,
-}
-
-/// Who is interested in one name.
-#[derive(Default)]
-pub struct Name {
-    subscribers: BTreeSet<SessionKey>,
-    /// Subscriptions of this core that are expected.
-    expected: u32,
-    /// The announcement that tells the others of this core's interest.
-    announced: u64,
-    cores: Vec<ShardId>,
-}
-
-impl Name {
-    /// The subscribers on this core.
-    pub fn subscribers(&self) -> &BTreeSet<SessionKey> {
-        &self.subscribers
-    }
-
-    /// The other cores that have subscribers.
-    pub fn cores(&self) -> &[ShardId] {
-        &self.cores
-    }
-
-    fn is_wanted_here(&self) -> bool {
-        !self.subscribers.is_empty() || self.expected > 0
-    }
+    patterns: BTreeMap<Bytes, Subscribers>,
+    shard_channels: AHashMap<Bytes, Subscribers>,
+    interest: Arc<Interest>,
+    own: OwnInterest,
 }
 
 impl PubSub {
-    /// The registry of core `core` of so many.
-    pub fn new(core: ShardId, cores: usize) -> Self {
+    /// The subscribers of core `core`, whose part in `interest` it is.
+    pub fn new(core: ShardId, interest: Arc<Interest>) -> Self {
         Self {
+            core,
             channels: AHashMap::new(),
             patterns: BTreeMap::new(),
             shard_channels: AHashMap::new(),
-            announcements: Announcements::new(core, cores),
+            interest,
+            own: OwnInterest::default(),
         }
     }
 
-    /// Notes that a subscription to `name` is about to be made: the name, shared with everyone who knows it here, and the
-    /// announcement that all cores must have heard before.
-    pub fn expect(&mut self, kind: ChannelKind, name: &[u8]) -> (Bytes, u64) {
+    /// Makes a subscription; the name, shared with everyone who knows it here.
+    pub fn subscribe(&mut self, kind: ChannelKind, name: &[u8], key: SessionKey) -> Bytes {
         let shared = self.shared(kind, name);
-        let entry = self.entry(kind, &shared);
-        let is_new = !entry.is_wanted_here();
-        entry.expected += 1;
-        if is_new {
-            let change = Change { kind, name: shared.clone(), wanted: true };
-            let announced = self.announcements.add(change);
-            self.entry(kind, &shared).announced = announced;
+        let subscribers = self.entry(kind, &shared);
+        let is_first = subscribers.is_empty();
+        subscribers.insert(key);
+        if is_first {
+            self.interest.begin(self.core, &mut self.own, kind, &shared);
         }
-        let announced = self.entry(kind, &shared).announced;
-        (shared, announced)
-    }
-
-    /// Makes a subscription that was expected.
-    pub fn subscribe(&mut self, kind: ChannelKind, name: &Bytes, key: SessionKey) {
-        let entry = self.get_mut(kind, name).expect("an expected subscription keeps its name");
-        entry.expected -= 1;
-        entry.subscribers.insert(key);
-    }
-
-    /// Gives up a subscription that was expected.
-    pub fn give_up(&mut self, kind: ChannelKind, name: &Bytes) {
-        let entry = self.get_mut(kind, name).expect("an expected subscription keeps its name");
-        entry.expected -= 1;
-        self.drop_interest(kind, name);
+        shared
     }
 
     /// Ends the subscription of session `key` to `name`, which it has.
     pub fn unsubscribe(&mut self, kind: ChannelKind, name: &Bytes, key: SessionKey) {
-        let entry = self.get_mut(kind, name).expect("a subscription keeps its name");
-        entry.subscribers.remove(&key);
-        self.drop_interest(kind, name);
-    }
-
-    /// Tells the other cores when the last interest in `name` here is gone, and forgets a name that nobody wants.
-    fn drop_interest(&mut self, kind: ChannelKind, name: &Bytes) {
-        if self.get_mut(kind, name).is_some_and(|entry| !entry.is_wanted_here()) {
-            self.announcements.add(Change { kind, name: name.clone(), wanted: false });
-            self.forget_unwanted(kind, name);
-        }
-    }
-
-    fn forget_unwanted(&mut self, kind: ChannelKind, name: &[u8]) {
-        if self.get_mut(kind, name).is_some_and(|entry| !entry.is_wanted_here() && entry.cores.is_empty()) {
+        let subscribers = self.entry(kind, name);
+        subscribers.remove(&key);
+        if subscribers.is_empty() {
             match kind {
                 ChannelKind::Channel => self.channels.remove(name),
                 ChannelKind::Pattern => self.patterns.remove(name),
                 ChannelKind::Shard => self.shard_channels.remove(name),
             };
+            self.interest.end(self.core, &mut self.own, kind, name);
         }
     }
 
-    /// What the other cores have to be told since the last call.
-    pub fn take_announcement(&mut self) -> Option<Announcement> {
-        self.announcements.take()
-    }
-
-    /// Takes what core `from` announces.
-    pub fn hear(&mut self, from: ShardId, changes: &[Change]) {
-        for Change { kind, name, wanted } in changes {
-            let shared = self.shared(*kind, name);
-            let entry = self.entry(*kind, &shared);
-            entry.cores.retain(|&core| core != from);
-            if *wanted {
-                entry.cores.push(from);
-            }
-            self.forget_unwanted(*kind, name);
-        }
-    }
-
-    /// Core `from` has heard announcement `number`. Whether it was the last to hear some.
-    pub fn heard(&mut self, from: ShardId, number: u64) -> bool {
-        self.announcements.heard(from, number)
-    }
-
-    /// Whether all cores have heard announcement `number`.
-    pub fn is_settled(&self, number: u64) -> bool {
-        self.announcements.is_settled(number)
-    }
-
-    /// What a publication to `channel` concerns: the channel itself, and behind it every pattern that it matches.
+    /// The subscribers of a publication to `channel`: those of the channel itself, and behind them those of every pattern
+    /// that it matches.
     pub fn matching<'a>(
         &'a self,
         kind: ChannelKind,
         channel: &'a [u8],
-    ) -> impl Iterator<Item = (Option<&'a Bytes>, &'a Name)> {
+    ) -> impl Iterator<Item = (Option<&'a Bytes>, &'a Subscribers)> {
         let exact = if kind == ChannelKind::Shard { &self.shard_channels } else { &self.channels };
         let patterns = (kind == ChannelKind::Channel).then_some(&self.patterns);
         let matching = patterns.into_iter().flatten().filter(move |(pattern, _)| glob::matches(pattern, channel));
-        let exact = exact.get(channel).map(|name| (None, name));
-        exact.into_iter().chain(matching.map(|(pattern, name)| (Some(pattern), name)))
+        let exact = exact.get(channel).map(|subscribers| (None, subscribers));
+        exact.into_iter().chain(matching.map(|(pattern, subscribers)| (Some(pattern), subscribers)))
+    }
+
+    /// The other cores that may have subscribers of it, behind `reached`.
+    pub fn other_cores(&self, kind: ChannelKind, channel: &[u8], reached: &mut Vec<ShardId>) {
+        self.interest.cores(kind, channel, self.core, reached);
     }
 
     /// The names of one kind with subscribers on this core, where they match `pattern`.
     pub fn names(&self, kind: ChannelKind, pattern: Option<&[u8]>) -> Vec<Bytes> {
-        let wanted = |(name, entry): (&Bytes, &Name)| {
-            let fits = !entry.subscribers.is_empty() && pattern.is_none_or(|pattern| glob::matches(pattern, name));
-            fits.then(|| name.clone())
-        };
+        let fits = |name: &&Bytes| pattern.is_none_or(|pattern| glob::matches(pattern, name));
         match kind {
-            ChannelKind::Channel => self.channels.iter().filter_map(wanted).collect(),
-            ChannelKind::Pattern => self.patterns.iter().filter_map(wanted).collect(),
-            ChannelKind::Shard => self.shard_channels.iter().filter_map(wanted).collect(),
+            ChannelKind::Channel => self.channels.keys().filter(fits).cloned().collect(),
+            ChannelKind::Pattern => self.patterns.keys().filter(fits).cloned().collect(),
+            ChannelKind::Shard => self.shard_channels.keys().filter(fits).cloned().collect(),
         }
     }
 
     /// How many subscribers of `name` this core has.
     pub fn subscribers(&self, kind: ChannelKind, name: &[u8]) -> usize {
-        self.get(kind, name).map_or(0, |entry| entry.subscribers.len())
-    }
-
-    /// How many names of one kind have subscribers on any core, as far as this core has heard.
-    pub fn len(&self, kind: ChannelKind) -> usize {
-        match kind {
-            ChannelKind::Channel => self.channels.len(),
-            ChannelKind::Pattern => self.patterns.len(),
-            ChannelKind::Shard => self.shard_channels.len(),
-        }
-    }
-
-    /// Whether nobody subscribes to anything, as far as this core has heard.
-    pub fn is_empty(&self) -> bool {
-        ChannelKind::ALL.into_iter().all(|kind| self.len(kind) == 0)
-    }
-
-    fn get(&self, kind: ChannelKind, name: &[u8]) -> Option<&Name> {
-        match kind {
+        let subscribers = match kind {
             ChannelKind::Channel => self.channels.get(name),
             ChannelKind::Pattern => self.patterns.get(name),
             ChannelKind::Shard => self.shard_channels.get(name),
-        }
+        };
+        subscribers.map_or(0, BTreeSet::len)
     }
 
-    fn get_mut(&mut self, kind: ChannelKind, name: &[u8]) -> Option<&mut Name> {
-        match kind {
-            ChannelKind::Channel => self.channels.get_mut(name),
-            ChannelKind::Pattern => self.patterns.get_mut(name),
-            ChannelKind::Shard => self.shard_channels.get_mut(name),
-        }
-    }
-
-    fn entry(&mut self, kind: ChannelKind, name: &Bytes) -> &mut Name {
+    fn entry(&mut self, kind: ChannelKind, name: &Bytes) -> &mut Subscribers {
         match kind {
             ChannelKind::Channel => self.channels.entry(name.clone()).or_default(),
             ChannelKind::Pattern => self.patterns.entry(name.clone()).or_default(),

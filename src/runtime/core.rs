@@ -59,8 +59,10 @@ pub(super) struct Core {
     log: Option<Log>,
     /// The base of a rewrite, while one is under way.
     base: Option<Base>,
-    /// Whether there is more to do at once: a snapshot or stage goes on, or memory is given back.
+    /// Whether there is more to do at once: a snapshot or stage goes on, memory is given back, a client has gone.
     walks: bool,
+    /// Whether a connection has been given up: the other cores have yet to hear of it.
+    gave_up: bool,
     /// Sessions that have been answered, but not sent it, while the log was behind.
     late: Vec<SessionKey>,
     /// The loading of the data, while it goes on.
@@ -108,6 +110,7 @@ impl Core {
             log: None,
             base: None,
             walks: false,
+            gave_up: false,
             late: Vec::new(),
             loader,
             woken: false,
@@ -168,6 +171,8 @@ impl Core {
         self.make_cuts(now);
         self.keep_log(now);
         self.engine.set_log_goals();
+        // Before anybody is told that these clients are gone.
+        self.close_marked();
         self.let_out(stall);
         let walks = self.keep_base(now);
         self.close_marked();
@@ -178,7 +183,8 @@ impl Core {
             self.engine.count_turn(started);
         }
         let engine = &self.engine;
-        self.walks = walks || engine.gives_memory_back() || engine.has_more_to_write() || engine.has_parked_ready();
+        let again = walks || std::mem::take(&mut self.gave_up);
+        self.walks = again || engine.gives_memory_back() || engine.has_more_to_write() || engine.has_parked_ready();
         Ok(busy || self.walks)
     }
 
@@ -368,8 +374,8 @@ impl Core {
     /// Serves a connection, unless there are too many or it comes from where it must not.
     fn adopt(&mut self, socket: OwnedFd, kind: ListenerKind) {
         let node = self.engine.node().clone();
-        let clients: u64 = node.metrics.iter().map(|core| core.clients.get()).sum();
-        if clients >= self.engine.config().maxclients as u64 {
+        let connections: u64 = node.metrics.iter().map(|core| core.connections.get()).sum();
+        if connections >= self.engine.config().maxclients as u64 {
             self.engine.metrics().connections_rejected.add(1);
             return socket::send_now(&socket, b"-ERR max number of clients reached\r\n");
         }
@@ -390,6 +396,7 @@ impl Core {
         connection.receiving = true;
         self.ring.receive(connection.socket.as_raw_fd(), key.0);
         self.connections[index] = Some(connection);
+        self.engine.metrics().connections.add(1);
     }
 
     fn received(&mut self, index: u32, completion: Completion) {
@@ -494,12 +501,12 @@ impl Core {
 
     fn give_up(&mut self, index: u32) {
         if let Some(connection) = self.connections.get_mut(index as usize).and_then(Option::as_mut) {
-            if let Some(session) = self.engine.session_mut(SessionKey(index)) {
-                if session.flags.contains(SessionFlags::RESET) {
-                    socket::reset_on_close(&connection.socket);
-                }
-                session.flags.insert(SessionFlags::CLOSE_NOW | SessionFlags::CLOSING);
+            let session = self.engine.session_mut(SessionKey(index));
+            if session.is_some_and(|session| session.flags.contains(SessionFlags::RESET)) {
+                socket::reset_on_close(&connection.socket);
             }
+            self.engine.hang_up(SessionKey(index));
+            self.gave_up = true;
             connection.shut_down();
             self.release_if_over(index);
         }
@@ -510,6 +517,8 @@ impl Core {
         let slot = &mut self.connections[index as usize];
         if slot.as_ref().is_some_and(Connection::is_over) {
             *slot = None;
+            let connections = &self.engine.metrics().connections;
+            connections.set(connections.get() - 1);
             self.engine.disconnect(SessionKey(index));
         }
     }

@@ -71,6 +71,8 @@ bitflags! {
         const MONITOR = 1 << 24;
         /// Its next command is held back by CLIENT PAUSE.
         const PAUSED = 1 << 25;
+        /// Has left all registries and counters: whoever is told that it is gone does not meet it again.
+        const DEPARTED = 1 << 26;
 
         /// Its connection is gone, or is going at once.
         const GONE = Self::ZOMBIE.bits() | Self::CLOSE_NOW.bits();
@@ -205,7 +207,7 @@ impl Session {
         self.flags.remove(SessionFlags::MULTI);
         if let Some(transaction) = &mut self.transaction {
             transaction.queue.clear();
-            (transaction.queued, transaction.aborted, transaction.subscribes) = (0, false, false);
+            (transaction.queued, transaction.aborted) = (0, false);
         }
     }
 

@@ -3,9 +3,8 @@
 
 use crate::resp::{Args, Output, Span};
 use crate::shard::WatchedKey;
-use crate::spec::{ChannelKind, Flags};
+use crate::spec::Flags;
 use ahash::AHashSet;
-use bytes::Bytes;
 
 /// A client's transaction; a client that never needed one has none.
 #[derive(Default)]
@@ -20,12 +19,6 @@ pub struct Transaction {
     pub watched: AHashSet<WatchedKey>,
     /// Bytes of the watched keys.
     pub watched_bytes: usize,
-    /// Whether one of the commands queued subscribes.
-    pub subscribes: bool,
-    /// What the commands queued will subscribe to, once EXEC has announced it.
-    pub expected: Vec<(ChannelKind, Bytes)>,
-    /// The announcement that all cores must have heard before they run.
-    pub announcement: u64,
     /// EXEC as the client wrote it, for MONITOR.
     pub exec_sent_as: [u8; 4],
     /// Messages that came while pieces of EXEC's reply were awaited; they leave behind it.

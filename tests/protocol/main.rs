@@ -9,6 +9,7 @@ mod support;
 mod auth;
 mod blocking;
 mod connections;
+mod departures;
 mod errors;
 mod eviction;
 mod framing;

@@ -78,7 +78,7 @@ impl Filter {
     fn fits(&self, session: &Session, own_id: u64, now: Millis) -> bool {
         let identity = &session.identity;
         // One that has been killed is gone, though its connection may take a moment to close.
-        !session.flags.intersects(SessionFlags::GONE)
+        !session.flags.intersects(SessionFlags::GONE | SessionFlags::DEPARTED)
             && self.id.is_none_or(|id| id == session.id)
             && self.kind.is_none_or(|kind| kind == ClientType::of(session))
             && self.address.as_ref().is_none_or(|address| *address == identity.address)

@@ -39,7 +39,7 @@ type Part = Vec<(u64, Vec<u8>)>;
 impl EveryCore for List {
     fn run(&self, core: &mut CoreView<'_>) -> Box<dyn Any + Send> {
         let wanted = |session: &&mut Session| {
-            !session.flags.intersects(SessionFlags::GONE)
+            !session.flags.intersects(SessionFlags::GONE | SessionFlags::DEPARTED)
                 && self.kind.is_none_or(|kind| kind == ClientType::of(session))
                 && self.ids.as_ref().is_none_or(|ids| ids.contains(&session.id))
         };

@@ -184,7 +184,7 @@ impl EveryCore for Request {
             core.shard.tracking.want_prefix(self.core, prefix);
         }
         let wanted = self.redirect;
-        let alive = |session: &Session| !session.flags.contains(SessionFlags::ZOMBIE);
+        let alive = |session: &Session| !session.flags.intersects(SessionFlags::GONE | SessionFlags::DEPARTED);
         let mut sessions = core.sessions.iter_mut();
         let found = sessions.find(|(_, session)| Some(session.id) == wanted && alive(session)).map(|(key, _)| key);
         Box::new(found)

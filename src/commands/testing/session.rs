@@ -38,12 +38,13 @@ impl Console {
     pub fn new() -> Self {
         let now = 1_000_000;
         let node = Node::new(Config::default(), 1, table().entries().len(), "0123456789".repeat(4), now);
+        let pubsub = PubSub::new(ShardId(0), node.interest.clone());
         Self {
             node,
             session: session(7, now),
             sessions: Sessions::default(),
             shard: Shard::new(ShardId(0), Config::default().databases),
-            pubsub: PubSub::new(ShardId(0), 1),
+            pubsub,
             now,
             closed: false,
             stalled: Duration::ZERO,

@@ -151,7 +151,7 @@ impl Engine {
         wait: Wait,
     ) -> BTreeMap<ShardId, Registration<Resume>> {
         let Some(mut session) = self.sessions.take(key) else { return BTreeMap::new() };
-        let gone = session.flags.contains(SessionFlags::ZOMBIE);
+        let gone = session.flags.contains(SessionFlags::DEPARTED);
         let registrations =
             if gone { Vec::new() } else { self.start_wait(&mut session, key, number, entry, call, request, wait) };
         self.sessions.put_back(key, session);
@@ -287,16 +287,6 @@ impl Engine {
         (session.input, session.input_used, session.parser) = Default::default();
         session.flags.insert(SessionFlags::CLOSE_AFTER_REPLY);
         self.mark_dirty(session, key);
-    }
-
-    /// Looks at a session that waits, after a request to every core: it may have been closed or unblocked.
-    pub(super) fn sweep_blocked(&mut self, key: SessionKey) {
-        let Some(mut session) = self.sessions.take(key) else { return };
-        if session.flags.contains(SessionFlags::CLOSE_NOW) {
-            self.leave(&mut session, key);
-        }
-        self.sessions.put_back(key, session);
-        self.end_unblocked(key);
     }
 
     /// A shard asks for a client of this core to be served: what it waits for is there, but the command concerns other

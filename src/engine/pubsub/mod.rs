@@ -1,42 +1,36 @@
-//! Publish/subscribe: subscriptions announced to the other cores, publications carried to the cores that want them and to
-//! the sessions there.
+//! Publish/subscribe: publications carried to the cores that want them and to the sessions there.
 //!
-//! A SUBSCRIBE that is the first of its core for a name waits until every core has heard of it, and only then is made and
-//! confirmed; its session stands still meanwhile. So no message can come before its confirmation, and none is missing
-//! that was published after it. UNSUBSCRIBE waits for nobody: what is still on its way finds no subscriber.
+//! A SUBSCRIBE is made and confirmed at once, and all cores see that this one wants the name: no message can come before
+//! the confirmation, and none is missing that is published after it. UNSUBSCRIBE waits for nobody either: what is still on
+//! its way finds no subscriber.
 //!
 //! A PUBLISH gives its message to the subscribers here at once. Other cores that want it get all publications of a turn
 //! in one message, in order, and answer with the counts; the session goes on with its pipeline meanwhile. Messages
 //! between two cores keep their order, so all messages of one publisher reach every subscriber in order.
 //!
-//! In a transaction nothing may wait between two commands: EXEC announces all that the transaction will subscribe to, and
-//! runs when every core has heard of it. It publishes when the commands on keys have run; counts of other cores are put
-//! into their places of the reply, and messages to the client itself leave behind that.
+//! A transaction publishes when its commands on keys have run; counts of other cores are put into their places of the
+//! reply, and messages to the client itself leave behind that.
 
 mod publish;
 mod subscribe;
 
 use super::Engine;
 use super::dispatch::Step;
-use super::message::{Message, Publication};
+use super::message::Publication;
 use super::transaction::Piece;
 use crate::commands::{Entry, Handler};
-use crate::pubsub::PubSub;
+use crate::pubsub::{Interest, PubSub};
 use crate::resp::{Args, CommandError, Output, Protocol};
 use crate::session::{Session, SessionKey};
 use crate::shard::ShardId;
 use crate::spec::{ChannelAction, ChannelKind, ChannelSpec};
 use publish::{Counts, Held};
-use subscribe::Subscribing;
+use std::sync::Arc;
 
 /// What a core keeps for publish/subscribe.
 pub(super) struct Exchange {
     /// Who subscribes to what.
     pub registry: PubSub,
-    /// SUBSCRIBE commands that wait until the other cores have heard of them; at most one of each session.
-    subscribing: Vec<Subscribing>,
-    /// Sessions whose EXEC waits until the other cores have heard an announcement; at most one of each session.
-    announcing: Vec<(u64, SessionKey)>,
     counts: Counts,
     /// By core, the publications of this turn.
     filling: Vec<Vec<Publication>>,
@@ -49,11 +43,9 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    pub fn new(core: ShardId, cores: usize) -> Self {
+    pub fn new(core: ShardId, cores: usize, interest: Arc<Interest>) -> Self {
         Self {
-            registry: PubSub::new(core, cores),
-            subscribing: Vec::new(),
-            announcing: Vec::new(),
+            registry: PubSub::new(core, interest),
             counts: Counts::default(),
             filling: (0..cores).map(|_| Vec::new()).collect(),
             held: Vec::new(),
@@ -64,7 +56,7 @@ impl Exchange {
 
     /// Whether answers of other cores are on their way.
     pub fn awaits_others(&self) -> bool {
-        !self.subscribing.is_empty() || !self.announcing.is_empty() || !self.counts.is_empty()
+        !self.counts.is_empty()
     }
 }
 
@@ -82,12 +74,6 @@ pub(super) fn check_allowed(session: &Session, entry: &Entry) -> Result<(), Comm
         "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
         entry.row.spec.name
     )))
-}
-
-/// Whether a command subscribes where it stands in a transaction: SSUBSCRIBE is refused there.
-pub(super) fn subscribes_in_exec(entry: &Entry) -> bool {
-    matches!(entry.row.handler, Handler::Channels(channels)
-        if channels.action == ChannelAction::Subscribe && channels.kind != ChannelKind::Shard)
 }
 
 /// Whether a command publishes: a pause of writes holds it back, because replicas get its messages too.
@@ -108,14 +94,15 @@ impl Engine {
             ChannelAction::Publish => return self.run_publish(session, key, channels.kind, args),
             // They come after everything asked before.
             _ if !session.pending.is_empty() => return Step::Wait,
-            ChannelAction::Subscribe => self.run_subscribe(session, key, channels, args),
-            ChannelAction::Unsubscribe => {
+            action => {
                 let mut out = std::mem::take(&mut session.output);
-                self.run_unsubscribe(session, key, channels, args, &mut out);
+                match action {
+                    ChannelAction::Subscribe => self.run_subscribe(session, key, channels, args, &mut out),
+                    _ => self.run_unsubscribe(session, key, channels, args, &mut out),
+                }
                 session.output = out;
             }
         }
-        self.publish_interest();
         Step::Done
     }
 
@@ -141,30 +128,16 @@ impl Engine {
                     out.truncate(mark);
                 }
             }
-            (ChannelAction::Subscribe, _) => self.subscribe_in_exec(session, key, channels, args, out),
+            (ChannelAction::Subscribe, _) => self.run_subscribe(session, key, channels, args, out),
             (ChannelAction::Unsubscribe, _) => self.run_unsubscribe(session, key, channels, args, out),
         }
     }
 
-    /// Posts what this turn has to tell the other cores: its interest, and its publications behind its commands.
+    /// Posts what this turn has to tell the other cores: its publications, behind its commands.
     pub(super) fn post_exchange(&mut self) {
         self.release_all_held();
-        if let Some(announcement) = self.exchange.registry.take_announcement() {
-            for core in self.others() {
-                let announcement = announcement.clone();
-                self.outgoing.push((core, Message::Interest { from: self.core, announcement }));
-            }
-        }
         for core in 0..self.exchange.filling.len() {
             self.post_publications(ShardId(core as u16));
         }
-    }
-
-    /// Makes the numbers of names with subscribers visible to all cores.
-    fn publish_interest(&self) {
-        let (metrics, registry) = (self.metrics(), &self.exchange.registry);
-        metrics.pubsub_channels.set(registry.len(ChannelKind::Channel) as u64);
-        metrics.pubsub_patterns.set(registry.len(ChannelKind::Pattern) as u64);
-        metrics.pubsub_shard_channels.set(registry.len(ChannelKind::Shard) as u64);
     }
 }

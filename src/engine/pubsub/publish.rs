@@ -166,17 +166,17 @@ impl Engine {
         self.pass_on(kind, channel, &mut payload, awaited);
     }
 
-    /// Gives a message to this core's subscribers; how many there are. Notes which other cores want it.
+    /// Gives a message to this core's subscribers; how many there are. Notes which other cores may want it.
     fn fan_out(&mut self, kind: ChannelKind, channel: &[u8], payload: &mut Payload<'_>) -> u32 {
         let Self { exchange, sessions, told, spare_buffers, .. } = self;
         let Exchange { registry, held, reached, encoded, .. } = exchange;
         let (mut receivers, mut large) = (0, Vec::new());
         reached.clear();
-        for (pattern, name) in registry.matching(kind, channel) {
-            note(reached, name.cores());
-            receivers += name.subscribers().len() as u32;
+        registry.other_cores(kind, channel, reached);
+        for (pattern, subscribers) in registry.matching(kind, channel) {
+            receivers += subscribers.len() as u32;
             encoded.iter_mut().for_each(Output::clear);
-            for &key in name.subscribers() {
+            for &key in subscribers {
                 let Some(session) = sessions.get_mut(key) else {
                     let (channel, payload) = (Bytes::copy_from_slice(channel), payload.shared());
                     held.push(Held { session: key, kind, pattern: pattern.cloned(), channel, payload });
@@ -321,19 +321,7 @@ fn reply_count(session: &mut Session, receivers: u32) {
     session.append_reply(out);
 }
 
-/// Whether messages still reach a session: one that is being closed gets none, though it is counted.
+/// Whether messages still reach a session: one that ends when it has its replies gets none, though it is counted until then.
 fn takes_messages(session: &Session) -> bool {
     !session.flags.intersects(SessionFlags::ENDING)
-}
-
-/// Adds `cores` to those that a publication goes to.
-fn note(reached: &mut Vec<ShardId>, cores: &[ShardId]) {
-    if reached.is_empty() {
-        return reached.extend_from_slice(cores);
-    }
-    for &core in cores {
-        if !reached.contains(&core) {
-            reached.push(core);
-        }
-    }
 }

@@ -38,8 +38,6 @@ pub enum Fault {
     LostPublication,
     /// A core gets publications twice.
     DoubledPublication,
-    /// A core never hears what another one's subscribers want, and says that it has.
-    LostInterest,
 }
 
 impl Fault {
@@ -94,7 +92,6 @@ impl Fault {
                 let again: Vec<Publication> = publications.iter().map(again).collect();
                 publications.extend(again);
             }
-            (Self::LostInterest, Message::Interest { announcement, .. }) => announcement.changes = [].into(),
             _ => {}
         }
         Some(message)

@@ -97,5 +97,4 @@ noticed! {
     ends_of_waits_that_are_lost_are_noticed: LostEndOfWait,
     publications_that_are_lost_are_noticed: LostPublication,
     publications_that_come_twice_are_noticed: DoubledPublication,
-    subscribers_that_are_not_announced_are_noticed: LostInterest,
 }

@@ -319,7 +319,7 @@ impl Play {
                 ("clients that wait", metrics.blocked_clients.get()),
                 ("ends of waits", engine.next_deadline().is_some().into()),
                 ("clients that watch", engine.watching_clients() as u64),
-                ("channels", metrics.pubsub_channels.get() + metrics.pubsub_patterns.get()),
+                ("channels", u64::from(!engine.node().interest.is_deaf())),
                 ("replies under way", engine.awaits_replies().into()),
                 ("clients", metrics.clients.get()),
             ];
