@@ -10,7 +10,7 @@ mod log;
 
 use super::connection::Connection;
 use super::loading::Loader;
-use super::log::{Base, Gate, Log};
+use super::log::{Base, Log};
 use super::mailbox::{Mail, Mailbox};
 use super::patience::Patience;
 use super::ring::{Completion, Ring, Token};
@@ -442,10 +442,11 @@ impl Core {
         self.engine.sent(key, completion.result.max(0) as usize, unsent);
         if let Some(buffer) = freed {
             self.engine.recycle(buffer);
-            match self.gate() {
-                _ if closing => self.release_if_over(index),
-                Gate::Open => self.flush_session(key, false),
-                _ => self.late.push(key),
+            if closing {
+                self.release_if_over(index);
+            } else {
+                // What the session has been answered meanwhile may tell of changes of this turn, which are not logged yet.
+                self.late.push(key);
             }
         }
     }

@@ -1,10 +1,12 @@
 //! A log that cannot be written: writes are refused, reads go on, and nothing acknowledged is lost.
 
+use crate::support::process::signal;
 use crate::support::{Server, encode};
 use crate::{info, wait_until};
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// A small file system in memory, if this process may mount one.
 struct SmallDisk(std::path::PathBuf);
@@ -88,6 +90,59 @@ impl Drop for HollowDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.path).stderr(std::process::Stdio::null()).status();
         let _ = std::fs::remove_dir(&self.path);
+    }
+}
+
+/// Freezes a file system: whoever writes to it waits until it is dropped.
+struct Frozen<'a>(&'a Path);
+
+impl<'a> Frozen<'a> {
+    fn freeze(path: &'a Path) -> Self {
+        assert!(Command::new("fsfreeze").arg("-f").arg(path).status().unwrap().success());
+        Self(path)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("fsfreeze").arg("-u").arg(self.0).status();
+    }
+}
+
+/// The end of a send let out what the session had been answered since, in the middle of the turn: before the log had been
+/// given the change that this told of.
+#[test]
+fn no_reply_overtakes_the_log_behind_an_earlier_one() {
+    let Some(disk) = HollowDisk::mount().filter(|_| crate::support::server::has_program("fsfreeze")) else {
+        println!("not tested: this process may not mount and freeze file systems");
+        return;
+    };
+    let dir = disk.path.to_str().unwrap();
+    let server = Server::crimson(1, &["--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes"]);
+    wait_until("it is loaded", || server.client().show("PING") == "PONG");
+    let mut client = server.client();
+    assert_eq!(client.show("CONFIG SET appendfsync always"), "OK");
+    client.call(&["SADD", "set", &"m".repeat(100)]);
+    for size in (40..75).map(|step| step * 1_000) {
+        // Nobody reads the reply, so the send of it is under way when the next command comes.
+        client.send(&encode(&["SRANDMEMBER", "set", &format!("-{size}")]));
+        std::thread::sleep(Duration::from_millis(20));
+        signal(server.pid(), libc::SIGSTOP);
+        let frozen = Frozen::freeze(&disk.path);
+        client.send(&encode(&["SET", "key", &size.to_string()]));
+        client.set_read_timeout(Duration::from_millis(100));
+        let early = client.try_read();
+        signal(server.pid(), libc::SIGCONT);
+        if early.is_err() {
+            client.set_read_timeout(Duration::from_secs(30));
+            client.read();
+            client.set_read_timeout(Duration::from_millis(100));
+        }
+        let answer = client.try_read();
+        drop(frozen);
+        assert!(answer.is_err(), "SET was answered behind {size} members, while nothing could be written");
+        client.set_read_timeout(Duration::from_secs(30));
+        assert_eq!(client.read().text(), "OK");
     }
 }
 
