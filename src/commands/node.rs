@@ -10,6 +10,7 @@ use crate::metrics::slowlog::SlowLog;
 use crate::metrics::{Baseline, CommandTotals, CoreMetrics, CoreTotals};
 use crate::persistence::aof::Cut;
 use crate::pubsub::Interest;
+use crate::session::Directory;
 use crate::shard::{Millis, ShardId};
 use crate::stdx::allocation;
 use crate::stdx::random::Random;
@@ -61,8 +62,10 @@ pub struct Node {
     pub held: Held,
     /// The append-only log.
     pub persistence: Persistence,
-    /// Which cores have subscribers of what.
+    /// Which cores have clients that want to hear of what.
     pub interest: Arc<Interest>,
+    /// Where every client is.
+    pub directory: Directory,
     /// A cut that the first core is to make.
     cut: Mutex<Option<Arc<Cut>>>,
     cut_waits: AtomicBool,
@@ -120,6 +123,7 @@ impl Node {
             metrics,
             held: Held::default(),
             persistence: Persistence::new(cores),
+            directory: Directory::default(),
             interest: Arc::new(Interest::new(cores, seed_of(&run_id))),
             cut: Mutex::default(),
             cut_waits: AtomicBool::new(false),

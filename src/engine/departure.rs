@@ -51,12 +51,14 @@ impl Engine {
         self.end_monitoring(session, key);
         self.hold_back(session, false);
         self.discard(session);
+        self.node.directory.remove(session.id);
         self.clients.present -= 1;
         self.metrics().clients.set(self.clients.present as u64);
     }
 
-    /// Counts a client that has come.
-    pub(super) fn arrive(&mut self) {
+    /// Notes a client that has come.
+    pub(super) fn arrive(&mut self, id: u64, key: SessionKey) {
+        self.node.directory.insert(id, self.core, key);
         self.clients.present += 1;
         self.metrics().clients.set(self.clients.present as u64);
     }

@@ -66,7 +66,12 @@ impl Engine {
                     }
                     self.notify(effect.database, &key, class, event);
                 }
-                Act::Read { key, tracker } => self.remember(&key, tracker),
+                Act::Read { key, tracker, lent } => {
+                    self.remember(&key, tracker);
+                    if lent {
+                        self.tell_if_gone(effect.database, &key, tracker);
+                    }
+                }
                 Act::Flushed => flushed = true,
                 Act::Swapped(_) => {}
             }

@@ -83,7 +83,6 @@ impl Engine {
                     random: &mut self.random,
                 },
             );
-            self.update_tracker(&mut session, operation.session);
             self.notice_monitor(&mut session, operation.session);
             self.sessions.put_back(operation.session, session);
         }

@@ -21,6 +21,7 @@ use crate::shard::log::Bench;
 use crate::shard::tracking::Tracker;
 use crate::shard::{Act, Effect, Expiry, Incidents, Millis, Router, Shard, ShardId};
 use crate::spec::Flags;
+use ahash::AHashSet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -424,6 +425,7 @@ impl Engine {
         work(self);
         std::mem::swap(&mut self.shard, &mut *bench);
         let mut effects = std::mem::take(&mut bench.effects.list);
+        mark_lent(&mut effects, lenders);
         for lender in &mut *lenders {
             lender.take_home(&mut bench, &effects);
         }
@@ -534,6 +536,20 @@ impl Lender {
             KeyState { database, key, state }
         };
         self.states = Some(places.into_iter().map(state).collect());
+    }
+}
+
+/// Marks reads of keys whose values were lent.
+fn mark_lent(effects: &mut [Effect], lenders: &[Lender]) {
+    if !effects.iter().any(|effect| matches!(effect.act, Act::Read { .. })) {
+        return;
+    }
+    let states = lenders.iter().flat_map(|lender| lender.states.iter().flatten());
+    let found: AHashSet<(u16, &[u8])> = states.map(|state| (state.database, &state.key[..])).collect();
+    for effect in effects {
+        if let Act::Read { key, lent, .. } = &mut effect.act {
+            *lent = found.contains(&(effect.database, &key[..]));
+        }
     }
 }
 

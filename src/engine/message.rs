@@ -181,13 +181,8 @@ pub enum Note {
     },
     /// All keys of a database have gone. A core tells it only itself.
     AllStale,
-    /// Keys have changed that begin with a prefix that clients of the receiver track.
-    Changed {
-        /// The prefix.
-        prefix: SharedKey,
-        /// The keys.
-        keys: Arc<ChangedKeys>,
-    },
+    /// Keys have changed, with prefixes that clients of the receiver may track.
+    Changed(ChangedKeys),
     /// A client of the receiver is to be told what another one tracks.
     Redirected {
         /// That other one.
@@ -203,13 +198,6 @@ pub enum Note {
     Broken {
         /// The client of the receiver.
         client: u64,
-    },
-    /// One client less of a core tracks these prefixes.
-    Dropped {
-        /// The core.
-        core: ShardId,
-        /// The prefixes.
-        prefixes: Arc<[Box<[u8]>]>,
     },
     /// Clients that track keys have gone for good.
     Departed(Arc<[Tracker]>),

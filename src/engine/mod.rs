@@ -305,6 +305,7 @@ impl Engine {
         self.now = now;
         self.refresh_config();
         self.follow_pause();
+        self.follow_broadcasts();
         self.begin_memory_turn();
         if self.shard.log.wanted {
             self.look_at_log();
@@ -339,9 +340,10 @@ impl Engine {
         let mut session = Session::new(self.node.next_client_id(), identity, self.now);
         session.flags.set(SessionFlags::UNIX_SOCKET, unix_socket);
         acl::begin(&mut session, &self.config);
+        let id = session.id;
         let key = self.sessions.insert(session);
         self.metrics().connections_received.add(1);
-        self.arrive();
+        self.arrive(id, key);
         key
     }
 

@@ -10,13 +10,17 @@ use super::Engine;
 use super::message::{Message, Note, Stale};
 use crate::commands::Entry;
 use crate::limits::TRACKING_SWEEP_KEYS;
+use crate::pubsub::{OwnInterest, Topic};
 use crate::resp::{Args, Output, Protocol, Reply};
 use crate::session::tracking::{Mode, Target, Tracking};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::tracking::{ChangedKeys, SharedKey, Tracker};
 use crate::shard::{Act, Effect, ShardId};
 use crate::spec::{Flags, KeyFlags};
+use crate::stdx::prefix::prefixes_of;
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{self, Unbounded};
 use std::sync::Arc;
 
 /// The channel on which clients that speak RESP2 hear of invalidations.
@@ -27,7 +31,11 @@ pub(super) struct Trackers {
     /// These clients, by id.
     clients: BTreeMap<u64, SessionKey>,
     /// Those in broadcast mode, by prefix.
-    prefixes: BTreeMap<Box<[u8]>, BTreeSet<u64>>,
+    prefixes: BTreeMap<Bytes, BTreeSet<u64>>,
+    /// What the other cores see of these prefixes.
+    interest: OwnInterest,
+    /// Whether a client of any core is in broadcast mode, as it was when this turn began.
+    broadcasts: bool,
     /// Notes of this turn, by the core they are for. Those for this core wait until no session is being worked on but the
     /// one that they are handed out beside.
     notes: Vec<Vec<Note>>,
@@ -38,7 +46,8 @@ pub(super) struct Trackers {
 impl Trackers {
     pub fn new(cores: usize) -> Self {
         let notes = (0..cores).map(|_| Vec::new()).collect();
-        Self { clients: BTreeMap::new(), prefixes: BTreeMap::new(), notes, departed: Vec::new() }
+        let (clients, prefixes, interest) = Default::default();
+        Self { clients, prefixes, interest, broadcasts: false, notes, departed: Vec::new() }
     }
 
     /// A client has gone for good.
@@ -46,9 +55,24 @@ impl Trackers {
         self.departed.push(tracker);
     }
 
-    /// Whether a client of this core tracks keys.
+    /// Whether a client of this core tracks keys, or one of any core in broadcast mode.
     pub fn any(&self) -> bool {
-        !self.clients.is_empty()
+        !self.clients.is_empty() || self.broadcasts
+    }
+
+    /// Keys that have changed under each of the prefixes that clients of this core track.
+    fn by_prefix(&self, keys: ChangedKeys) -> BTreeMap<Bytes, ChangedKeys> {
+        let mut found: BTreeMap<Bytes, ChangedKeys> = BTreeMap::new();
+        let last = |end: Bound<&[u8]>| {
+            self.prefixes.range::<[u8], _>((Unbounded, end)).next_back().map(|(prefix, _)| &prefix[..])
+        };
+        for (key, by) in keys {
+            for prefix in prefixes_of(&key, last) {
+                let (prefix, _) = self.prefixes.get_key_value(prefix).expect("just found");
+                found.entry(prefix.clone()).or_default().push((key.clone(), by));
+            }
+        }
+        found
     }
 }
 
@@ -66,7 +90,7 @@ impl Engine {
         for keys in entry.row.spec.keys.iter().filter(|keys| !keys.flags.contains(KeyFlags::NOT_KEY)) {
             // Arguments that do not fit name no keys.
             let _ = keys.each(args, |index| {
-                list.push(Effect { database, act: Act::Read { key: args.at(index).into(), tracker } });
+                list.push(Effect { database, act: Act::Read { key: args.at(index).into(), tracker, lent: false } });
             });
         }
     }
@@ -79,6 +103,15 @@ impl Engine {
             self.update_wanted();
         }
         self.bound_tracked_keys();
+    }
+
+    /// A client has read a key whose value was lent. If that has expired here meanwhile, nobody was told for this reader.
+    pub(super) fn tell_if_gone(&mut self, database: u16, key: &[u8], tracker: Tracker) {
+        let db = &mut self.shard.databases[usize::from(database)];
+        db.set_now(self.now);
+        if !db.contains(key) {
+            self.note_stale(&key.into(), &[tracker], Tracker::NONE);
+        }
     }
 
     /// Forgets random keys while there are too many; their readers are told.
@@ -96,7 +129,19 @@ impl Engine {
         if let Some((key, readers)) = self.shard.tracking.forget(key) {
             self.note_stale(&key, &readers, by);
         }
-        self.shard.tracking.change(key, by);
+        if self.node.interest.is_tracked(key) {
+            self.shard.tracking.change(key, by);
+        }
+    }
+
+    /// Takes notice of clients of other cores that have begun or ended broadcast mode.
+    #[inline]
+    pub(super) fn follow_broadcasts(&mut self) {
+        let broadcasts = self.node.interest.len(Topic::Prefix) > 0;
+        if broadcasts != self.trackers.broadcasts {
+            self.trackers.broadcasts = broadcasts;
+            self.update_wanted();
+        }
     }
 
     fn note_stale(&mut self, key: &SharedKey, readers: &[Tracker], by: Tracker) {
@@ -114,19 +159,30 @@ impl Engine {
 
     /// Posts what this turn has to tell the other cores' clients, behind everything else, and tells this core's own.
     pub(super) fn post_notes(&mut self) {
-        for (prefix, keys, cores) in self.shard.tracking.take_changed() {
-            let keys: Arc<ChangedKeys> = Arc::new(keys);
-            for core in cores {
-                let note = Note::Changed { prefix: prefix.clone(), keys: keys.clone() };
-                self.trackers.notes[core.index()].push(note);
-            }
-        }
+        self.note_changed();
         self.take_own_notes(None);
         for core in 0..self.trackers.notes.len() {
             let notes = std::mem::take(&mut self.trackers.notes[core]);
             if !notes.is_empty() {
                 self.post(ShardId(core as u16), Message::Notes(notes));
             }
+        }
+    }
+
+    /// Notes what has changed in this turn for the cores that have clients in broadcast mode.
+    fn note_changed(&mut self) {
+        let changed = self.shard.tracking.take_changed();
+        let mut by_core: Vec<ChangedKeys> = Vec::new();
+        let mut reached = Vec::new();
+        for (key, by) in changed {
+            reached.clear();
+            reached.extend((!self.trackers.prefixes.is_empty()).then_some(self.core));
+            self.node.interest.cores(Topic::Prefix, &key, self.core, &mut reached);
+            by_core.resize(self.router.shards(), Vec::new());
+            reached.iter().for_each(|core| by_core[core.index()].push((key.clone(), by)));
+        }
+        for (core, keys) in by_core.into_iter().enumerate().filter(|(_, keys)| !keys.is_empty()) {
+            self.trackers.notes[core].push(Note::Changed(keys));
         }
     }
 
@@ -152,7 +208,6 @@ impl Engine {
         metrics.tracking_clients.set(self.trackers.clients.len() as u64);
         metrics.tracking_keys.set(table.keys() as u64);
         metrics.tracking_items.set(table.items() as u64);
-        metrics.tracking_prefixes.set(table.prefixes() as u64);
     }
 }
 
@@ -164,38 +219,43 @@ impl Engine {
             // It has gone while the other cores were asked.
             session.end_tracking();
         }
-        for prefix in &session.dropped_prefixes {
-            if let Some(clients) = self.trackers.prefixes.get_mut(prefix) {
-                clients.remove(&session.id);
-                if clients.is_empty() {
-                    self.trackers.prefixes.remove(prefix);
-                }
-            }
+        if session.tracking.is_some() {
+            self.trackers.clients.insert(session.id, key);
+        } else {
+            self.trackers.clients.remove(&session.id);
         }
-        match &session.tracking {
-            None => {
-                self.trackers.clients.remove(&session.id);
-            }
-            Some(tracking) => {
-                self.trackers.clients.insert(session.id, key);
-                for prefix in &tracking.prefixes {
-                    self.trackers.prefixes.entry(prefix.clone()).or_default().insert(session.id);
-                }
-            }
+        for (prefix, wanted) in std::mem::take(&mut session.prefix_changes) {
+            self.change_prefix(session.id, prefix.into(), wanted);
         }
-        if !session.dropped_prefixes.is_empty() {
-            let prefixes: Arc<[Box<[u8]>]> = std::mem::take(&mut session.dropped_prefixes).into();
-            let note = Note::Dropped { core: self.core, prefixes };
-            self.trackers.notes.iter_mut().for_each(|notes| notes.push(note.clone()));
-        }
+        self.follow_broadcasts();
         self.update_wanted();
         self.publish_tracking();
+    }
+
+    /// A client tracks the keys with a prefix from now on, or no more.
+    fn change_prefix(&mut self, client: u64, prefix: Bytes, wanted: bool) {
+        let Trackers { prefixes, interest, .. } = &mut self.trackers;
+        let clients = prefixes.entry(prefix.clone()).or_default();
+        let was_wanted = !clients.is_empty();
+        if wanted {
+            clients.insert(client)
+        } else {
+            clients.remove(&client)
+        };
+        match (was_wanted, !clients.is_empty()) {
+            (false, true) => self.node.interest.begin(self.core, interest, Topic::Prefix, &prefix),
+            (true, false) => self.node.interest.end(self.core, interest, Topic::Prefix, &prefix),
+            _ => {}
+        }
+        if clients.is_empty() {
+            prefixes.remove(&prefix);
+        }
     }
 
     /// The same behind commands that may have changed it.
     pub(super) fn notice_tracker(&mut self, session: &mut Session, key: SessionKey) {
         let known = self.trackers.clients.contains_key(&session.id);
-        if known != session.tracking.is_some() || !session.dropped_prefixes.is_empty() {
+        if known != session.tracking.is_some() || !session.prefix_changes.is_empty() {
             self.update_tracker(session, key);
         }
     }
@@ -234,17 +294,17 @@ impl Engine {
                 let clients: Vec<u64> = self.trackers.clients.keys().copied().collect();
                 clients.into_iter().for_each(|client| self.tell_client(client, &Stale::All, in_hand, |_| true));
             }
-            Note::Changed { prefix, keys } => self.tell_prefix(&prefix, &keys, in_hand),
+            Note::Changed(keys) => {
+                for (prefix, keys) in self.trackers.by_prefix(keys) {
+                    self.tell_prefix(&prefix, &keys, in_hand);
+                }
+            }
             Note::Redirected { tracker, resp3, target, stale } => {
                 if !self.tell_target(target, resp3, &stale, in_hand) {
                     self.trackers.notes[tracker.core().index()].push(Note::Broken { client: tracker.id() });
                 }
             }
             Note::Broken { client } => self.tell_broken(client, in_hand),
-            Note::Dropped { core, prefixes } => {
-                prefixes.iter().for_each(|prefix| self.shard.tracking.drop_prefix(core, prefix));
-                self.publish_tracking();
-            }
             Note::Departed(departed) => self.shard.tracking.depart(&departed),
         }
     }

@@ -135,8 +135,6 @@ macro_rules! counters {
             pub tracking_keys: Counter,
             /// Clients that track each of them, together.
             pub tracking_items: Counter,
-            /// Prefixes tracked on any core, as this one has heard.
-            pub tracking_prefixes: Counter,
             /// Changes since the start.
             pub dirty: Counter,
             /// Bytes that the core's thread holds, modulo 2^64: what it has allocated less what it has freed.
@@ -189,7 +187,6 @@ macro_rules! counters {
                     tracking_clients: Counter::default(),
                     tracking_keys: Counter::default(),
                     tracking_items: Counter::default(),
-                    tracking_prefixes: Counter::default(),
                     dirty: Counter::default(),
                     allocated: Counter::default(),
                     kept: Counter::default(),

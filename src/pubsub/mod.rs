@@ -1,6 +1,7 @@
 //! Who subscribes to what. Each core knows its own subscribers of every name (a channel, a pattern, a shard channel), and
 //! tells by bits that all cores see which names have some: a publication goes to those cores and to nobody else. No I/O:
-//! the engine carries the messages to the cores and the subscribers.
+//! the engine carries the messages to the cores and the subscribers. The bits also tell which cores have clients that track
+//! all keys with a prefix.
 //!
 //! A subscription is made at once, and whoever publishes afterwards on any core reaches it. When it ends, a publication that
 //! is still on its way finds nobody and counts nobody.
@@ -9,7 +10,7 @@ mod interest;
 #[cfg(test)]
 mod tests;
 
-pub use interest::Interest;
+pub use interest::{Interest, OwnInterest, Topic};
 
 use crate::session::SessionKey;
 use crate::shard::ShardId;
@@ -17,7 +18,6 @@ use crate::spec::ChannelKind;
 use crate::stdx::glob;
 use ahash::AHashMap;
 use bytes::Bytes;
-use interest::OwnInterest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 //! what waits to be sent to it. No sockets: the runtime moves the bytes.
 
 mod blocked;
+mod directory;
 mod memory;
 pub mod pending;
 pub mod registry;
@@ -10,6 +11,7 @@ pub mod tracking;
 pub mod transaction;
 
 pub use blocked::{Blocked, Unblock};
+pub use directory::Directory;
 pub use pending::Pending;
 pub use registry::{SessionKey, Sessions};
 pub use subscriptions::Subscriptions;
@@ -128,8 +130,8 @@ pub struct Session {
     pub blocked: Option<Box<Blocked>>,
     /// What it tracks.
     pub tracking: Option<Box<Tracking>>,
-    /// Prefixes that it tracks no more; the engine tells the other cores.
-    pub dropped_prefixes: Vec<Box<[u8]>>,
+    /// Prefixes that it tracks, or tracks no more, since the engine took notice; in order.
+    pub prefix_changes: Vec<(Box<[u8]>, bool)>,
     /// When it connected.
     pub connected_ms: Millis,
     /// When it sent something last.
@@ -172,7 +174,7 @@ impl Session {
             subscriptions: None,
             blocked: None,
             tracking: None,
-            dropped_prefixes: Vec::new(),
+            prefix_changes: Vec::new(),
             connected_ms: now,
             active_ms: now,
             over_soft_limit_ms: 0,
@@ -190,7 +192,7 @@ impl Session {
     /// Ends its tracking of keys.
     pub fn end_tracking(&mut self) {
         if let Some(tracking) = self.tracking.take() {
-            self.dropped_prefixes.extend(tracking.prefixes);
+            self.prefix_changes.extend(tracking.prefixes.into_iter().map(|prefix| (prefix, false)));
         }
         self.flags.remove(SessionFlags::TRACKING | SessionFlags::TRACKING_BROKEN | SessionFlags::TRACKING_PREFIXES);
     }

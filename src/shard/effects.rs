@@ -49,6 +49,8 @@ pub enum Act {
         key: Box<[u8]>,
         /// The client.
         tracker: Tracker,
+        /// Whether its value was lent to a command that ran elsewhere, and may have expired here meanwhile.
+        lent: bool,
     },
     /// All keys of the database were removed.
     Flushed,

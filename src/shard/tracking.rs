@@ -1,5 +1,5 @@
-//! Which clients want to hear of changes to keys of this shard (CLIENT TRACKING): those that have read a key, and, in
-//! broadcast mode, the cores with clients that want all keys with a prefix.
+//! Which clients want to hear of changes to keys of this shard (CLIENT TRACKING): those that have read a key. What has changed
+//! is kept, too, for those that want all keys with a prefix.
 //!
 //! A key is forgotten when its readers have been told of a change. Readers that have left are taken out by a sweep, a part
 //! of the table at a time.
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// A key, shared by those who tell of it.
 pub type SharedKey = Arc<[u8]>;
 
-/// Keys of one prefix that were changed, and who changed each first.
+/// Keys that were changed, in order, and who changed each first.
 pub type ChangedKeys = Vec<(SharedKey, Tracker)>;
 
 /// A client that tracks keys: its core and its id.
@@ -67,7 +67,7 @@ pub struct TrackingTable {
     entries: Vec<Entry>,
     /// Readers of all keys together.
     items: usize,
-    prefixes: BTreeMap<Box<[u8]>, Prefix>,
+    changed: BTreeMap<SharedKey, Tracker>,
     /// Clients that have gone since the sweep began.
     departed: BTreeSet<Tracker>,
     /// Clients that the sweep takes out, and how many entries it has yet to look at.
@@ -79,13 +79,6 @@ pub struct TrackingTable {
 struct Entry {
     key: SharedKey,
     readers: Vec<Tracker>,
-}
-
-/// A prefix: on which cores how many clients want it, and what has changed since they were told.
-#[derive(Default)]
-struct Prefix {
-    cores: BTreeMap<ShardId, usize>,
-    changed: BTreeMap<SharedKey, Tracker>,
 }
 
 /// Readers of keys.
@@ -181,54 +174,23 @@ impl TrackingTable {
     }
 }
 
-/// Prefixes.
+/// What has changed.
 impl TrackingTable {
-    /// Whether nobody wants to hear of anything.
+    /// Whether nobody has read anything.
     pub fn is_idle(&self) -> bool {
-        self.entries.is_empty() && self.prefixes.is_empty()
+        self.entries.is_empty()
     }
 
-    /// Notes that one more client of `core` wants the keys with `prefix`.
-    pub fn want_prefix(&mut self, core: ShardId, prefix: &[u8]) {
-        *self.prefixes.entry(prefix.into()).or_default().cores.entry(core).or_default() += 1;
-    }
-
-    /// Notes that one client less does.
-    pub fn drop_prefix(&mut self, core: ShardId, prefix: &[u8]) {
-        let Some(known) = self.prefixes.get_mut(prefix) else { return };
-        if let Some(count) = known.cores.get_mut(&core) {
-            *count -= 1;
-            if *count == 0 {
-                known.cores.remove(&core);
-            }
-        }
-        if known.cores.is_empty() {
-            self.prefixes.remove(prefix);
-        }
-    }
-
-    /// Number of prefixes.
-    pub fn prefixes(&self) -> usize {
-        self.prefixes.len()
-    }
-
-    /// Notes a change of a key under its prefixes.
+    /// Notes a change of a key that clients may want because of its prefix.
     pub fn change(&mut self, key: &[u8], by: Tracker) {
-        for (prefix, known) in &mut self.prefixes {
-            if key.starts_with(prefix) && !known.changed.contains_key(key) {
-                known.changed.insert(key.into(), by);
-            }
+        if !self.changed.contains_key(key) {
+            self.changed.insert(key.into(), by);
         }
     }
 
-    /// What has changed since the last call: each prefix with its keys and the cores that want it.
-    pub fn take_changed(&mut self) -> Vec<(SharedKey, ChangedKeys, Vec<ShardId>)> {
-        let changed = self.prefixes.iter_mut().filter(|(_, known)| !known.changed.is_empty());
-        let taken = changed.map(|(prefix, known)| {
-            let keys = std::mem::take(&mut known.changed).into_iter().collect();
-            (SharedKey::from(&prefix[..]), keys, known.cores.keys().copied().collect())
-        });
-        taken.collect()
+    /// What has changed since the last call.
+    pub fn take_changed(&mut self) -> ChangedKeys {
+        std::mem::take(&mut self.changed).into_iter().collect()
     }
 }
 
@@ -287,28 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_gather_what_has_changed() {
+    fn changes_are_kept_once() {
         let mut table = TrackingTable::default();
-        table.want_prefix(ShardId(0), b"a");
-        table.want_prefix(ShardId(1), b"a");
-        table.want_prefix(ShardId(1), b"");
         for (key, by) in [("ab", 1), ("b", 2), ("ab", 3), ("aa", 3)] {
             table.change(key.as_bytes(), tracker(by));
         }
         let changed = table.take_changed();
-        let shown: Vec<_> = changed
-            .iter()
-            .map(|(prefix, keys, cores)| {
-                let keys: Vec<_> = keys.iter().map(|(key, by)| (&key[..], by.id())).collect();
-                (&prefix[..], keys, cores.len())
-            })
-            .collect();
-        let all = vec![(&b"aa"[..], 3), (b"ab", 1), (b"b", 2)];
-        assert_eq!(shown, [(&b""[..], all.clone(), 1), (b"a", all[..2].to_vec(), 2)]);
+        let shown: Vec<_> = changed.iter().map(|(key, by)| (&key[..], by.id())).collect();
+        assert_eq!(shown, [(&b"aa"[..], 3), (b"ab", 1), (b"b", 2)]);
         assert!(table.take_changed().is_empty());
-        table.drop_prefix(ShardId(0), b"a");
-        table.drop_prefix(ShardId(1), b"a");
-        table.drop_prefix(ShardId(1), b"a");
-        assert_eq!(table.prefixes(), 1);
     }
 }

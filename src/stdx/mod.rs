@@ -1,4 +1,4 @@
-//! What the standard library lacks: number text, long doubles, glob patterns, checksums, random numbers, quoted words,
+//! What the standard library lacks: number text, long doubles, glob patterns, prefixes, checksums, random numbers, quoted words,
 //! secrets, buffers in huge pages, files in memory, calls of the operating system and of the allocator, facts about the
 //! process. Knows nothing of Redis's commands or data.
 
@@ -10,6 +10,7 @@ pub mod long_double;
 pub mod mapped;
 pub mod number;
 pub mod os;
+pub mod prefix;
 pub mod process;
 pub mod random;
 pub mod secret;

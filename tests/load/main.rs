@@ -302,6 +302,37 @@ fn commands_behind_a_transaction_cost_nobody_else_anything() {
 }
 
 /// Connections that were opened and never spoke do not keep the server from stopping, or from serving.
+/// How long it takes a client to track so many prefixes, in one command and in one after another.
+fn track(server: &Server, count: usize) -> [Duration; 2] {
+    let prefixes: Vec<String> = (0..count).map(|number| format!("prefix {number}:")).collect();
+    let request = |prefixes: &[String]| {
+        let mut words = vec!["CLIENT", "TRACKING", "ON", "BCAST"];
+        prefixes.iter().for_each(|prefix| words.extend(["PREFIX", prefix]));
+        encode(&words)
+    };
+    let together = request(&prefixes);
+    let apart: Vec<u8> = prefixes.chunks(1).flat_map(request).collect();
+    [(together, 1), (apart, count)].map(|(bytes, replies)| {
+        let mut client = server.client().with_protocol(3);
+        let started = Instant::now();
+        client.send(&bytes);
+        (0..replies).for_each(|_| assert_eq!(client.read().text(), "OK"));
+        started.elapsed()
+    })
+}
+
+#[test]
+fn prefixes_are_compared_with_their_neighbours_only() {
+    let _alone = alone();
+    let server = Server::subject(2, &[]);
+    track(&server, 1_000);
+    let [few, many] = [5_000, 20_000].map(|count| track(&server, count));
+    println!("5,000 prefixes: {few:?}; 20,000: {many:?}");
+    for (few, many) in few.into_iter().zip(many) {
+        assert!(many < 5 * few.max(Duration::from_millis(5)), "{many:?} for 20,000, {few:?} for 5,000");
+    }
+}
+
 #[test]
 fn silent_connections_do_no_harm() {
     let _alone = alone();

@@ -3,6 +3,7 @@
 
 use super::reply::Reply;
 use super::world::{World, each_seed};
+use crimson::pubsub::Topic;
 use crimson::stdx::random::Random;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -242,4 +243,35 @@ fn nobody_keeps_what_is_not_true(seed: u64) {
 #[test]
 fn kept_values_are_true_when_all_is_quiet() {
     each_seed(150, nobody_keeps_what_is_not_true);
+}
+
+/// A client that tracks a prefix is told of every change that comes behind the answer, though its core has told nobody: it
+/// alone has had turns.
+#[test]
+fn a_change_finds_the_prefixes_that_came_first() {
+    let mut world = World::new(3, 0);
+    let (reader, target) = (world.connect_to(0), world.connect_to(2));
+    world.send(reader, &["HELLO", "3"]);
+    world.send(target, &["HELLO", "3"]);
+    world.run();
+    world.take_received(reader);
+    world.take_received(target);
+    world.send(reader, &["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "k"]);
+    (0..100).for_each(|_| world.turn(0));
+    assert_eq!(world.take_received(reader), "+OK\r\n");
+    let writers: Vec<usize> = (0..3).map(|core| world.connect_to(core)).collect();
+    for number in 0..30 {
+        world.send(writers[number % 3], &["SET", &format!("k{number}"), "value"]);
+        world.send(writers[number % 3], &["SET", &format!("other{number}"), "value"]);
+    }
+    world.run();
+    let received = world.take_received(reader);
+    for number in 0..30 {
+        let key = format!("k{number}");
+        assert_eq!(received.matches(&format!("${}\r\n{key}\r\n", key.len())).count(), 1, "{key} in {received:?}");
+    }
+    assert!(!received.contains("other"), "{received:?}");
+    world.send(reader, &["CLIENT", "TRACKING", "OFF"]);
+    world.run();
+    assert!(world.engines().all(|engine| engine.node().interest.len(Topic::Prefix) == 0));
 }

@@ -1,15 +1,15 @@
-//! CLIENT TRACKING, CACHING, GETREDIR and TRACKINGINFO. What needs other cores is asked of all: whether the client exists
-//! that is to get the invalidations, and that they tell of changes to keys with a prefix from now on.
+//! CLIENT TRACKING, CACHING, GETREDIR and TRACKINGINFO.
 
-use crate::commands::{CoreView, EveryCore, Flow, SessionContext};
+use crate::commands::{Flow, SessionContext};
 use crate::resp::args::is_token;
 use crate::resp::{Args, CommandError};
 use crate::session::tracking::{Mode, Target, Tracking};
-use crate::session::{Session, SessionFlags, SessionKey};
+use crate::session::{Session, SessionFlags};
 use crate::shard::ShardId;
 use crate::shard::tracking::Tracker;
-use std::any::Any;
-use std::sync::Arc;
+use crate::stdx::prefix::prefixes_of;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
 const NO_TARGET: CommandError = CommandError::fixed("ERR The client ID you want redirect to does not exist");
 
@@ -21,76 +21,51 @@ struct Options {
     opt_out: bool,
     no_loop: bool,
     prefixes: Vec<Box<[u8]>>,
-}
-
-/// What CLIENT TRACKING asks of all cores.
-struct Request {
-    /// The client that is to get the invalidations.
-    redirect: Option<u64>,
-    /// What is done where that client exists.
-    change: Result<Option<Options>, CommandError>,
-    /// The prefixes that are new for the session.
-    prefixes: Vec<Box<[u8]>>,
-    /// The session's core.
-    core: ShardId,
+    redirect: Option<Target>,
 }
 
 pub(super) fn tracking(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandError> {
-    let (mut options, mut redirect) = (Options::default(), None);
-    let parsed = options.parse(args, &mut redirect);
-    let change = parsed.and_then(|()| match args.at(2) {
-        word if is_token(word, "ON") => options.check(ctx.session).map(|()| Some(options)),
-        word if is_token(word, "OFF") => Ok(None),
-        _ => Err(CommandError::Syntax),
-    });
-    if redirect.is_none() {
-        match change.as_ref().map_err(CommandError::clone)? {
-            Some(options) if options.broadcast => {}
-            Some(options) => switch_on(ctx.session, ctx.core, options, None),
-            None => ctx.session.end_tracking(),
+    let options = Options::parse(ctx, args)?;
+    match args.at(2) {
+        word if is_token(word, "ON") => {
+            options.check(ctx.session)?;
+            switch_on(ctx.session, ctx.core, options);
         }
+        word if is_token(word, "OFF") => ctx.session.end_tracking(),
+        _ => return Err(CommandError::Syntax),
     }
-    let broadcast = change.as_ref().is_ok_and(|change| change.as_ref().is_some_and(|options| options.broadcast));
-    if redirect.is_none() && !broadcast {
-        ctx.reply.ok();
-        return Ok(Flow::Tracking);
-    }
-    let prefixes = match &change {
-        Ok(Some(options)) => options.new_prefixes(ctx.session),
-        _ => Vec::new(),
-    };
-    Ok(Flow::EveryCore(Arc::new(Request { redirect, change, prefixes, core: ctx.core })))
+    ctx.reply.ok();
+    Ok(Flow::Tracking)
 }
 
 impl Options {
-    /// Reads the options; an error that stands behind REDIRECT counts only if that client exists.
-    fn parse(&mut self, args: Args<'_>, redirect: &mut Option<u64>) -> Result<(), CommandError> {
+    fn parse(ctx: &SessionContext<'_>, args: Args<'_>) -> Result<Self, CommandError> {
         const TWICE: CommandError = CommandError::fixed("ERR A client can only redirect to a single other client");
-        let mut cursor = args.cursor(3);
+        let (mut options, mut cursor) = (Self::default(), args.cursor(3));
         while let Some(option) = cursor.next() {
             let more = cursor.remaining() > 0;
             if is_token(option, "REDIRECT") && more {
-                if redirect.is_some() {
+                if options.redirect.is_some() {
                     return Err(TWICE);
                 }
-                let id = cursor.integer()?;
-                // No client has such an id.
-                *redirect = Some(u64::try_from(id).ok().filter(|&id| id > 0).ok_or(NO_TARGET)?);
+                let id = u64::try_from(cursor.integer()?).unwrap_or(0);
+                let (core, key) = ctx.node.directory.find(id).ok_or(NO_TARGET)?;
+                options.redirect = Some(Target { id, core, key });
             } else if is_token(option, "BCAST") {
-                self.broadcast = true;
+                options.broadcast = true;
             } else if is_token(option, "OPTIN") {
-                self.opt_in = true;
+                options.opt_in = true;
             } else if is_token(option, "OPTOUT") {
-                self.opt_out = true;
+                options.opt_out = true;
             } else if is_token(option, "NOLOOP") {
-                self.no_loop = true;
+                options.no_loop = true;
             } else if is_token(option, "PREFIX") && more {
-                self.prefixes.push(cursor.value()?.into());
+                options.prefixes.push(cursor.value()?.into());
             } else {
                 return Err(CommandError::Syntax);
             }
         }
-        Ok(())
+        Ok(options)
     }
 
     /// Whether the options fit each other and what the session does already.
@@ -125,19 +100,30 @@ impl Options {
     /// A key must not be told of twice. Differs: Redis says so and yet begins, if it is not the first prefix that overlaps
     /// with another one given.
     fn check_prefixes(&self, tracking: Option<&Tracking>) -> Result<(), CommandError> {
-        const AFTER: &str = "'. Prefixes for a single client must not overlap.";
-        let overlap = |a: &[u8], b: &[u8]| a.starts_with(b) || b.starts_with(a);
-        let error = |a: &[u8], between: &str, b: &[u8]| {
-            let text = [b"ERR Prefix '", a, b"' overlaps with ", between.as_bytes(), b" prefix '", b, AFTER.as_bytes()];
-            Err(CommandError::Raw(text.concat()))
-        };
+        let mut given: BTreeMap<&[u8], usize> = BTreeMap::new();
+        for prefix in &self.prefixes {
+            *given.entry(prefix).or_default() += 1;
+        }
+        let none = BTreeSet::new();
+        let known = tracking.map_or(&none, |tracking| &tracking.prefixes);
         for (index, prefix) in self.prefixes.iter().enumerate() {
-            let known = tracking.into_iter().flat_map(|tracking| &tracking.prefixes);
-            if let Some(known) = known.into_iter().find(|known| overlap(known, prefix)) {
-                return error(prefix, "an existing", known);
+            let last = |end: Bound<&[u8]>| known.range::<[u8], _>((Unbounded, end)).next_back().map(|found| &found[..]);
+            let next = known.range::<[u8], _>((Included(&prefix[..]), Unbounded)).next();
+            let longer = next.filter(|next| next.starts_with(prefix)).map(|next| &next[..]);
+            if let Some(known) = prefixes_of(prefix, last).pop().or(longer) {
+                return Err(overlap(prefix, "an existing", known));
             }
-            if let Some(other) = self.prefixes[index + 1..].iter().find(|other| overlap(prefix, other)) {
-                return error(prefix, "another provided", other);
+            let last =
+                |end: Bound<&[u8]>| given.range::<[u8], _>((Unbounded, end)).next_back().map(|(found, _)| *found);
+            let next = given.range::<[u8], _>((Excluded(&prefix[..]), Unbounded)).next();
+            let overlaps = given[&prefix[..]] > 1
+                || prefixes_of(prefix, last).len() > 1
+                || next.is_some_and(|(next, _)| next.starts_with(prefix));
+            if overlaps {
+                // It overlaps with none before it, or that would have been found.
+                let behind = &self.prefixes[index + 1..];
+                let other = behind.iter().find(|other| other.starts_with(prefix) || prefix.starts_with(other));
+                return Err(overlap(prefix, "another provided", other.expect("there is one")));
             }
         }
         Ok(())
@@ -163,49 +149,25 @@ impl Options {
     }
 }
 
-fn switch_on(session: &mut Session, core: ShardId, options: &Options, redirect: Option<Target>) {
+/// The error of two prefixes of which one begins the other.
+fn overlap(a: &[u8], between: &str, b: &[u8]) -> CommandError {
+    const AFTER: &[u8] = b"'. Prefixes for a single client must not overlap.";
+    CommandError::Raw([b"ERR Prefix '", a, b"' overlaps with ", between.as_bytes(), b" prefix '", b, AFTER].concat())
+}
+
+fn switch_on(session: &mut Session, core: ShardId, options: Options) {
     let tracker = Tracker::new(core, session.id);
     let new = options.new_prefixes(session);
+    session.prefix_changes.extend(new.iter().map(|prefix| (prefix.clone(), true)));
     let tracking = session.tracking.get_or_insert_with(|| Box::new(Tracking::new(tracker)));
     tracking.mode = options.mode();
     tracking.no_loop = options.no_loop;
-    (tracking.redirect, tracking.broken) = (redirect, false);
+    (tracking.redirect, tracking.broken) = (options.redirect, false);
     tracking.prefix_bytes += new.iter().map(|prefix| prefix.len()).sum::<usize>();
     tracking.prefixes.extend(new);
     session.flags.insert(SessionFlags::TRACKING);
     session.flags.remove(SessionFlags::TRACKING_BROKEN);
     session.flags.set(SessionFlags::TRACKING_PREFIXES, options.broadcast);
-}
-
-impl EveryCore for Request {
-    /// Notes the prefixes, and whether the client that is to get the invalidations is here.
-    fn run(&self, core: &mut CoreView<'_>) -> Box<dyn Any + Send> {
-        for prefix in &self.prefixes {
-            core.shard.tracking.want_prefix(self.core, prefix);
-        }
-        let wanted = self.redirect;
-        let alive = |session: &Session| !session.flags.intersects(SessionFlags::GONE | SessionFlags::DEPARTED);
-        let mut sessions = core.sessions.iter_mut();
-        let found = sessions.find(|(_, session)| Some(session.id) == wanted && alive(session)).map(|(key, _)| key);
-        Box::new(found)
-    }
-
-    fn finish(&self, parts: Vec<Box<dyn Any + Send>>, context: &mut SessionContext<'_>) {
-        let parts = parts.into_iter().map(|part| *part.downcast::<Option<SessionKey>>().expect("made in `run`"));
-        let mut hits = parts.enumerate().filter_map(|(core, key)| Some((ShardId(core as u16), key?)));
-        let target = self.redirect.and_then(|id| hits.next().map(|(core, key)| Target { id, core, key }));
-        let missing = self.redirect.is_some() && target.is_none();
-        let change = if missing { &Err(NO_TARGET) } else { &self.change };
-        match change {
-            Ok(Some(options)) => switch_on(context.session, self.core, options, target),
-            Ok(None) => context.session.end_tracking(),
-            Err(error) => {
-                context.session.dropped_prefixes.extend_from_slice(&self.prefixes);
-                return context.refuse(error);
-            }
-        }
-        context.reply.ok();
-    }
 }
 
 pub(super) fn caching(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandError> {

@@ -3,7 +3,7 @@
 use super::{Facts, Text};
 use crate::commands::table;
 use crate::metrics::{CoreMetrics, CoreTotals, Counter};
-use crate::spec::ChannelKind;
+use crate::pubsub::Topic;
 use std::fmt::Write;
 
 pub(super) fn clients(text: &mut Text, facts: &Facts<'_>) {
@@ -54,9 +54,9 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.field("current_eviction_exceeded_time", current_ms);
     text.field("keyspace_hits", totals.keyspace_hits);
     text.field("keyspace_misses", totals.keyspace_misses);
-    text.field("pubsub_channels", facts.node.interest.len(ChannelKind::Channel));
-    text.field("pubsub_patterns", facts.node.interest.len(ChannelKind::Pattern));
-    text.field("pubsubshard_channels", facts.node.interest.len(ChannelKind::Shard));
+    text.field("pubsub_channels", facts.node.interest.len(Topic::Channel));
+    text.field("pubsub_patterns", facts.node.interest.len(Topic::Pattern));
+    text.field("pubsubshard_channels", facts.node.interest.len(Topic::Shard));
     text.zeros(&["latest_fork_usec", "total_forks"]);
     text.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys"]);
     // Records are moved together only where memory is used up.
@@ -64,8 +64,7 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
     text.field("tracking_total_keys", cores.iter().map(|core| core.tracking_keys.get()).sum::<u64>());
     text.field("tracking_total_items", cores.iter().map(|core| core.tracking_items.get()).sum::<u64>());
-    // Every core knows the prefixes of all.
-    text.field("tracking_total_prefixes", cores[facts.core.index()].tracking_prefixes.get());
+    text.field("tracking_total_prefixes", facts.node.interest.len(Topic::Prefix));
     text.field("unexpected_error_replies", 0);
     text.field("total_error_replies", totals.errors);
     text.field("dump_payload_sanitizations", 0);

@@ -9,7 +9,7 @@ use super::{Flow, Node, Row, SessionContext};
 use crate::config::Config;
 use crate::resp::args::is_token;
 use crate::resp::{Args, CommandError};
-use crate::shard::{Millis, ShardId};
+use crate::shard::Millis;
 use crate::spec::{Categories, Flags, Group, RequestPolicy, ResponsePolicy};
 use std::fmt::{self, Write};
 
@@ -25,7 +25,6 @@ pub const ROWS: &[Row] = &[Row::session("info", -1, Group::Server, info)
 /// What the sections are written from.
 struct Facts<'a> {
     node: &'a Node,
-    core: ShardId,
     config: &'a Config,
     now: Millis,
 }
@@ -61,7 +60,7 @@ const SECTIONS: &[Section] = &[
 ];
 
 fn info(ctx: &mut SessionContext<'_>, args: Args<'_>) -> Result<Flow, CommandError> {
-    let facts = Facts { node: ctx.node, core: ctx.core, config: ctx.config, now: ctx.now };
+    let facts = Facts { node: ctx.node, config: ctx.config, now: ctx.now };
     let text = render(&facts, |section| {
         let asked = |name: &[u8]| {
             is_token(name, section.name)

@@ -54,7 +54,9 @@ impl Console {
 
     /// Adds another session to the core.
     pub fn connect(&mut self, id: u64) -> SessionKey {
-        self.sessions.insert(session(id, self.now))
+        let key = self.sessions.insert(session(id, self.now));
+        self.node.directory.insert(id, ShardId(0), key);
+        key
     }
 
     /// Runs a command of words parted by spaces; its reply.
