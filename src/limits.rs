@@ -6,6 +6,9 @@ pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Most arguments of one request, as Redis (`INT_MAX`).
 pub const ARGUMENTS_MAX: i64 = i32::MAX as i64;
 
+/// Most arguments whose places a core keeps room for between requests.
+pub const SCRATCH_SPANS_MAX: usize = 64 * 1024;
+
 /// Most arguments of a request on a connection that has not logged in yet, as Redis.
 pub const ARGUMENTS_UNAUTHENTICATED_MAX: i64 = 10;
 
@@ -52,6 +55,10 @@ pub const fn descriptors_reserved(cores: usize) -> u64 {
 /// Most bytes of room made ahead for an argument whose length is announced but whose bytes are not there yet: a client
 /// that announces much and sends little costs no more than this.
 pub const INPUT_AHEAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Longest reply that a client can have made of little data, as SRANDMEMBER with a negative count does: as much as the longest
+/// value.
+pub const GENERATED_REPLY_BYTES_MAX: usize = 512 << 20;
 
 /// A session's output beyond this many bytes is compared with its limit after every command, not only once a turn.
 pub const OUTPUT_CHECK_BYTES: usize = 1024 * 1024;
@@ -123,6 +130,10 @@ pub const INTEREST_SETS: usize = 4096;
 /// Publications in one message to another core. A core that takes a message hands all of it to its subscribers before it
 /// looks at anything else.
 pub const PUBLICATIONS_PER_MESSAGE_MAX: usize = 1024;
+
+/// Most keys of one shard that a command or transaction locks one by one. With more it locks the whole shard: its locks would
+/// cost more than what they let others do meanwhile.
+pub const LOCKED_KEYS_MAX: usize = 4096;
 
 /// Commands of one session that other cores, or locks, have not answered yet. A session with more waits until they are
 /// answered before it takes the next from its client.

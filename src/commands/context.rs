@@ -1,7 +1,8 @@
 //! What handlers work on.
 
 use super::Node;
-use crate::config::{Config, EncodingLimits};
+use crate::config::{Config, EncodingLimits, OutputClass};
+use crate::limits::GENERATED_REPLY_BYTES_MAX;
 use crate::metrics::CoreMetrics;
 use crate::pubsub::PubSub;
 use crate::resp::{CommandError, Protocol, Reply};
@@ -44,12 +45,42 @@ pub struct ShardContext<'a> {
     pub shards: u16,
     /// Whether the command may wait, and for what it does.
     pub blocking: Blocking<'a>,
+    /// Which limit holds for the reply.
+    pub class: OutputClass,
+    /// Where the reply begins in its output, in bytes.
+    pub reply_start: usize,
+}
+
+/// How long a reply may get that can be of any length.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyLimit {
+    /// Where the reply begins in its output, in bytes.
+    start: usize,
+    /// At this length the client is closed.
+    bytes_max: usize,
+}
+
+impl ReplyLimit {
+    /// Whether the reply has become so long that its client is closed for it: the rest need not be made. An error where no
+    /// limit closes the client.
+    pub fn is_passed(self, reply: &Reply<'_>) -> Result<bool, CommandError> {
+        let bytes = reply.output_len() - self.start;
+        if bytes >= GENERATED_REPLY_BYTES_MAX && bytes < self.bytes_max {
+            return Err(CommandError::fixed("ERR the reply would be longer than 512mb"));
+        }
+        Ok(bytes >= self.bytes_max)
+    }
 }
 
 impl ShardContext<'_> {
     /// The clock.
     pub fn now(&self) -> Millis {
         self.db.now()
+    }
+
+    /// How long a reply may get that can be of any length.
+    pub fn reply_limit(&self) -> ReplyLimit {
+        ReplyLimit { start: self.reply_start, bytes_max: self.config.reply_bytes_max(self.class) }
     }
 
     /// Waits, if that is allowed, until one of the keys at the arguments `keys` holds a value of `kind`; then the command

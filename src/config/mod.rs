@@ -28,7 +28,7 @@ pub use permission::Permission;
 pub use supervised::Supervised;
 pub use table::{DIRECTIVES, find};
 
-use crate::limits::{CLIENTS_BYTES_MAX_MIN, OUTPUT_UNCOUNTED_BYTES};
+use crate::limits::{CLIENTS_BYTES_MAX_MIN, OUTPUT_CHECK_BYTES, OUTPUT_UNCOUNTED_BYTES};
 use crate::stdx::secret::Secret;
 
 /// The values of all directives.
@@ -98,13 +98,33 @@ impl Config {
         (bytes > 0).then(|| bytes.max(CLIENTS_BYTES_MAX_MIN))
     }
 
-    /// How long a reply can get before its client is closed, whatever its class: a command whose reply may be of any
-    /// length need not go on then. `usize::MAX` where there is a class without such a limit.
-    pub fn reply_bytes_max(&self) -> usize {
-        let limits = [OutputLimit::NORMAL, OutputLimit::PUBSUB];
-        let hard = limits.map(|class| self.client_output_buffer_limits[class].hard_bytes);
-        if hard.contains(&0) { usize::MAX } else { (hard[0].max(hard[1]) + OUTPUT_UNCOUNTED_BYTES) as usize }
+    /// How long a reply can get before its client is closed for it: a command whose reply may be of any length need not go on
+    /// then. `usize::MAX` where there is no such limit.
+    pub fn reply_bytes_max(&self, class: OutputClass) -> usize {
+        let hard = |class: usize| match self.client_output_buffer_limits[class].hard_bytes {
+            0 => u64::MAX,
+            bytes => bytes.saturating_add(OUTPUT_UNCOUNTED_BYTES),
+        };
+        let bytes = match class {
+            OutputClass::Normal => hard(OutputLimit::NORMAL),
+            OutputClass::Subscriber => hard(OutputLimit::PUBSUB),
+            OutputClass::Either => hard(OutputLimit::NORMAL).max(hard(OutputLimit::PUBSUB)),
+        };
+        // From this length on every reply is looked at before its client's next command runs, which may change the class.
+        bytes.max(OUTPUT_CHECK_BYTES as u64 + 1) as usize
     }
+}
+
+/// Which `client-output-buffer-limit` holds for the reply to a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputClass {
+    /// That of clients without subscriptions.
+    #[default]
+    Normal,
+    /// That of subscribers.
+    Subscriber,
+    /// One of these: the command stands in a transaction, which may subscribe or unsubscribe.
+    Either,
 }
 
 /// What is freed in the background rather than by the command that removes it; each is a directive of the same name.

@@ -10,6 +10,7 @@
 //! ```
 
 use super::message::{Call, Logged, Ticket};
+use crate::config::OutputClass;
 use crate::limits::REQUESTS_AHEAD_MAX;
 use crate::resp::reply::Pin;
 use crate::resp::{Args, CommandError, Output, Protocol, Reply, Span};
@@ -25,6 +26,8 @@ const NO_REPLY: u8 = 4;
 const PART: u8 = 8;
 const TRACKED: u8 = 16;
 const REMEMBER: u8 = 32;
+const SUBSCRIBER: u8 = 64;
+const EITHER: u8 = 128;
 const LOGGED_PART: u8 = 1;
 const LOGGED_STEP: u8 = 2;
 
@@ -104,7 +107,12 @@ impl Batch {
             | if call.no_reply { NO_REPLY } else { 0 }
             | if call.part { PART } else { 0 }
             | if call.tracker.is_some() { TRACKED } else { 0 }
-            | if call.remember { REMEMBER } else { 0 };
+            | if call.remember { REMEMBER } else { 0 }
+            | match call.class {
+                OutputClass::Normal => 0,
+                OutputClass::Subscriber => SUBSCRIBER,
+                OutputClass::Either => EITHER,
+            };
         let mut head = [0; HEAD_BYTES];
         head[0..4].copy_from_slice(&ticket.owner.to_le_bytes());
         head[4..8].copy_from_slice(&ticket.number.to_le_bytes());
@@ -181,6 +189,11 @@ impl Batch {
             protocol: if head[12] & RESP3 != 0 { Protocol::Resp3 } else { Protocol::Resp2 },
             no_touch: head[12] & NO_TOUCH != 0,
             no_reply: head[12] & NO_REPLY != 0,
+            class: match head[12] & (SUBSCRIBER | EITHER) {
+                0 => OutputClass::Normal,
+                SUBSCRIBER => OutputClass::Subscriber,
+                _ => OutputClass::Either,
+            },
             part: head[12] & PART != 0,
             transaction: u64_at(head, 20),
             tracker: match head[12] & TRACKED {
@@ -266,6 +279,10 @@ mod tests {
     use crate::shard::ShardId;
     use crate::shard::tracking::Tracker;
 
+    use crate::config::OutputClass;
+
+    const CLASSES: [OutputClass; 3] = [OutputClass::Normal, OutputClass::Subscriber, OutputClass::Either];
+
     #[test]
     fn commands_come_out_as_they_went_in() {
         let mut batch = Batch::new(ShardId(3));
@@ -278,6 +295,7 @@ mod tests {
                 protocol: if number % 2 == 0 { Protocol::Resp2 } else { Protocol::Resp3 },
                 no_touch: number % 3 == 0,
                 no_reply: number % 5 == 0,
+                class: CLASSES[number as usize % 3],
                 part: number % 7 == 0,
                 transaction: u64::from(number) << 30,
                 may_block: false,
@@ -294,7 +312,7 @@ mod tests {
                 assert_eq!((u32::from(call.command), call.database, args.len()), (seen, 5, 3));
                 assert_eq!((call.no_touch, call.no_reply, call.part), (seen % 3 == 0, seen % 5 == 0, seen % 7 == 0));
                 assert_eq!((args.at(1), args.at(2).len()), (seen.to_string().as_bytes(), seen as usize));
-                assert_eq!(call.transaction, u64::from(seen) << 30);
+                assert_eq!((call.transaction, call.class), (u64::from(seen) << 30, CLASSES[seen as usize % 3]));
                 assert_eq!((call.tracker.to_bits(), call.remember), (u64::from(seen % 4), seen % 8 == 1));
                 assert_eq!(call.logged, [Logged::Itself, Logged::Part, Logged::Step][seen as usize % 3]);
                 out.bytes.extend_from_slice(args.at(1));

@@ -17,7 +17,7 @@ use super::parts::Parts;
 use crate::commands::{CommandTable, Entry};
 use crate::resp::Args;
 use crate::session::Queue;
-use crate::shard::locks::{Asked, LockKey, LockSet, Mode, TransactionId};
+use crate::shard::locks::{Asked, LockSet, Mode, TransactionId};
 use crate::shard::{ShardId, WatchedKey};
 use crate::spec::{Flags, KeyFlags, RequestPolicy};
 
@@ -38,16 +38,12 @@ pub(super) fn lock_set(entry: &Entry, args: Args<'_>) -> LockSet {
     if let Some(mode) = whole_shard_mode(entry) {
         return LockSet::whole(mode);
     }
-    let mut locks = Vec::new();
-    each_key(entry, args, |key, mode| locks.push((LockKey::of(key), mode)));
-    LockSet::of_keys(locks)
+    LockSet::of_each(|add| each_key(entry, args, add))
 }
 
 /// The locks that a transaction needs on the shard that owns all its keys.
 pub(super) fn lock_set_of_transaction(table: &CommandTable, execution: &Execution) -> LockSet {
-    let mut locks = Vec::new();
-    execution.each_key(table, |key, mode| locks.push((LockKey::of(key), mode)));
-    LockSet::of_keys(locks)
+    LockSet::of_each(|add| execution.each_key(table, add))
 }
 
 /// How a command locks the whole shard that works on whole databases.

@@ -7,6 +7,7 @@ use crate::acl;
 use crate::commands::context::OtherDatabases;
 use crate::commands::debug;
 use crate::commands::{Blocking, Entry, Flow, Handler, SessionContext, ShardContext};
+use crate::config::OutputClass;
 use crate::resp::error::printed;
 use crate::resp::parser::ParserLimits;
 use crate::resp::{Args, CommandError, Output, Protocol, Reply};
@@ -245,6 +246,7 @@ impl Engine {
             protocol: session.protocol,
             no_touch: session.flags.contains(SessionFlags::NO_TOUCH),
             no_reply: session.is_silent(),
+            class: class(session),
             part: false,
             transaction: 0,
             tracker: session.tracking.as_ref().map_or(Tracker::NONE, |tracking| tracking.tracker),
@@ -380,6 +382,8 @@ impl Engine {
             shard: self.core,
             shards: self.router.shards() as u16,
             blocking: Blocking { allowed: call.may_block, ready: self.blocking.serving.as_deref(), wait: None },
+            class: call.class,
+            reply_start: mark.bytes(),
         };
         let outcome = handler(&mut context, args);
         if context.effects.wanted || context.log.wanted {
@@ -560,4 +564,15 @@ fn unknown_subcommand(args: Args<'_>) -> CommandError {
     let name = printed(args.get(1).unwrap_or_default(), 128);
     let container = String::from_utf8_lossy(args.at(0)).to_uppercase();
     CommandError::quoting("ERR unknown subcommand '", name, &format!("'. Try {container} HELP."))
+}
+
+/// Which limit holds for the reply to a session's command.
+fn class(session: &Session) -> OutputClass {
+    if session.transaction.as_deref().is_some_and(|transaction| transaction.queued > 0) {
+        OutputClass::Either
+    } else if session.flags.contains(SessionFlags::SUBSCRIBED) {
+        OutputClass::Subscriber
+    } else {
+        OutputClass::Normal
+    }
 }

@@ -16,7 +16,7 @@ use crate::persistence::aof::Transaction;
 use crate::resp::{Args, Output};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::blocked::Registration;
-use crate::shard::locks::{LockKey, LockSet, Mode};
+use crate::shard::locks::{LockSet, Mode};
 use crate::shard::log::Bench;
 use crate::shard::tracking::Tracker;
 use crate::shard::{Act, Effect, Expiry, Incidents, Millis, Router, Shard, ShardId};
@@ -152,7 +152,7 @@ impl Lender {
         if let Some(mode) = self.whole {
             return LockSet::whole(mode);
         }
-        LockSet::of_keys(self.keys.iter().map(|(key, mode)| (LockKey::of(key), *mode)).collect())
+        LockSet::of_each(|add| self.keys.iter().for_each(|(key, mode)| add(key, *mode)))
     }
 
     fn may_change(&self, key: &[u8]) -> bool {

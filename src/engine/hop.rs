@@ -3,6 +3,7 @@
 use super::Engine;
 use super::batch::{Ahead, Batch};
 use super::message::{Call, Message, Ticket};
+use crate::limits::OUTPUT_CHECK_BYTES;
 use crate::limits::{BATCH_BYTES_MAX, REQUESTS_AHEAD_MAX, SPARE_BATCHES_MAX};
 use crate::resp::reply::Pin;
 use crate::resp::{Args, Output, Reply};
@@ -182,6 +183,9 @@ impl Engine {
         if !session.flags.contains(SessionFlags::DIRTY) {
             session.flags.insert(SessionFlags::DIRTY);
             self.dirty.push(key);
+        }
+        if session.output.bytes.len() > OUTPUT_CHECK_BYTES {
+            self.admit_output(key);
         }
     }
 }

@@ -7,6 +7,7 @@ use super::gather::Keys;
 use super::parts::Parts;
 use super::slowlog::Slow;
 use crate::commands::{CommandTable, EveryCore};
+use crate::config::OutputClass;
 use crate::persistence::aof::{Cut, Transaction};
 use crate::resp::reply::Mark;
 use crate::resp::{CommandError, Output, Protocol, Reply};
@@ -49,6 +50,8 @@ pub struct Call {
     pub no_touch: bool,
     /// Whether nobody wants the reply (CLIENT REPLY).
     pub no_reply: bool,
+    /// Which limit holds for its reply.
+    pub class: OutputClass,
     /// Whether this is a part of a command, which is counted where the whole is.
     pub part: bool,
     /// The transaction that a step belongs to; 0: none.
@@ -72,6 +75,7 @@ impl Call {
             protocol: Protocol::Resp2,
             no_touch: true,
             no_reply: true,
+            class: OutputClass::Either,
             part: false,
             transaction: 0,
             tracker: Tracker::NONE,

@@ -9,6 +9,7 @@ use crate::commands::context::OtherDatabases;
 use crate::commands::row::Outcome;
 use crate::commands::{Blocking, CommandTable, Entry, Handler, ShardContext, table};
 use crate::config::Config;
+use crate::config::OutputClass;
 use crate::persistence::aof::record::LIMITS;
 use crate::persistence::aof::stage::Misplaced;
 use crate::persistence::aof::{StageRecord, Stages, Stamps, TransactionView};
@@ -180,6 +181,8 @@ impl Replay {
                 shard: self.segment,
                 shards: self.shards,
                 blocking: Blocking::default(),
+                class: OutputClass::Either,
+                reply_start: 0,
             },
             args,
         );

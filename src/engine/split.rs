@@ -20,7 +20,7 @@ use crate::persistence::aof::{Records, Transaction};
 use crate::resp::{Args, Output, Reply, Span};
 use crate::session::{Session, SessionFlags, SessionKey};
 use crate::shard::ShardId;
-use crate::shard::locks::{LockKey, LockSet};
+use crate::shard::locks::LockSet;
 use crate::spec::{FindKeys, Flags, RequestPolicy, ResponsePolicy};
 
 /// Commands in parts, in the order in which the client has sent them.
@@ -354,18 +354,16 @@ impl Split {
 
     /// The locks of the parts on `shard`, if it has any.
     pub fn locks_on(&self, shard: ShardId) -> Option<LockSet> {
-        let mut locks = Vec::new();
-        let mut has_parts = false;
-        for (_, command, part) in self.parts_on(shard) {
-            if let Some(mode) = whole_shard_mode(command.entry) {
-                // It is alone.
-                return Some(LockSet::whole(mode));
-            }
-            let args = command.request.args().with_spans(&part.spans);
-            each_key(command.entry, args, |key, mode| locks.push((LockKey::of(key), mode)));
-            has_parts = true;
+        let (_, first, _) = self.parts_on(shard).next()?;
+        if let Some(mode) = whole_shard_mode(first.entry) {
+            // It is alone.
+            return Some(LockSet::whole(mode));
         }
-        has_parts.then(|| LockSet::of_keys(locks))
+        Some(LockSet::of_each(|add| {
+            for (_, command, part) in self.parts_on(shard) {
+                each_key(command.entry, command.request.args().with_spans(&part.spans), &mut *add);
+            }
+        }))
     }
 }
 

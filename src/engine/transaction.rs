@@ -21,7 +21,7 @@ use crate::resp::reply::Mark;
 use crate::resp::{Args, CommandError, Output, Reply};
 use crate::session::{Identity, Queue, Session, SessionFlags, SessionKey};
 use crate::shard::ShardId;
-use crate::shard::locks::{LockKey, LockSet};
+use crate::shard::locks::LockSet;
 use crate::spec::Flags;
 use crate::stdx::random::Random;
 use std::sync::Arc;
@@ -326,11 +326,9 @@ impl Engine {
             return false;
         }
         let transaction = session.transaction.as_deref().expect("MULTI has made it");
-        let mut locks = Vec::new();
-        each_key_of_transaction(self.table, &transaction.queue, calls, &transaction.watched, |key, mode| {
-            locks.push((LockKey::of(key), mode));
-        });
-        self.locks.blocks(&LockSet::of_keys(locks))
+        self.locks.blocks(&LockSet::of_each(|add| {
+            each_key_of_transaction(self.table, &transaction.queue, calls, &transaction.watched, add);
+        }))
     }
 
     /// Runs a transaction, all of whose keys are here, and sends it back to its core.

@@ -5,7 +5,9 @@
 //! between two requests holds one null pointer of parser state. Limits and error texts are Redis's.
 
 use super::Span;
-use crate::limits::{ARGUMENTS_MAX, ARGUMENTS_UNAUTHENTICATED_MAX, BULK_UNAUTHENTICATED_BYTES_MAX, INLINE_BYTES_MAX};
+use crate::limits::{
+    ARGUMENTS_MAX, ARGUMENTS_UNAUTHENTICATED_MAX, BULK_UNAUTHENTICATED_BYTES_MAX, INLINE_BYTES_MAX, SCRATCH_SPANS_MAX,
+};
 use crate::stdx::{number, words};
 use std::borrow::Cow;
 
@@ -48,9 +50,12 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Forgets all requests.
+    /// Forgets all requests, and gives back the room that large ones have taken.
     #[inline]
     pub fn clear(&mut self) {
+        if self.spans.capacity() > SCRATCH_SPANS_MAX {
+            self.spans = Vec::new();
+        }
         self.spans.clear();
         self.inline.clear();
     }
@@ -87,18 +92,37 @@ impl RequestParser {
         scratch: &mut Scratch,
         limits: ParserLimits,
     ) -> Result<Parsed, ProtocolError> {
-        let mut progress = Progress::default();
-        let first = scratch.spans.len();
-        if let Some(mut partial) = self.partial.take() {
-            progress = partial.progress;
-            scratch.spans.append(&mut partial.spans);
-        } else if *input.first().unwrap_or(&b'*') != b'*' {
+        if let Some(partial) = self.partial.take() {
+            return self.go_on(partial, input, scratch, limits);
+        }
+        if *input.first().unwrap_or(&b'*') != b'*' {
             return inline(input, scratch);
         }
+        let (first, mut progress) = (scratch.spans.len(), Progress::default());
         let parsed = array(input, &mut scratch.spans, &mut progress, limits)?;
         if let Parsed::Incomplete(_) = parsed {
             let spans = scratch.spans.split_off(first);
             self.partial = Some(Box::new(Partial { spans, progress }));
+        }
+        Ok(parsed)
+    }
+
+    /// Goes on with a request of which a part was there. Its arguments stay where they are until it is whole: there may be
+    /// millions, and as many packets.
+    fn go_on(
+        &mut self,
+        mut partial: Box<Partial>,
+        input: &[u8],
+        scratch: &mut Scratch,
+        limits: ParserLimits,
+    ) -> Result<Parsed, ProtocolError> {
+        let parsed = array(input, &mut partial.spans, &mut partial.progress, limits)?;
+        if let Parsed::Incomplete(_) = parsed {
+            self.partial = Some(partial);
+        } else if scratch.spans.is_empty() {
+            scratch.spans = partial.spans;
+        } else {
+            scratch.spans.append(&mut partial.spans);
         }
         Ok(parsed)
     }

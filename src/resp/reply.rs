@@ -77,6 +77,13 @@ pub struct Mark {
     pins: usize,
 }
 
+impl Mark {
+    /// How many bytes stand before it.
+    pub fn bytes(self) -> usize {
+        self.bytes
+    }
+}
+
 /// Writes replies of one connection's protocol version into an [`Output`].
 pub struct Reply<'a> {
     out: &'a mut Output,
@@ -97,6 +104,11 @@ impl<'a> Reply<'a> {
     /// From here on replies are written in `protocol`: HELLO answers in the version it switches to.
     pub fn set_protocol(&mut self, protocol: Protocol) {
         self.protocol = protocol;
+    }
+
+    /// Bytes in the output that is written to.
+    pub fn output_len(&self) -> usize {
+        self.out.bytes.len()
     }
 
     /// The output that is written to.

@@ -11,6 +11,7 @@
 //!
 //! Commands on a single shard take no locks. They only ask whether a granted transaction is in their way.
 
+use crate::limits::LOCKED_KEYS_MAX;
 use ahash::RandomState;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
@@ -66,6 +67,22 @@ impl LockSet {
         keys.sort_unstable_by(|(a, mode), (b, other)| a.cmp(b).then(other.cmp(mode)));
         keys.dedup_by_key(|(key, _)| *key);
         Self { keys, whole: None }
+    }
+
+    /// The same for keys by name that `each` calls its argument with. Where they are very many, the whole shard is locked.
+    pub fn of_each(each: impl FnOnce(&mut dyn FnMut(&[u8], Mode))) -> Self {
+        let (mut keys, mut whole) = (Vec::new(), None);
+        each(&mut |key, mode| {
+            if whole.is_some() || keys.len() == LOCKED_KEYS_MAX {
+                whole = whole.max(Some(mode));
+            } else {
+                keys.push((LockKey::of(key), mode));
+            }
+        });
+        match whole {
+            Some(mode) => Self::whole(keys.into_iter().fold(mode, |strictest, (_, mode)| strictest.max(mode))),
+            None => Self::of_keys(keys),
+        }
     }
 
     /// The same with all keys of the shard beside them.
@@ -256,6 +273,19 @@ mod tests {
 
     fn id(number: u64) -> TransactionId {
         TransactionId(number)
+    }
+
+    #[test]
+    fn very_many_keys_are_a_whole_shard() {
+        let set = |count: usize, last: Mode| {
+            LockSet::of_each(|add| {
+                (1..count).for_each(|number| add(&number.to_le_bytes(), Mode::Shared));
+                add(b"last", last);
+            })
+        };
+        assert_eq!(set(LOCKED_KEYS_MAX, Mode::Exclusive).keys.len(), LOCKED_KEYS_MAX);
+        assert_eq!(set(LOCKED_KEYS_MAX + 1, Mode::Exclusive), LockSet::whole(Mode::Exclusive));
+        assert_eq!(set(2 * LOCKED_KEYS_MAX, Mode::Shared), LockSet::whole(Mode::Shared));
     }
 
     #[test]

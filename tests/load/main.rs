@@ -333,6 +333,30 @@ fn prefixes_are_compared_with_their_neighbours_only() {
     }
 }
 
+/// How long EXISTS of so many keys takes.
+fn exists(server: &Server, count: usize) -> Duration {
+    let keys: Vec<String> = (0..count).map(|number| format!("key:{number}")).collect();
+    let mut words = vec!["EXISTS"];
+    words.extend(keys.iter().map(String::as_str));
+    let (bytes, mut client) = (encode(&words), server.client());
+    let started = Instant::now();
+    client.send(&bytes);
+    assert_eq!(client.read().integer(), 0);
+    started.elapsed()
+}
+
+#[test]
+fn arguments_cost_no_more_the_more_there_are() {
+    let _alone = alone();
+    for threads in [1, 2] {
+        let server = Server::subject(threads, &[]);
+        exists(&server, 10_000);
+        let [few, many] = [500_000, 2_000_000].map(|count| exists(&server, count));
+        println!("{threads} threads: {few:?} for 500,000 keys, {many:?} for 2,000,000");
+        assert!(many < 5 * few.max(Duration::from_millis(50)), "{many:?} for 2,000,000 keys, {few:?} for 500,000");
+    }
+}
+
 #[test]
 fn silent_connections_do_no_harm() {
     let _alone = alone();

@@ -1,6 +1,7 @@
 //! Limits on clients: their number, their idle time, what they send without an end and what they do not read.
 
 use crate::SHARDS;
+use crate::support::process::peak_bytes;
 use crate::support::{Client, Server, encode, poll};
 use std::time::{Duration, Instant};
 
@@ -114,38 +115,78 @@ fn small_replies_do_not_count_towards_the_output_limit() {
     }
 }
 
-/// A negative count may ask for any number of members: they end where the client is closed.
+/// Requests with replies of any length, for keys of all shards.
+fn endless_requests(writer: &mut Client) -> Vec<Vec<String>> {
+    let count = format!("-{}", i64::MAX);
+    let mut requests = Vec::new();
+    for key in ["a", "b", "c", "d"] {
+        writer.run(&format!("SADD {key}-set x y"));
+        writer.run(&format!("HSET {key}-hash x y"));
+        let (set, hash) = (format!("{key}-set"), format!("{key}-hash"));
+        requests.push(vec!["SRANDMEMBER".into(), set, count.clone()]);
+        requests.push(vec!["HRANDFIELD".into(), hash.clone(), count.clone()]);
+        requests.push(vec!["HRANDFIELD".into(), hash, "-4611686018427387903".into(), "WITHVALUES".into()]);
+    }
+    requests
+}
+
+/// A negative count may ask for any number of members: they end where the client is closed, whatever other classes of clients
+/// may have.
 #[test]
 fn a_reply_without_end_stops_at_the_output_limit() {
-    let limits = ["--client-output-buffer-limit", "normal", "4mb", "0", "0", "pubsub", "2mb", "0", "0"];
+    let limits = ["--client-output-buffer-limit", "normal", "1mb", "0", "0", "pubsub", "256mb", "0", "0"];
     for shards in SHARDS {
         let server = Server::subject(shards, &limits);
         let mut writer = server.client();
-        let count = i64::MAX.to_string();
-        for key in ["a", "b", "c", "d"] {
-            writer.run(&format!("SADD {key}-set x y"));
-            writer.run(&format!("HSET {key}-hash x y"));
-            let requests = [
-                vec!["SRANDMEMBER".to_string(), format!("{key}-set"), format!("-{count}")],
-                vec!["HRANDFIELD".to_string(), format!("{key}-hash"), format!("-{count}")],
-                vec![
-                    "HRANDFIELD".to_string(),
-                    format!("{key}-hash"),
-                    "-4611686018427387903".into(),
-                    "WITHVALUES".into(),
-                ],
-            ];
-            for request in requests {
-                let words: Vec<&str> = request.iter().map(String::as_str).collect();
-                let mut greedy = server.client();
-                greedy.send(&encode(&words));
-                assert_eq!(writer.run("PING").text(), "PONG");
-                assert!(greedy.read_to_end().len() <= 8 << 20, "{request:?} is cut off");
-            }
+        let requests = endless_requests(&mut writer);
+        let before = peak_bytes(server.pid());
+        for request in &requests {
+            let mut greedy = server.client();
+            greedy.send(&encode(request));
+            assert_eq!(writer.run("PING").text(), "PONG");
+            assert!(greedy.read_to_end().len() <= 4 << 20, "{request:?} is cut off");
         }
         let info = writer.run("INFO stats").text().to_string();
         assert!(info.contains("client_output_buffer_limit_disconnections:12\r\n"), "{info}");
+        let grown = peak_bytes(server.pid()).saturating_sub(before);
+        assert!(grown < 32 << 20, "{grown} bytes for clients that may have 1 MiB");
     }
+}
+
+/// A client whose class changes gets whole replies or none.
+#[test]
+fn no_reply_is_cut_for_a_client_that_stays() {
+    let limits = ["--client-output-buffer-limit", "normal", "1mb", "0", "0", "pubsub", "256mb", "0", "0"];
+    for shards in SHARDS {
+        let server = Server::subject(shards, &limits);
+        for key in ["a", "b", "c", "d"] {
+            let mut client = server.client().with_protocol(3);
+            client.run(&format!("SADD {key} member"));
+            let random = ["SRANDMEMBER", key, "-400000"];
+            let transaction: [&[&str]; 4] = [&["MULTI"], &random, &["SUBSCRIBE", "news"], &["EXEC"]];
+            client.send(&transaction.iter().flat_map(|words| encode(words)).collect::<Vec<u8>>());
+            (0..3).for_each(|_| drop(client.read()));
+            let reply = client.read();
+            let members = reply.elements()[0].elements();
+            assert!(members.len() == 400_000 && members.iter().all(|member| member.text() == "member"));
+            assert_eq!(client.call(&random).elements().len(), 400_000, "it may have 256 MiB now");
+            let mut pipelining = server.client().with_protocol(3);
+            pipelining.send(&[encode(&random), encode(&["SUBSCRIBE", "news"])].concat());
+            assert!(pipelining.read_to_end().len() < 4 << 20, "it was closed before it was a subscriber");
+        }
+    }
+}
+
+/// Where no limit closes the client, a reply that would fill the memory is an error.
+#[test]
+fn a_reply_without_end_is_an_error_where_there_is_no_limit() {
+    let server = Server::subject(1, &[]);
+    let mut client = server.client();
+    let requests = endless_requests(&mut client);
+    for request in &requests[..3] {
+        assert_eq!(client.call(request).to_string(), "(error) ERR the reply would be longer than 512mb");
+    }
+    assert_eq!(client.run("SCARD a-set").integer(), 2);
 }
 
 #[test]

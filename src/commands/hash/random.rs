@@ -21,6 +21,7 @@ pub(super) fn hrandfield(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome 
     if with_values && count.is_some_and(|count| count.unsigned_abs() > i64::MAX as u64 / 2) {
         return Err(CommandError::OutOfRange);
     }
+    let limit = ctx.reply_limit();
     let Some(hash) = ctx.db.get::<Hash>(args.at(1))? else {
         match count {
             None => ctx.reply.null(),
@@ -40,14 +41,13 @@ pub(super) fn hrandfield(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome 
         }
         // A negative count wants that many fields, the same one perhaps several times.
         Some(count) => {
-            let longest = ctx.config.reply_bytes_max();
             reply_head(&mut ctx.reply, count.unsigned_abs() as usize, with_values);
             for _ in 0..count.unsigned_abs() {
-                if ctx.reply.output().bytes.len() >= longest {
-                    break;
-                }
                 let (field, value) = hash.random(ctx.random).expect("a stored hash is not empty");
                 reply_pair(&mut ctx.reply, field, value, with_values);
+                if limit.is_passed(&ctx.reply)? {
+                    break;
+                }
             }
         }
     }

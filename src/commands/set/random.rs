@@ -95,6 +95,7 @@ pub(super) fn srandmember(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome
             "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
         ));
     }
+    let limit = ctx.reply_limit();
     let set = ctx.db.get::<Set>(args.at(1))?;
     match (set, count) {
         (None, None) => ctx.reply.null(),
@@ -110,14 +111,13 @@ pub(super) fn srandmember(ctx: &mut ShardContext<'_>, args: Args<'_>) -> Outcome
         }
         // A negative count wants that many members, the same one perhaps several times.
         (Some(set), Some(count)) => {
-            let longest = ctx.config.reply_bytes_max();
             ctx.reply.array(count.unsigned_abs() as usize);
             for _ in 0..count.unsigned_abs() {
-                if ctx.reply.output().bytes.len() >= longest {
-                    break;
-                }
                 let member = set.random(ctx.random).expect("a stored set is not empty");
                 ctx.reply.bulk(member.bytes(&mut itoa::Buffer::new()));
+                if limit.is_passed(&ctx.reply)? {
+                    break;
+                }
             }
         }
     }

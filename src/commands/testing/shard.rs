@@ -13,6 +13,7 @@
 use crate::commands::context::OtherDatabases;
 use crate::commands::{Blocking, Handler, Row, ShardContext, Wait, table};
 use crate::config::Config;
+use crate::config::OutputClass;
 use crate::resp::{Args, CommandError, Output, Protocol, Reply, Span};
 use crate::shard::{Database, Effects, Log, Millis, ShardId};
 use crate::stdx::random::Random;
@@ -135,6 +136,7 @@ impl Shell {
     fn call(&mut self, row: &Row, args: Args<'_>, output: &mut Output) -> Result<(), CommandError> {
         let Handler::Shard(handler) = row.handler else { panic!("{} is not a command on keys", row.spec.name) };
         let (db, others) = OtherDatabases::split(&mut self.databases, self.database_index, self.now);
+        let output_start = output.bytes.len();
         let mut ctx = ShardContext {
             db,
             others,
@@ -149,6 +151,8 @@ impl Shell {
             shard: ShardId(0),
             shards: 1,
             blocking: Blocking { allowed: self.may_block, ready: None, wait: None },
+            class: OutputClass::Normal,
+            reply_start: output_start,
         };
         let result = handler(&mut ctx, args);
         self.dirty = ctx.dirty;
