@@ -73,10 +73,8 @@ pub struct Node {
     next_transaction: AtomicU64,
     /// The stamp of the next transaction over several shards that is logged.
     next_stamp: AtomicU64,
-    /// Until when commands wait (CLIENT PAUSE), in milliseconds since the epoch.
-    pub pause_until_ms: AtomicI64,
-    /// Whether the pause concerns only writes.
-    pub pause_writes_only: AtomicBool,
+    /// Until when which commands wait (CLIENT PAUSE): a [`Pause`] as one number, so that two that come at once become one.
+    pause: AtomicI64,
     /// Commands that had run, and the time, when the allocator was asked last.
     sampled_commands: AtomicU64,
     asked_ms: AtomicI64,
@@ -130,8 +128,7 @@ impl Node {
             next_client_id: AtomicU64::new(1),
             next_transaction: AtomicU64::new(1),
             next_stamp: AtomicU64::new(1),
-            pause_until_ms: AtomicI64::new(0),
-            pause_writes_only: AtomicBool::new(false),
+            pause: AtomicI64::new(0),
             sampled_commands: AtomicU64::new(0),
             asked_ms: AtomicI64::new(0),
             shutdown: AtomicBool::new(false),
@@ -201,15 +198,23 @@ impl Node {
     /// Holds commands back until `until_ms`, or only those that write. A pause that is under way is neither shortened nor
     /// weakened.
     pub fn pause(&self, now: Millis, until_ms: Millis, writes_only: bool) {
-        let all_paused =
-            self.pause_until_ms.load(Ordering::Relaxed) > now && !self.pause_writes_only.load(Ordering::Relaxed);
-        self.pause_writes_only.store(writes_only && !all_paused, Ordering::Relaxed);
-        self.pause_until_ms.fetch_max(until_ms, Ordering::Release);
+        let both = |before| {
+            let Pause { until_ms: before_ms, writes_only: before } = Pause::from_bits(before);
+            let holds_all = before_ms > now && !before;
+            Some(Pause { until_ms: before_ms.max(until_ms), writes_only: writes_only && !holds_all }.to_bits())
+        };
+        _ = self.pause.fetch_update(Ordering::AcqRel, Ordering::Acquire, both);
     }
 
     /// Ends a pause.
     pub fn unpause(&self) {
-        self.pause_until_ms.store(0, Ordering::Release);
+        self.pause.store(0, Ordering::Release);
+    }
+
+    /// The pause that was asked for last; it may be over.
+    #[inline]
+    pub fn last_pause(&self) -> Pause {
+        Pause::from_bits(self.pause.load(Ordering::Relaxed))
     }
 
     /// Asks for the end of the process. The control thread does it.
@@ -368,6 +373,25 @@ impl Node {
     }
 }
 
+/// Which commands wait, and until when (CLIENT PAUSE).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Milliseconds since the epoch.
+    pub until_ms: Millis,
+    /// Whether only those that write wait.
+    pub writes_only: bool,
+}
+
+impl Pause {
+    fn from_bits(bits: i64) -> Self {
+        Self { until_ms: bits >> 1, writes_only: bits & 1 == 1 }
+    }
+
+    fn to_bits(self) -> i64 {
+        self.until_ms.clamp(0, i64::MAX >> 1) << 1 | i64::from(self.writes_only)
+    }
+}
+
 /// So often an idle server without a limit asks the allocator what it holds.
 const IDLE_ASK_MS: Millis = 5000;
 
@@ -401,12 +425,35 @@ mod tests {
         let node = node();
         node.pause(100, 1000, false);
         node.pause(100, 500, true);
-        assert_eq!(node.pause_until_ms.load(Ordering::Relaxed), 1000);
-        assert!(!node.pause_writes_only.load(Ordering::Relaxed));
+        assert_eq!(node.last_pause(), Pause { until_ms: 1000, writes_only: false });
         node.pause(1001, 2000, true);
-        assert!(node.pause_writes_only.load(Ordering::Relaxed));
+        assert_eq!(node.last_pause(), Pause { until_ms: 2000, writes_only: true });
         node.unpause();
-        assert_eq!(node.pause_until_ms.load(Ordering::Relaxed), 0);
+        assert_eq!(node.last_pause(), Pause { until_ms: 0, writes_only: false });
+        node.pause(100, Millis::MAX, true);
+        assert!(node.last_pause().until_ms > Millis::MAX / 4 && node.last_pause().writes_only);
+    }
+
+    #[test]
+    fn a_pause_of_writes_does_not_weaken_one_of_all_that_comes_at_once() {
+        let node = node();
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..5_000 {
+                    start.wait();
+                    node.pause(100, 500, true);
+                    start.wait();
+                }
+            });
+            for _ in 0..5_000 {
+                node.unpause();
+                start.wait();
+                node.pause(100, 1000, false);
+                start.wait();
+                assert_eq!(node.last_pause(), Pause { until_ms: 1000, writes_only: false });
+            }
+        });
     }
 
     #[test]

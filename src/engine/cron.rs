@@ -183,7 +183,7 @@ impl Engine {
     /// Whether clients are paused: then data stays as it is, as in Redis.
     #[inline]
     pub(super) fn is_paused(&self) -> bool {
-        self.node.pause_until_ms.load(Relaxed) > self.now
+        self.node.last_pause().until_ms > self.now
     }
 
     /// Has keys whose time is over stay during a pause: they are gone for all who ask, and nobody is told yet.
@@ -203,7 +203,7 @@ impl Engine {
 
     /// Lets paused sessions go on when the pause is over, or if their commands are not concerned any more.
     pub(super) fn end_pause(&mut self) {
-        if self.node.pause_until_ms.load(Relaxed) <= self.now {
+        if self.node.last_pause().until_ms <= self.now {
             // The last one of `resumable` goes on first.
             self.resumable.extend(self.paused.drain(..).rev());
         }

@@ -15,7 +15,6 @@ use crate::session::{Queue, Session, SessionFlags, SessionKey};
 use crate::shard::ShardId;
 use crate::shard::tracking::Tracker;
 use crate::spec::{Flags, RequestPolicy};
-use std::sync::atomic::Ordering::Relaxed;
 
 /// How a session goes on after a request.
 pub(super) enum Step {
@@ -235,7 +234,7 @@ impl Engine {
     fn pause_holds(&self, session: &Session, entry: &Entry) -> bool {
         let queue = self.queue_of(session, entry);
         let writes = entry.row.spec.flags.intersects(Flags::WRITE) || queue.is_some_and(Queue::writes);
-        writes || pubsub::publishes(entry) || !self.node.pause_writes_only.load(Relaxed)
+        writes || pubsub::publishes(entry) || !self.node.last_pause().writes_only
     }
 
     /// How a command of this session is to be run.

@@ -181,7 +181,6 @@ fn help(ctx: &mut SessionContext<'_>, _args: Args<'_>) -> Result<Flow, CommandEr
 mod tests {
     use crate::commands::testing::Console;
     use crate::session::SessionFlags;
-    use std::sync::atomic::Ordering::Relaxed;
 
     #[test]
     fn a_client_names_itself() {
@@ -209,10 +208,10 @@ mod tests {
     fn pause_and_unpause_set_the_clock_for_all_cores() {
         let mut console = Console::new();
         assert_eq!(console.run("CLIENT PAUSE 100 write"), "+OK\r\n");
-        assert_eq!(console.node.pause_until_ms.load(Relaxed), console.now + 100);
-        assert!(console.node.pause_writes_only.load(Relaxed));
+        assert_eq!(console.node.last_pause().until_ms, console.now + 100);
+        assert!(console.node.last_pause().writes_only);
         assert_eq!(console.run("CLIENT UNPAUSE"), "+OK\r\n");
-        assert_eq!(console.node.pause_until_ms.load(Relaxed), 0);
+        assert_eq!(console.node.last_pause().until_ms, 0);
         assert_eq!(console.run("CLIENT PAUSE x"), "-ERR timeout is not an integer or out of range\r\n");
         assert_eq!(console.run("CLIENT PAUSE -1"), "-ERR timeout is negative\r\n");
         assert_eq!(console.run("CLIENT PAUSE 1 foo"), "-ERR CLIENT PAUSE mode must be WRITE or ALL\r\n");
