@@ -61,6 +61,7 @@ impl Engine {
             // As Redis, before a client takes more.
             self.evict_clients();
         }
+        self.follow_broadcasts();
         let Some(mut session) = self.sessions.take(key) else { return };
         session.active_ms = self.now;
         session.input_bytes += bytes.len() as u64;

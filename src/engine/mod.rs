@@ -375,6 +375,8 @@ impl Engine {
 
     /// Takes a message from another core.
     pub fn message(&mut self, message: Message) {
+        // What came behind the answer to CLIENT TRACKING may run in a turn that began before it.
+        self.follow_broadcasts();
         match message {
             Message::Requests(batch) => self.run_batch(batch),
             Message::Replies(batch) => self.take_replies(batch),

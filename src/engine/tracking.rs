@@ -34,7 +34,7 @@ pub(super) struct Trackers {
     prefixes: BTreeMap<Bytes, BTreeSet<u64>>,
     /// What the other cores see of these prefixes.
     interest: OwnInterest,
-    /// Whether a client of any core is in broadcast mode, as it was when this turn began.
+    /// Whether a client of any core is in broadcast mode, as this core has noticed.
     broadcasts: bool,
     /// Notes of this turn, by the core they are for. Those for this core wait until no session is being worked on but the
     /// one that they are handed out beside.

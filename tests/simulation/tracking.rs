@@ -2,7 +2,7 @@
 //! that is not true any more.
 
 use super::reply::Reply;
-use super::world::{World, each_seed};
+use super::world::{World, each_seed, request};
 use crimson::pubsub::Topic;
 use crimson::stdx::random::Random;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -260,13 +260,30 @@ fn a_change_finds_the_prefixes_that_came_first() {
     (0..100).for_each(|_| world.turn(0));
     assert_eq!(world.take_received(reader), "+OK\r\n");
     let writers: Vec<usize> = (0..3).map(|core| world.connect_to(core)).collect();
+    // Of this one's turn a part had passed by then.
+    world.send(reader, &["CLIENT", "TRACKING", "OFF"]);
+    (0..100).for_each(|_| world.turn(0));
+    world.take_received(reader);
+    (0..100).for_each(|_| world.turn(1));
+    world.begin_turn(1);
+    world.send(reader, &["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "k"]);
+    (0..100).for_each(|_| world.turn(0));
+    assert_eq!(world.take_received(reader), "+OK\r\n");
+    let key = world.clients[writers[1]].key;
+    for number in 100..110 {
+        world.engine(1).receive(key, &request(&["SET", &format!("k{number}"), "value"]));
+    }
+    world.engine(1).end_turn();
+    world.flush(1);
+    world.run();
+    let early = world.take_received(reader);
     for number in 0..30 {
         world.send(writers[number % 3], &["SET", &format!("k{number}"), "value"]);
         world.send(writers[number % 3], &["SET", &format!("other{number}"), "value"]);
     }
     world.run();
-    let received = world.take_received(reader);
-    for number in 0..30 {
+    let received = early + &world.take_received(reader);
+    for number in (0..30).chain(100..110) {
         let key = format!("k{number}");
         assert_eq!(received.matches(&format!("${}\r\n{key}\r\n", key.len())).count(), 1, "{key} in {received:?}");
     }

@@ -78,7 +78,7 @@ impl Filter {
     fn fits(&self, session: &Session, own_id: u64, now: Millis) -> bool {
         let identity = &session.identity;
         // One that has been killed is gone, though its connection may take a moment to close.
-        !session.flags.intersects(SessionFlags::GONE | SessionFlags::DEPARTED)
+        !session.flags.intersects(SessionFlags::GONE)
             && self.id.is_none_or(|id| id == session.id)
             && self.kind.is_none_or(|kind| kind == ClientType::of(session))
             && self.address.as_ref().is_none_or(|address| *address == identity.address)
@@ -110,7 +110,8 @@ impl EveryCore for Kill {
         let now = core.now;
         for (_, session) in core.sessions.iter_mut().filter(|(_, session)| self.filter.fits(session, self.own_id, now))
         {
-            marked += 1;
+            // One that has departed is gone for everybody; what is left of it is its unread last reply.
+            marked += i64::from(!session.flags.contains(SessionFlags::DEPARTED));
             // The asking connection has a reply to get first.
             if session.id == self.own_id {
                 own = true;
