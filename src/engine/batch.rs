@@ -274,12 +274,11 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::{Ahead, Batch, Call, Logged, Ticket};
+    use crate::config::OutputClass;
     use crate::limits::REQUESTS_AHEAD_MAX;
     use crate::resp::Protocol;
     use crate::shard::ShardId;
     use crate::shard::tracking::Tracker;
-
-    use crate::config::OutputClass;
 
     const CLASSES: [OutputClass; 3] = [OutputClass::Normal, OutputClass::Subscriber, OutputClass::Either];
 

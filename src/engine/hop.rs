@@ -3,8 +3,7 @@
 use super::Engine;
 use super::batch::{Ahead, Batch};
 use super::message::{Call, Message, Ticket};
-use crate::limits::OUTPUT_CHECK_BYTES;
-use crate::limits::{BATCH_BYTES_MAX, REQUESTS_AHEAD_MAX, SPARE_BATCHES_MAX};
+use crate::limits::{BATCH_BYTES_MAX, OUTPUT_CHECK_BYTES, REQUESTS_AHEAD_MAX, SPARE_BATCHES_MAX};
 use crate::resp::reply::Pin;
 use crate::resp::{Args, Output, Reply};
 use crate::session::{Session, SessionFlags, SessionKey};

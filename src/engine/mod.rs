@@ -626,10 +626,8 @@ impl Engine {
             if session.blocked.is_some() {
                 unblocked.push(key);
             }
-            if session.flags.intersects(SessionFlags::ZOMBIE | SessionFlags::CLOSING) {
-                continue;
-            }
-            if session.flags.contains(SessionFlags::CLOSE_NOW) {
+            let is_over = session.flags.intersects(SessionFlags::ZOMBIE | SessionFlags::CLOSING);
+            if session.flags.contains(SessionFlags::CLOSE_NOW) && !is_over {
                 closed.push(key);
             }
         }

@@ -172,13 +172,15 @@ impl Engine {
     /// Notes what has changed in this turn for the cores that have clients in broadcast mode.
     fn note_changed(&mut self) {
         let changed = self.shard.tracking.take_changed();
-        let mut by_core: Vec<ChangedKeys> = Vec::new();
+        if changed.is_empty() {
+            return;
+        }
+        let mut by_core: Vec<ChangedKeys> = vec![Vec::new(); self.router.shards()];
         let mut reached = Vec::new();
         for (key, by) in changed {
             reached.clear();
             reached.extend((!self.trackers.prefixes.is_empty()).then_some(self.core));
             self.node.interest.cores(Topic::Prefix, &key, self.core, &mut reached);
-            by_core.resize(self.router.shards(), Vec::new());
             reached.iter().for_each(|core| by_core[core.index()].push((key.clone(), by)));
         }
         for (core, keys) in by_core.into_iter().enumerate().filter(|(_, keys)| !keys.is_empty()) {
