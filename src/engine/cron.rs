@@ -71,7 +71,7 @@ impl Engine {
         if self.node.active_expire.load(Relaxed) && !self.is_paused() {
             self.expire_cycle();
         }
-        self.tell_candidates();
+        self.tell_candidates(false);
         if self.core.index() == 0 {
             // What the allocator says is compared with what the cores say.
             self.tell_held_bytes();

@@ -1,6 +1,6 @@
 //! One request: its row, its checks, and the shard that runs it.
 
-use super::message::{Call, Logged, Ticket};
+use super::message::{Call, Logged, Message, Ticket};
 use super::split::splits;
 use super::{Engine, pubsub};
 use crate::acl;
@@ -511,8 +511,10 @@ impl Engine {
             random: &mut self.random,
         };
         let outcome = handler(&mut context, args);
-        // What CONFIG SET has changed holds for the command behind it.
-        self.refresh_config();
+        // What CONFIG SET has changed holds for the command behind it, and on cores that sleep.
+        if self.refresh_config() {
+            self.others().for_each(|core| self.post(core, Message::ConfigChanged));
+        }
         outcome.unwrap_or_else(|error| {
             self.fail(entry, &error, session.protocol, out, mark);
             Flow::Done

@@ -403,14 +403,23 @@ impl Engine {
         }
     }
 
-    /// Lets others know what this shard could give, while memory is nearly used up.
-    pub(super) fn tell_candidates(&mut self) {
+    /// A client of another core has changed directives. Where that lowers the limit, whoever writes has to know at once what
+    /// this shard could give: its own keys would go for all until this core wakes by itself.
+    pub(super) fn hear_of_config(&mut self) {
+        self.refresh_config();
+        self.begin_memory_turn();
+        self.tell_candidates(true);
+    }
+
+    /// Lets others know what this shard could give, while memory is nearly used up, or `anyway`.
+    pub(super) fn tell_candidates(&mut self, anyway: bool) {
         let wanted = self.memory.is_limited() && self.memory.policy != EvictionPolicy::Noeviction;
         if !wanted {
             return self.metrics().eviction_rank.set(0);
         }
         // What is near the limit of all is near what the others leave this core.
-        if self.router.shards() > 1 && self.held_bytes() > self.may_hold() - 16 * self.memory.slack {
+        let is_near = self.held_bytes() > self.may_hold() - 16 * self.memory.slack;
+        if self.router.shards() > 1 && (is_near || anyway) {
             self.memory.pool.clear();
             self.look_for_candidates();
         }

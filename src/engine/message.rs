@@ -376,6 +376,8 @@ pub enum Message {
     },
     /// Clients take too much memory, and the receiver has the largest.
     EvictClients,
+    /// A client has changed directives: a core that sleeps is woken, so that they hold there, too.
+    ConfigChanged,
     /// A request to every core.
     Every {
         /// Who asks.

@@ -322,10 +322,11 @@ impl Engine {
         self.end_overdue_waits();
     }
 
-    /// Fetches the directives if they have changed.
+    /// Fetches the directives if they have changed; whether they have.
     #[inline]
-    fn refresh_config(&mut self) {
-        if self.node.config_version() != self.config_version {
+    fn refresh_config(&mut self) -> bool {
+        let changed = self.node.config_version() != self.config_version;
+        if changed {
             self.config_version = self.node.config_version();
             self.config = self.node.config();
             self.take_clients_limit();
@@ -333,6 +334,7 @@ impl Engine {
             self.update_attention();
             self.apply_to_shard();
         }
+        changed
     }
 
     /// Adds a client.
@@ -426,6 +428,7 @@ impl Engine {
             Message::GiveBack { from, bytes } => self.give_back(from, bytes),
             Message::GivenBack { by } => self.given_back(by),
             Message::EvictClients => self.look_at_clients(),
+            Message::ConfigChanged => self.hear_of_config(),
             Message::Every { from, ticket, request } => {
                 let part = self.run_part(&*request);
                 self.post(from, Message::Part { ticket, part });
